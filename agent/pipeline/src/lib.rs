@@ -1,0 +1,5 @@
+//! The agent's pure core: readings in, one summary every few windows out. (steps 2–4)
+
+mod pipeline;
+
+pub use pipeline::{Config, Counters, Input, Output, Pipeline};

@@ -1,0 +1,7 @@
+//! The agent: one process beside one database node. (steps 1–5)
+//!
+//! In: the node's logs, operating system, database and connections. Out: one summary every two seconds.
+//! Invariants: AG-1 a failing source never stops another. AG-2 one database connection at a time, one query in flight.
+//! Does not: decide whether something is wrong (see `hsw-engine`).
+
+pub mod sources;

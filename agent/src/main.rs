@@ -1,0 +1,2 @@
+//! hsw-agent
+fn main() {}

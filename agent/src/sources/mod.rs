@@ -1,0 +1,31 @@
+//! Sources: what reads the node, each a supervised task that sends events to the driver. (step 1)
+//!
+//! In: `/proc`, cgroups, sockets, the database, log files. Out: [`SourceEvent`]s over one bounded channel.
+//! Invariants: SO-1 a source that cannot deliver says so ([`SourceEvent::Status`]) and never sends a made-up zero.
+//! SO-2 every wait has a timeout. SO-3 whatever is left out is counted.
+
+use hsw_types::{LogSample, NodeFacts, Reading, SourceStatus, WallTime};
+use tokio::sync::mpsc;
+
+/// What a source tells the driver.
+#[derive(Debug)]
+pub enum SourceEvent {
+    /// Readings of one sampling round.
+    Readings {
+        /// Data time of the round.
+        at: WallTime,
+        /// Bounded by the source's own limits.
+        readings: Vec<Reading>,
+    },
+    /// The source's state changed, or its drop counter moved.
+    Status(SourceStatus),
+    /// What the database says of itself; the driver fills in what only the host knows.
+    Facts(Box<NodeFacts>),
+    /// A notable log line, masked.
+    Log(LogSample),
+    /// The log position up to which lines have been sent before this event; opaque to the driver.
+    LogCheckpoint(Vec<u8>),
+}
+
+/// Where a source sends; bounded, so a source waits (or drops and counts) when the driver is behind.
+pub type Sink = mpsc::Sender<SourceEvent>;

@@ -1,0 +1,2 @@
+//! hsw-aggregator
+fn main() {}
