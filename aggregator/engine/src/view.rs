@@ -1,0 +1,143 @@
+//! Views: what the API and the page show of the engine's state. (step 15)
+
+use hsw_types::{EdgeKind, NodeFacts, NodeId, Role, ShardId, SourceStatus, WallTime, WindowIndex};
+
+/// A shard's health at a glance.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Health {
+    /// Nothing known yet, or no data now.
+    Unknown,
+    /// As usual.
+    Well,
+    /// Deviates, not an incident (or affected by another shard's).
+    Troubled,
+    /// Root of an open incident.
+    Bad,
+}
+
+/// Whether a node's agent and database are heard.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum NodeLiveness {
+    /// Never heard of since the aggregator started.
+    NeverSeen,
+    /// Agent and database speak.
+    Alive,
+    /// The agent speaks, the database does not answer.
+    DatabaseSilent,
+    /// The agent speaks, the database refuses or is gone.
+    DatabaseDown,
+    /// The agent stopped in order.
+    AgentStopped,
+    /// The agent is not heard.
+    AgentLost,
+    /// No agent of the host is heard.
+    HostLost,
+}
+
+/// One node.
+#[derive(Debug, Clone, PartialEq)]
+pub struct NodeView {
+    /// Identity.
+    pub node: NodeId,
+    /// Liveness.
+    pub liveness: NodeLiveness,
+    /// Role, as the database says.
+    pub role: Role,
+    /// Facts, as last told.
+    pub facts: NodeFacts,
+    /// Newest window.
+    pub last_window: Option<WindowIndex>,
+    /// Seconds between the newest window and the aggregator's clock.
+    pub lag_s: Option<f64>,
+    /// The node's clock minus the aggregator's, seconds, best estimate.
+    pub clock_offset_s: Option<f64>,
+    /// Series known.
+    pub n_series: usize,
+    /// Sources and their state.
+    pub sources: Vec<SourceStatus>,
+}
+
+/// One shard (or router).
+#[derive(Debug, Clone, PartialEq)]
+pub struct ShardView {
+    /// Identity.
+    pub shard: ShardId,
+    /// True for a router (coordinator).
+    pub is_router: bool,
+    /// Health.
+    pub health: Health,
+    /// 0 (as usual) to 1 (as bad as it gets): the detectors' judgement now; `None` while unknown.
+    pub badness: Option<f64>,
+    /// Members.
+    pub nodes: Vec<NodeView>,
+    /// Headline numbers for the page: (metric name, value now), in a fixed order.
+    pub headline: Vec<(&'static str, Option<f64>)>,
+}
+
+/// Whether detection works yet.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Armed {
+    /// True when every configured shard is known well enough to be judged.
+    pub is_armed: bool,
+    /// What is still missing, one line each.
+    pub reasons: Vec<String>,
+}
+
+/// One value of one window.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Point {
+    /// The window.
+    pub window: WindowIndex,
+    /// The value.
+    pub value: f64,
+}
+
+/// Recent values of one series of one node, for a chart.
+#[derive(Debug, Clone, PartialEq)]
+pub struct SeriesView {
+    /// The node.
+    pub node: NodeId,
+    /// Values, ascending, gaps left out.
+    pub points: Vec<Point>,
+    /// What is usual now, from its own past.
+    pub usual: Option<f64>,
+}
+
+/// One vertex of the interaction graph.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct VertexView {
+    /// Stable id, e.g. `node:shard-1-a` or `client:10.0.0.9/checkout`.
+    pub id: String,
+    /// `client`, `service`, `router`, `shard` or `replica`.
+    pub kind: &'static str,
+    /// What to print.
+    pub label: String,
+    /// The shard, for nodes.
+    pub shard: Option<ShardId>,
+}
+
+/// One edge of the interaction graph.
+#[derive(Debug, Clone, PartialEq)]
+pub struct EdgeView {
+    /// Vertex id.
+    pub from: String,
+    /// Vertex id.
+    pub to: String,
+    /// Kind.
+    pub kind: EdgeKind,
+    /// Sessions now.
+    pub sessions: f64,
+    /// First seen.
+    pub first_seen: WallTime,
+    /// Last seen.
+    pub last_seen: WallTime,
+}
+
+/// The interaction graph.
+#[derive(Debug, Clone, PartialEq, Default)]
+pub struct GraphView {
+    /// Vertices by id.
+    pub vertices: Vec<VertexView>,
+    /// Edges by (from, to, kind).
+    pub edges: Vec<EdgeView>,
+}

@@ -1,0 +1,173 @@
+//! Golden bytes, bincode as the oracle, hostile input. (steps 4–6)
+
+use expect_test::expect;
+use hsw_types::{
+    EdgeKind, EdgeSubject, Latencies, LogSample, NodeFacts, Role, SeriesDef, SeriesId, SeriesKey,
+    SeriesValues, ShardSummary, SourceState, SourceStatus, WallTime, WindowIndex,
+};
+use proptest::prelude::*;
+
+use crate::{
+    Error, FRAME_HEADER_BYTES, ToAgent, ToAggregator, VERSION, decode_summary, encode_summary,
+    frame_length,
+};
+
+fn sample_summary() -> ShardSummary {
+    let edge = EdgeSubject {
+        kind: EdgeKind::Client,
+        peer: "10.0.0.9".into(),
+        port: 0,
+        user: "app".into(),
+        application: "checkout".into(),
+        database: "shop".into(),
+    };
+    ShardSummary {
+        first_window: WindowIndex(1_800_000_000),
+        n_windows: 2,
+        dictionary_epoch: 7,
+        facts: Some(NodeFacts {
+            role: Role::Primary,
+            host: "db1".into(),
+            ..NodeFacts::default()
+        }),
+        dictionary: vec![
+            SeriesDef {
+                id: SeriesId(0),
+                key: SeriesKey::node("pg.commits"),
+            },
+            SeriesDef {
+                id: SeriesId(1),
+                key: SeriesKey::edge("edge.sessions", edge),
+            },
+        ],
+        series: vec![
+            SeriesValues {
+                id: SeriesId(0),
+                values: vec![Some(30.0), Some(31.5)],
+            },
+            SeriesValues {
+                id: SeriesId(1),
+                values: vec![None, Some(4.0)],
+            },
+        ],
+        latencies: vec![Latencies {
+            id: SeriesId(3),
+            sketch: vec![1, 2, 3],
+        }],
+        log_samples: vec![LogSample {
+            at: WallTime(1_800_000_000_500_000),
+            severity: "ERROR".into(),
+            code: "40P01".into(),
+            text: "deadlock detected".into(),
+        }],
+        sources: vec![SourceStatus {
+            source: "postgres".into(),
+            state: SourceState::Ok,
+            dropped: 0,
+            message: String::new(),
+        }],
+    }
+}
+
+fn hex(bytes: &[u8]) -> String {
+    bytes.iter().map(|b| format!("{b:02x}")).collect()
+}
+
+#[test]
+fn the_bytes_of_version_1_do_not_change() {
+    let hello = ToAggregator::Hello {
+        versions: (1, 1),
+        incarnation: 9,
+        agent_version: "0.1.0".into(),
+    };
+    expect!["1c0000000100000000010109000000000000000500000000000000302e312e30"]
+        .assert_eq(&hex(&hello.encode().unwrap()));
+    let ack = ToAgent::Ack { sequence: 258 };
+    expect!["0d00000001010000000201000000000000"].assert_eq(&hex(&ack.encode().unwrap()));
+    expect!["00d2496b0000000002000700000000000000010000000000000000000000000000000001000000000000000000000000000000000000000000000000030000000000000064623100000000000000000000000000000000000000000000000000000000000000000200000000000000000000000a0000000000000070672e636f6d6d69747300000000010000000d00000000000000656467652e73657373696f6e7302000000000000080000000000000031302e302e302e3903000000000000006170700800000000000000636865636b6f7574040000000000000073686f700900000000000000020278819f21030210010000000000000003000000030000000000000001020301000000000000002021a0281765060005000000000000004552524f52050000000000000034305030311100000000000000646561646c6f636b20646574656374656401000000000000000800000000000000706f7374677265730000000000000000000000000000000000"].assert_eq(&hex(&encode_summary(&sample_summary()).unwrap()));
+}
+
+#[test]
+fn a_summary_comes_back_as_it_went() {
+    let bytes = encode_summary(&sample_summary()).unwrap();
+    assert_eq!(decode_summary(&bytes), Ok(sample_summary()));
+}
+
+#[derive(bincode::Encode)]
+enum OracleToAgent {
+    #[expect(dead_code, reason = "holds the variant's place in the numbering")]
+    Welcome,
+    Ack {
+        sequence: u64,
+    },
+    Heartbeat {
+        echo_us: i64,
+        wall_us: i64,
+    },
+}
+
+#[test]
+fn the_body_is_what_bincode_writes() {
+    let bincode =
+        |value: &OracleToAgent| bincode::encode_to_vec(value, bincode::config::legacy()).unwrap();
+    let ours = ToAgent::Ack { sequence: 77 }.encode().unwrap();
+    assert_eq!(
+        ours[FRAME_HEADER_BYTES..],
+        bincode(&OracleToAgent::Ack { sequence: 77 })
+    );
+    let ours = ToAgent::Heartbeat {
+        echo_us: -5,
+        wall_us: 6,
+    }
+    .encode()
+    .unwrap();
+    let oracle = OracleToAgent::Heartbeat {
+        echo_us: -5,
+        wall_us: 6,
+    };
+    assert_eq!(ours[FRAME_HEADER_BYTES..], bincode(&oracle));
+}
+
+#[test]
+fn a_header_over_the_limit_or_of_another_version_is_refused() {
+    let header = |bytes: u32, version: u8| {
+        let [a, b, c, d] = bytes.to_le_bytes();
+        frame_length([a, b, c, d, version])
+    };
+    assert_eq!(header(11, VERSION), Ok(10));
+    assert!(matches!(
+        header(u32::MAX, VERSION),
+        Err(Error::TooLong { .. })
+    ));
+    assert!(matches!(header(0, VERSION), Err(Error::Malformed { .. })));
+    assert_eq!(header(11, 9), Err(Error::UnknownVersion { found: 9 }));
+}
+
+#[test]
+fn a_length_that_asks_for_more_than_there_is_fails_without_allocating_it() {
+    // A summary message whose payload claims 2^60 bytes.
+    let mut body = 1_u32.to_le_bytes().to_vec();
+    body.extend_from_slice(&1_u64.to_le_bytes());
+    body.extend_from_slice(&(1_u64 << 60).to_le_bytes());
+    assert!(matches!(
+        ToAggregator::decode(&body),
+        Err(Error::Malformed { .. })
+    ));
+}
+
+proptest! {
+    #[test]
+    fn prop_any_bytes_are_a_message_or_an_error(bytes in proptest::collection::vec(any::<u8>(), 0..400)) {
+        let _ = ToAggregator::decode(&bytes);
+        let _ = ToAgent::decode(&bytes);
+        let _ = decode_summary(&bytes);
+    }
+
+    #[test]
+    fn prop_a_changed_summary_decodes_or_fails_but_never_panics(at in 0_usize..400, to in any::<u8>()) {
+        let mut bytes = encode_summary(&sample_summary()).unwrap();
+        let at = at % bytes.len();
+        bytes[at] = to;
+        let _ = decode_summary(&bytes);
+    }
+}
