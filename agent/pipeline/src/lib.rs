@@ -1,5 +1,9 @@
 //! The agent's pure core: readings in, one summary every few windows out. (steps 2–4)
+//!
+//! In: what the sources read. Out: [`hsw_types::ShardSummary`]s, and log records parsed and masked.
+//! Does not: touch a file, socket or clock; judge (see `hsw-engine`).
 
 mod pipeline;
+mod table;
 
 pub use pipeline::{Config, Counters, Input, Output, Pipeline};
