@@ -1,1 +1,21 @@
-//! hsw-detect
+//! Detectors: is this series as it should be, by its own past and by its siblings? (step 10)
+//!
+//! In: a window of [`hsw_state::Cluster`]. Out: [`Finding`]s, with the score that each deserves.
+//! Ordering contract, per window and key, keys ascending: sample → own past → siblings → score → hold → learn.
+//! Invariants: DE-1 a series without a recent value is unknown: it raises nothing and teaches nothing. DE-2 a movement
+//! that all siblings share is nobody's deviation. DE-3 nothing is learned from a node under an open incident.
+//! DE-4 same windows in, same findings out, in the same order.
+//! Limits: under 1 KiB a series. Does not: decide what is an incident (see `hsw-engine`).
+
+mod scale;
+
+mod own_past;
+
+mod siblings;
+
+mod detector;
+
+pub use detector::{Detector, Finding, Group};
+pub use own_past::{Learning, OwnPast, Residual};
+pub use scale::Scale;
+pub use siblings::LeaveOneOut;

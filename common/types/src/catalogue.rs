@@ -83,7 +83,7 @@ pub enum Tier {
 }
 
 /// One row of the [catalogue](CATALOGUE).
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone, Copy, PartialEq)]
 pub struct MetricSpec {
     /// Dotted name.
     pub name: &'static str,

@@ -1,0 +1,352 @@
+//! Every judged series of every node, window by window. (step 10)
+
+use std::collections::BTreeMap;
+
+use hsw_state::{Cluster, KeyIndex, KeyInfo, NodeIndex, Series};
+use hsw_types::{Bad, MetricSpec, Tier, WindowIndex};
+
+use crate::own_past::{Learning, OwnPast, Residual};
+use crate::scale::Scale;
+use crate::siblings::LeaveOneOut;
+
+/// Robust standard deviations from which a deviation is a finding worth holding.
+/// Five, the usual "not by chance" even over millions of judgements when the median of five smooths them.
+pub(crate) const SCORE_ON: f64 = 5.0;
+/// Below this a held finding begins to fade.
+const SCORE_OFF: f64 = 2.5;
+/// Windows below [`SCORE_OFF`], or unknown, after which a held finding ends.
+const FADE_WINDOWS: u32 = 5;
+/// Findings below this score are not worth telling.
+const SCORE_TOLD: f64 = 3.0;
+/// Without siblings a deviation may be everybody's: it counts for less.
+const ALONE: f64 = 0.7;
+/// Windows smoothed by their median, and how many of them must be known.
+const SMOOTH: i64 = 5;
+const N_KNOWN_MIN: usize = 3;
+/// Series sampled more rarely are smoothed over their last three values, not older than this.
+const SLOW_WINDOWS: i64 = 32;
+/// A newest value older than this leaves the series unknown.
+const STALE_WINDOWS: i64 = 12;
+
+/// Nodes that are compared.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Group {
+    /// Judged against one another.
+    pub members: Vec<NodeIndex>,
+    /// When not empty: judged against these instead (a router against the shards behind it).
+    pub control: Vec<NodeIndex>,
+}
+
+/// A deviation of one series at one window.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Finding {
+    /// The node.
+    pub node: NodeIndex,
+    /// The series.
+    pub key: KeyIndex,
+    /// Its row in the catalogue.
+    pub spec: &'static MetricSpec,
+    /// Smoothed value now, in the metric's unit.
+    pub value: f64,
+    /// What is usual for it.
+    pub usual: f64,
+    /// Median of the siblings' smoothed values now; `None` without siblings.
+    pub siblings: Option<f64>,
+    /// Robust standard deviations in the bad direction, ≥ 3: the smaller of own past and siblings.
+    pub score: f64,
+    /// Sign of the deviation: more (+1) or less (−1) than usual.
+    pub direction: f64,
+    /// First window of the deviation.
+    pub since: WindowIndex,
+    /// Windows it has been held, 0 while it is only a suspicion.
+    pub held: u32,
+}
+
+#[derive(Debug, Clone, Default)]
+struct Model {
+    past: OwnPast,
+    since: Option<WindowIndex>,
+    held: u32,
+    faded: u32,
+}
+
+/// One member's sample of one key.
+#[derive(Debug, Clone, Copy)]
+struct Sample {
+    node: NodeIndex,
+    group: usize,
+    value: f64,
+    y: f64,
+    residual: Option<Residual>,
+}
+
+/// The detector. See the crate's header for the ordering contract.
+#[derive(Debug, Default)]
+pub struct Detector {
+    models: Vec<BTreeMap<KeyIndex, Model>>,
+    samples: Vec<Sample>,
+    deviations: Vec<LeaveOneOut>,
+    values: Vec<LeaveOneOut>,
+    scales: Vec<LeaveOneOut>,
+    group_of: Vec<Option<usize>>,
+}
+
+impl Detector {
+    /// Judges window `window`; call once per window, ascending. `frozen` tells which nodes are under an incident.
+    /// O(series), plus O(n log n) per key for its siblings.
+    pub fn evaluate(
+        &mut self,
+        cluster: &Cluster,
+        groups: &[Group],
+        window: WindowIndex,
+        frozen: &[bool],
+    ) -> Vec<Finding> {
+        let n_nodes = cluster.nodes().len();
+        self.models.resize_with(n_nodes, BTreeMap::new);
+        self.group_of.clear();
+        self.group_of.resize(n_nodes, None);
+        for (index, group) in groups.iter().enumerate() {
+            for &node in &group.members {
+                self.group_of[node] = Some(index);
+            }
+        }
+        for list in [&mut self.deviations, &mut self.values, &mut self.scales] {
+            list.resize_with(groups.len(), LeaveOneOut::default);
+        }
+        let mut findings = Vec::new();
+        for (key, info) in cluster.keys().iter().enumerate() {
+            let Some(spec) = info.spec.filter(|spec| spec.tier >= Tier::Activity) else {
+                continue;
+            };
+            self.judge_key(
+                cluster,
+                groups,
+                window,
+                (key, info, spec),
+                frozen,
+                &mut findings,
+            );
+        }
+        findings
+    }
+
+    /// Forgets the model of a series that the state has forgotten.
+    pub fn forget(&mut self, node: NodeIndex, key: KeyIndex) {
+        if let Some(models) = self.models.get_mut(node) {
+            models.remove(&key);
+        }
+    }
+
+    /// What is usual for a series, in its unit.
+    #[must_use]
+    pub fn usual(&self, node: NodeIndex, key: KeyIndex, spec: &MetricSpec) -> Option<f64> {
+        let model = self.models.get(node)?.get(&key)?;
+        model
+            .past
+            .residual(0.0)
+            .map(|residual| Scale::of(spec).from(residual.usual))
+    }
+
+    /// Whether a node's series are known well enough to be judged: the share of them that is, 0 to 1.
+    #[must_use]
+    pub fn known_share(&self, node: NodeIndex) -> f64 {
+        let Some(models) = self.models.get(node).filter(|models| !models.is_empty()) else {
+            return 0.0;
+        };
+        let known = models
+            .values()
+            .filter(|model| model.past.residual(0.0).is_some())
+            .count();
+        known as f64 / models.len() as f64
+    }
+
+    fn judge_key(
+        &mut self,
+        cluster: &Cluster,
+        groups: &[Group],
+        window: WindowIndex,
+        (key, info, spec): (KeyIndex, &KeyInfo, &'static MetricSpec),
+        frozen: &[bool],
+        findings: &mut Vec<Finding>,
+    ) {
+        let scale = Scale::of(spec);
+        self.samples.clear();
+        for &node in &info.nodes {
+            let (Some(group), Some(series)) =
+                (self.group_of[node], cluster.nodes()[node].series.get(&key))
+            else {
+                continue;
+            };
+            let model = self.models[node].entry(key).or_default();
+            let Some(value) = smooth(series, window) else {
+                model.fade(false);
+                continue;
+            };
+            let y = scale.to(value);
+            let residual = model.past.residual(y);
+            self.samples.push(Sample {
+                node,
+                group,
+                value,
+                y,
+                residual,
+            });
+        }
+        self.fill_groups(groups);
+        for at in 0..self.samples.len() {
+            let sample = self.samples[at];
+            let judged = self.judge(groups, spec, &sample);
+            let node = &cluster.nodes()[sample.node];
+            let Some(model) = self.models[sample.node].get_mut(&key) else {
+                continue;
+            };
+            model.hold(window, judged.score);
+            if judged.score >= SCORE_TOLD || model.held > 0 {
+                findings.push(Finding {
+                    node: sample.node,
+                    key,
+                    spec,
+                    value: sample.value,
+                    usual: scale.from(sample.residual.map_or(0.0, |r| r.usual)),
+                    siblings: judged.siblings,
+                    score: judged.score.max(0.0),
+                    direction: sample.residual.map_or(0.0, |r| r.deviation.signum()),
+                    since: model.since.unwrap_or(window),
+                    held: model.held,
+                });
+            }
+            let learning = match (frozen.get(sample.node), judged.score > SCORE_OFF) {
+                (Some(true), _) => Learning::Frozen,
+                (_, true) => Learning::Suspicious,
+                _ => Learning::Free,
+            };
+            let series = node.series.get(&key);
+            model.past.learn(sample.y, learning, || {
+                let values = series.into_iter().flat_map(|s| s.back_from(window, 10));
+                values.map(|(_, value)| scale.to(value))
+            });
+        }
+    }
+
+    /// Sorts what each group's members show, for the medians of the others.
+    fn fill_groups(&mut self, groups: &[Group]) {
+        for group in 0..groups.len() {
+            let of = |pick: fn(&Residual) -> f64| {
+                let members = self.samples.iter().filter(move |s| s.group == group);
+                members.filter_map(move |s| s.residual.as_ref().map(pick))
+            };
+            self.deviations[group].fill(of(|r| r.deviation));
+            self.scales[group].fill(of(|r| r.scale));
+            let members = self.samples.iter().filter(|s| s.group == group);
+            self.values[group].fill(members.map(|s| s.value));
+        }
+    }
+
+    fn judge(&self, groups: &[Group], spec: &MetricSpec, sample: &Sample) -> Judged {
+        let Some(residual) = sample.residual else {
+            return Judged::default();
+        };
+        let control = &groups[sample.group].control;
+        let (common, spread, siblings) = if control.is_empty() {
+            let group = sample.group;
+            (
+                self.deviations[group].median_of_others(residual.deviation),
+                self.scales[group].median_of_others(residual.scale),
+                self.values[group].median_of_others(sample.value),
+            )
+        } else {
+            let group = control.first().and_then(|node| self.group_of[*node]);
+            let of = |lists: &[LeaveOneOut]| group.and_then(|g| lists[g].median_of_all());
+            (of(&self.deviations), of(&self.scales), of(&self.values))
+        };
+        let own = residual.deviation / residual.scale;
+        let both = match common {
+            Some(common) => {
+                let scale = spread.unwrap_or(0.0).max(residual.scale);
+                let apart = (residual.deviation - common) / scale;
+                if apart.signum() == own.signum() {
+                    own.signum() * own.abs().min(apart.abs())
+                } else {
+                    0.0
+                }
+            }
+            None => own * ALONE,
+        };
+        let bad = match spec.bad {
+            Bad::High => both,
+            Bad::Low => -both,
+            Bad::Either => both.abs(),
+        };
+        let is_change = (sample.value - Scale::of(spec).from(residual.usual)).abs() >= spec.floor;
+        let counts = is_change && residual.is_beyond_habit;
+        // What is no change, or a habit, may still fade an older finding, but never reaches the threshold.
+        let score = if counts {
+            bad
+        } else {
+            bad.min(SCORE_TOLD - 0.1)
+        };
+        Judged { score, siblings }
+    }
+}
+
+#[derive(Debug, Clone, Copy, Default)]
+struct Judged {
+    score: f64,
+    siblings: Option<f64>,
+}
+
+impl Model {
+    fn hold(&mut self, window: WindowIndex, score: f64) {
+        if score >= SCORE_ON {
+            self.since.get_or_insert(window + -(SMOOTH / 2));
+            self.held = self.held.saturating_add(1);
+            self.faded = 0;
+        } else {
+            self.fade(score >= SCORE_OFF);
+        }
+    }
+
+    fn fade(&mut self, still_there: bool) {
+        if self.held == 0 {
+            return;
+        }
+        if still_there {
+            self.held = self.held.saturating_add(1);
+            return;
+        }
+        self.faded += 1;
+        if self.faded >= FADE_WINDOWS {
+            self.held = 0;
+            self.faded = 0;
+            self.since = None;
+        }
+    }
+}
+
+/// The smoothed value at `window`: the median of five windows, or of the last three values of a rarer series.
+fn smooth(series: &Series, window: WindowIndex) -> Option<f64> {
+    let mut values = [0.0; SMOOTH as usize];
+    let mut n = 0;
+    for (_, value) in series.back_from(window, SMOOTH) {
+        values[n] = value;
+        n += 1;
+    }
+    if n < N_KNOWN_MIN {
+        n = 0;
+        for (at, value) in series.back_from(window, SLOW_WINDOWS).take(N_KNOWN_MIN) {
+            if n == 0 && window - at > STALE_WINDOWS {
+                return None;
+            }
+            values[n] = value;
+            n += 1;
+        }
+        if n < N_KNOWN_MIN {
+            return None;
+        }
+    }
+    hsw_stats::median(&mut values[..n])
+}
+
+#[cfg(test)]
+#[path = "tests.rs"]
+mod tests;

@@ -1,0 +1,178 @@
+//! The detector on clusters whose truth is known. (step 10)
+
+use hsw_state::{Cluster, NodeIndex};
+use hsw_types::{NodeId, SeriesDef, SeriesId, SeriesKey, SeriesValues, ShardSummary, WindowIndex};
+
+use super::{Detector, Finding, Group};
+
+/// Deterministic noise in [-1, 1).
+fn noise(window: i64, node: usize) -> f64 {
+    let mut x = (window as u64).wrapping_mul(0x9E37_79B9_7F4A_7C15) ^ (node as u64) << 32;
+    x ^= x >> 31;
+    x = x.wrapping_mul(0xBF58_476D_1CE4_E5B9);
+    x ^= x >> 27;
+    (x % 2_000) as f64 / 1_000.0 - 1.0
+}
+
+struct World {
+    cluster: Cluster,
+    detector: Detector,
+    groups: Vec<Group>,
+    nodes: Vec<NodeIndex>,
+    window: i64,
+    metric: &'static str,
+}
+
+impl World {
+    fn new(n: usize, metric: &'static str) -> Self {
+        let mut cluster = Cluster::new(100);
+        let nodes: Vec<_> = (0..n)
+            .map(|i| cluster.node_index(&NodeId::new(&format!("n{i}")).unwrap()))
+            .collect();
+        let groups = vec![Group {
+            members: nodes.clone(),
+            control: Vec::new(),
+        }];
+        Self {
+            cluster,
+            detector: Detector::default(),
+            groups,
+            nodes,
+            window: 0,
+            metric,
+        }
+    }
+
+    fn step(&mut self, value: impl Fn(usize, i64) -> Option<f64>) -> Vec<Finding> {
+        self.window += 1;
+        for &node in &self.nodes {
+            let summary = ShardSummary {
+                first_window: WindowIndex(self.window),
+                n_windows: 1,
+                dictionary_epoch: 1,
+                facts: None,
+                dictionary: vec![SeriesDef {
+                    id: SeriesId(0),
+                    key: SeriesKey::node(self.metric),
+                }],
+                series: vec![SeriesValues {
+                    id: SeriesId(0),
+                    values: vec![value(node, self.window)],
+                }],
+                latencies: Vec::new(),
+                log_samples: Vec::new(),
+                sources: Vec::new(),
+            };
+            self.cluster.apply(node, summary);
+        }
+        let frozen = vec![false; self.nodes.len()];
+        self.detector.evaluate(
+            &self.cluster,
+            &self.groups,
+            WindowIndex(self.window),
+            &frozen,
+        )
+    }
+
+    fn run(&mut self, windows: i64, value: impl Fn(usize, i64) -> Option<f64>) -> Vec<Finding> {
+        (0..windows)
+            .flat_map(|_| self.step(&value))
+            .filter(|f| f.held > 0)
+            .collect()
+    }
+}
+
+#[test]
+fn a_shard_that_leaves_its_siblings_is_found_within_four_seconds_and_alone() {
+    let mut world = World::new(4, "pg.sessions_waiting_lock");
+    let calm = |_: usize, _: i64| Some(0.0);
+    assert!(world.run(60, calm).is_empty());
+    let found = world.run(4, |node, _| Some(if node == 2 { 6.0 } else { 0.0 }));
+    assert!(
+        !found.is_empty() && found.iter().all(|f| f.node == 2),
+        "{found:?}"
+    );
+    assert_eq!(found[0].siblings, Some(0.0));
+    assert_eq!(found[0].since, WindowIndex(61));
+}
+
+#[test]
+fn a_load_that_moves_every_shard_alike_is_nobodys_deviation() {
+    let mut world = World::new(4, "pg.sessions_active");
+    let load = |factor: f64| {
+        move |node: usize, w: i64| Some(factor * (4.0 + node as f64) + noise(w, node))
+    };
+    assert!(world.run(120, load(1.0)).is_empty());
+    assert!(world.run(120, load(4.0)).is_empty());
+}
+
+#[test]
+fn spikes_of_two_seconds_are_not_a_deviation() {
+    let mut world = World::new(4, "pg.probe_ms");
+    let spiky = |node: usize, w: i64| Some(if node == 1 && w % 30 < 2 { 400.0 } else { 1.0 });
+    assert!(world.run(600, spiky).is_empty());
+}
+
+#[test]
+fn a_gap_is_unknown_and_never_a_finding() {
+    let mut world = World::new(4, "pg.commits");
+    world.run(120, |node, w| Some(30.0 + 3.0 * noise(w, node)));
+    let found = world.run(60, |node, w| {
+        (node != 0).then(|| 30.0 + 3.0 * noise(w, node))
+    });
+    assert!(found.is_empty(), "{found:?}");
+}
+
+#[test]
+fn half_the_shards_may_be_sick_and_still_only_they_are_named() {
+    let mut world = World::new(5, "pg.connections_ratio");
+    world.run(120, |_, _| Some(0.2));
+    let found = world.run(10, |node, _| Some(if node < 2 { 0.95 } else { 0.2 }));
+    assert!(found.iter().all(|f| f.node < 2) && found.iter().any(|f| f.node == 1));
+}
+
+#[test]
+fn a_router_whose_shards_all_move_with_it_is_not_the_deviant() {
+    let mut world = World::new(4, "pg.sessions_active");
+    world.groups = vec![
+        Group {
+            members: vec![0, 1, 2],
+            control: Vec::new(),
+        },
+        Group {
+            members: vec![3],
+            control: vec![0, 1, 2],
+        },
+    ];
+    world.run(120, |node, w| Some(4.0 + noise(w, node)));
+    assert!(
+        world
+            .run(30, |node, w| Some(20.0 + noise(w, node)))
+            .is_empty()
+    );
+    world.run(60, |node, w| Some(4.0 + noise(w, node)));
+    let found = world.run(10, |node, w| {
+        Some(if node == 3 { 60.0 } else { 4.0 } + noise(w, node))
+    });
+    assert!(
+        !found.is_empty() && found.iter().all(|f| f.node == 3),
+        "{found:?}"
+    );
+}
+
+#[test]
+fn an_hour_of_noise_gives_no_finding() {
+    for metric in [
+        "pg.commits",
+        "pg.sessions_active",
+        "host.cpu_busy_ratio",
+        "disk.write_bytes",
+    ] {
+        let mut world = World::new(4, metric);
+        let typical = hsw_types::metric_spec(metric).unwrap().floor * 3.0;
+        let found = world.run(3_600, |node, w| {
+            Some(typical * (1.0 + 0.5 * noise(w, node)))
+        });
+        assert!(found.is_empty(), "{metric}: {found:?}");
+    }
+}

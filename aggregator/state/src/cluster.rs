@@ -1,0 +1,325 @@
+//! The cluster's nodes and their series, resolved from each agent's dictionary. (step 8)
+
+use std::collections::BTreeMap;
+
+use hsw_types::{
+    LogSample, MetricSpec, NodeFacts, NodeId, SeriesKey, ShardSummary, SourceStatus, WindowIndex,
+    metric_spec,
+};
+
+use crate::series::Series;
+
+/// A node's place in [`Cluster`]; dense from 0, never reused.
+pub type NodeIndex = usize;
+/// A series key's place in [`Cluster`]; dense from 0, never reused.
+pub type KeyIndex = usize;
+
+/// Series that have had no value for this many windows are forgotten: an hour.
+const FORGET_WINDOWS: i64 = 3_600;
+/// Log samples kept a node.
+const N_LOG_SAMPLES: usize = 40;
+
+/// A series key and what the catalogue knows of its metric.
+#[derive(Debug, Clone)]
+pub struct KeyInfo {
+    /// The key.
+    pub key: SeriesKey,
+    /// Its row in the catalogue.
+    pub spec: Option<&'static MetricSpec>,
+    /// Nodes that have such a series, ascending.
+    pub nodes: Vec<NodeIndex>,
+}
+
+/// One node.
+#[derive(Debug, Clone)]
+pub struct NodeState {
+    /// Identity.
+    pub node: NodeId,
+    /// Facts as last told.
+    pub facts: NodeFacts,
+    /// Source states as last told.
+    pub sources: Vec<SourceStatus>,
+    /// Series by key.
+    pub series: BTreeMap<KeyIndex, Series>,
+    /// Newest window received.
+    pub newest: Option<WindowIndex>,
+    /// First window received since the node was last unknown.
+    pub first: Option<WindowIndex>,
+    /// Recent masked log lines, oldest first.
+    pub log_samples: Vec<LogSample>,
+    dictionary_epoch: u64,
+    key_of_id: Vec<Option<KeyIndex>>,
+}
+
+/// What a summary has brought.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Applied {
+    /// Values of ids that no dictionary has named (their name was dropped or is yet to be repeated).
+    pub unknown_ids: u64,
+    /// Series left out because the node has too many.
+    pub over_limit: u64,
+    /// The agent was restarted: ids started anew.
+    pub is_new_epoch: bool,
+    /// The database's start time changed since the last facts.
+    pub is_database_restarted: bool,
+}
+
+/// Every node and series. See the crate's header.
+#[derive(Debug, Default)]
+pub struct Cluster {
+    nodes: Vec<NodeState>,
+    index_of: BTreeMap<NodeId, NodeIndex>,
+    keys: Vec<KeyInfo>,
+    key_of: BTreeMap<SeriesKey, KeyIndex>,
+    n_series_per_node_max: usize,
+}
+
+impl Cluster {
+    /// Empty, with a limit of series per node.
+    #[must_use]
+    pub fn new(n_series_per_node_max: usize) -> Self {
+        Self {
+            n_series_per_node_max,
+            ..Self::default()
+        }
+    }
+
+    /// The node's index, made when it is new.
+    pub fn node_index(&mut self, node: &NodeId) -> NodeIndex {
+        if let Some(&index) = self.index_of.get(node) {
+            return index;
+        }
+        self.nodes.push(NodeState {
+            node: node.clone(),
+            facts: NodeFacts::default(),
+            sources: Vec::new(),
+            series: BTreeMap::new(),
+            newest: None,
+            first: None,
+            log_samples: Vec::new(),
+            dictionary_epoch: 0,
+            key_of_id: Vec::new(),
+        });
+        let index = self.nodes.len() - 1;
+        self.index_of.insert(node.clone(), index);
+        index
+    }
+
+    /// The node's index, if it was ever seen.
+    #[must_use]
+    pub fn find(&self, node: &NodeId) -> Option<NodeIndex> {
+        self.index_of.get(node).copied()
+    }
+
+    /// Every node, by index.
+    #[must_use]
+    pub fn nodes(&self) -> &[NodeState] {
+        &self.nodes
+    }
+
+    /// Every key, by index.
+    #[must_use]
+    pub fn keys(&self) -> &[KeyInfo] {
+        &self.keys
+    }
+
+    /// A key's index, if any node has or had such a series.
+    #[must_use]
+    pub fn find_key(&self, key: &SeriesKey) -> Option<KeyIndex> {
+        self.key_of.get(key).copied()
+    }
+
+    /// Takes a summary in. O(values · log series).
+    pub fn apply(&mut self, node: NodeIndex, summary: ShardSummary) -> Applied {
+        let mut applied = Applied::default();
+        let first = summary.first_window;
+        self.apply_names(node, &summary, &mut applied);
+        let state = &mut self.nodes[node];
+        if let Some(facts) = summary.facts {
+            let (before, after) = (state.facts.database_started, facts.database_started);
+            applied.is_database_restarted = before != 0 && after != 0 && before != after;
+            state.facts = facts;
+        }
+        if !summary.sources.is_empty() {
+            state.sources = summary.sources;
+        }
+        state.log_samples.extend(summary.log_samples);
+        let surplus = state.log_samples.len().saturating_sub(N_LOG_SAMPLES);
+        state.log_samples.drain(..surplus);
+        for values in &summary.series {
+            let key = state.key_of_id.get(values.id.0 as usize).copied().flatten();
+            let Some(key) = key else {
+                applied.unknown_ids += 1;
+                continue;
+            };
+            if !state.series.contains_key(&key) {
+                if state.series.len() >= self.n_series_per_node_max {
+                    applied.over_limit += 1;
+                    continue;
+                }
+                let nodes = &mut self.keys[key].nodes;
+                if let Err(at) = nodes.binary_search(&node) {
+                    nodes.insert(at, node);
+                }
+            }
+            let series = state
+                .series
+                .entry(key)
+                .or_insert_with(|| Series::new(first));
+            for (offset, value) in values.values.iter().enumerate() {
+                if let Some(value) = value {
+                    series.put(first + offset as i64, *value);
+                }
+            }
+        }
+        let last = first + i64::from(summary.n_windows) + -1;
+        state.newest = Some(state.newest.map_or(last, |newest| newest.max(last)));
+        state.first.get_or_insert(first);
+        applied
+    }
+
+    fn apply_names(&mut self, node: NodeIndex, summary: &ShardSummary, applied: &mut Applied) {
+        if self.nodes[node].dictionary_epoch != summary.dictionary_epoch {
+            applied.is_new_epoch = true;
+            self.nodes[node].dictionary_epoch = summary.dictionary_epoch;
+            self.nodes[node].key_of_id.clear();
+        }
+        // An id is trusted only as far as an honest agent of this limit can count within a few hours of churn.
+        let id_max = self.n_series_per_node_max.saturating_mul(64);
+        for def in &summary.dictionary {
+            let id = def.id.0 as usize;
+            if id >= id_max {
+                applied.over_limit += 1;
+                continue;
+            }
+            let key = self.key_index(&def.key);
+            let ids = &mut self.nodes[node].key_of_id;
+            if ids.len() <= id {
+                ids.resize(id + 1, None);
+            }
+            ids[id] = Some(key);
+        }
+    }
+
+    fn key_index(&mut self, key: &SeriesKey) -> KeyIndex {
+        if let Some(&index) = self.key_of.get(key) {
+            return index;
+        }
+        let index = self.keys.len();
+        let spec = metric_spec(&key.metric);
+        self.keys.push(KeyInfo {
+            key: key.clone(),
+            spec,
+            nodes: Vec::new(),
+        });
+        self.key_of.insert(key.clone(), index);
+        index
+    }
+
+    /// Forgets series that have had no value for an hour; call it every minute or so. Returns what was forgotten.
+    pub fn expire(&mut self, now: WindowIndex) -> Vec<(NodeIndex, KeyIndex)> {
+        let mut gone = Vec::new();
+        for (index, node) in self.nodes.iter_mut().enumerate() {
+            let keys = &mut self.keys;
+            node.series.retain(|&key, series| {
+                let keep = now - series.newest() < FORGET_WINDOWS;
+                if !keep {
+                    gone.push((index, key));
+                    keys[key].nodes.retain(|n| *n != index);
+                }
+                keep
+            });
+        }
+        gone
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use hsw_types::{SeriesDef, SeriesId, SeriesValues};
+
+    fn summary(
+        epoch: u64,
+        first: i64,
+        named: &[(u32, &str)],
+        values: &[(u32, f64)],
+    ) -> ShardSummary {
+        ShardSummary {
+            first_window: WindowIndex(first),
+            n_windows: 1,
+            dictionary_epoch: epoch,
+            facts: None,
+            dictionary: named
+                .iter()
+                .map(|(id, metric)| SeriesDef {
+                    id: SeriesId(*id),
+                    key: SeriesKey::node(metric),
+                })
+                .collect(),
+            series: values
+                .iter()
+                .map(|(id, v)| SeriesValues {
+                    id: SeriesId(*id),
+                    values: vec![Some(*v)],
+                })
+                .collect(),
+            latencies: Vec::new(),
+            log_samples: Vec::new(),
+            sources: Vec::new(),
+        }
+    }
+
+    #[test]
+    fn a_series_keeps_its_past_when_its_agent_restarts_with_other_ids() {
+        let mut cluster = Cluster::new(10);
+        let node = cluster.node_index(&NodeId::new("a").unwrap());
+        cluster.apply(
+            node,
+            summary(
+                1,
+                100,
+                &[(0, "pg.commits"), (1, "pg.sessions")],
+                &[(0, 30.0)],
+            ),
+        );
+        let applied = cluster.apply(
+            node,
+            summary(2, 101, &[(1, "pg.commits")], &[(0, 9.0), (1, 31.0)]),
+        );
+        assert_eq!(
+            applied,
+            Applied {
+                unknown_ids: 1,
+                is_new_epoch: true,
+                ..Applied::default()
+            }
+        );
+        let key = cluster.find_key(&SeriesKey::node("pg.commits")).unwrap();
+        let values: Vec<f64> = cluster.nodes()[node].series[&key]
+            .back_from(WindowIndex(101), 5)
+            .map(|(_, v)| v)
+            .collect();
+        assert_eq!(values, [31.0, 30.0]);
+    }
+
+    #[test]
+    fn series_over_the_limit_and_absurd_ids_are_counted() {
+        let mut cluster = Cluster::new(1);
+        let node = cluster.node_index(&NodeId::new("a").unwrap());
+        let named = [(0, "pg.commits"), (1, "pg.sessions"), (u32::MAX, "pg.up")];
+        let applied = cluster.apply(node, summary(1, 100, &named, &[(0, 1.0), (1, 1.0)]));
+        assert_eq!(applied.over_limit, 2);
+        assert_eq!(cluster.nodes()[node].series.len(), 1);
+    }
+
+    #[test]
+    fn a_series_silent_for_an_hour_is_forgotten() {
+        let mut cluster = Cluster::new(10);
+        let node = cluster.node_index(&NodeId::new("a").unwrap());
+        cluster.apply(node, summary(1, 100, &[(0, "pg.commits")], &[(0, 1.0)]));
+        assert!(cluster.expire(WindowIndex(3_699)).is_empty());
+        assert_eq!(cluster.expire(WindowIndex(3_700)), [(0, 0)]);
+        assert!(cluster.keys()[0].nodes.is_empty());
+    }
+}
