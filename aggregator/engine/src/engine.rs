@@ -1,12 +1,28 @@
 //! One state machine: state → graph → detectors → incidents. (steps 8–13)
 
+use std::collections::VecDeque;
 use std::sync::Arc;
 
-use hsw_types::{Monotonic, NodeId, SeriesKey, ShardId, ShardSummary, WallTime, WindowIndex};
+use hsw_detect::{Detector, Finding, Group};
+use hsw_graph::InteractionGraph;
+use hsw_state::{Cluster, NodeIndex};
+use hsw_types::{
+    Monotonic, NodeId, Role, SeriesKey, ShardId, ShardSummary, Subject, WallTime, WindowIndex,
+};
 
 use crate::incident::{Incident, IncidentId};
+use crate::liveness::{self, Heard};
 use crate::map::ShardMap;
-use crate::view::{Armed, GraphView, SeriesView, ShardView};
+use crate::policy::{Part, Policy, Told};
+use crate::symptoms::{self, Symptoms};
+use crate::view::{Armed, GraphView, NodeLiveness, SeriesView, ShardView};
+
+/// A node whose newest window is further than this from the middle of all is not waited for.
+const APART_WINDOWS: i64 = 6;
+/// Windows judged in one go at most; after a longer gap the older ones are skipped.
+const CATCH_UP_WINDOWS: i64 = 200;
+/// The metric that carries an edge's sessions.
+const EDGE_SESSIONS: &str = "edge.sessions";
 
 /// Limits and thresholds.
 #[derive(Debug, Clone, PartialEq)]
@@ -77,35 +93,125 @@ pub enum Output {
     IncidentClosed(Arc<Incident>),
 }
 
-/// The engine. See the module's header.
+/// What was left out or refused, since the start.
+#[derive(Debug, Clone, Copy, Default)]
+struct Counters {
+    unknown_ids: u64,
+    over_limit: u64,
+    windows_judged: u64,
+    windows_skipped: u64,
+    summaries: u64,
+    nodes_without_shard: u64,
+}
+
+/// The engine. See the crate's header.
 #[derive(Debug)]
 pub struct Engine {
-    _config: Config,
-    map: ShardMap,
+    pub(crate) map: ShardMap,
+    pub(crate) cluster: Cluster,
+    pub(crate) detector: Detector,
+    pub(crate) graph: InteractionGraph,
+    pub(crate) policy: Policy,
+    pub(crate) heard: Vec<Heard>,
+    pub(crate) liveness: Vec<NodeLiveness>,
+    /// Symptoms of each shard at the newest judged window, in the map's order.
+    pub(crate) symptoms: Vec<(ShardId, Symptoms)>,
+    pub(crate) wall: WallTime,
+    now: Monotonic,
+    listening_since: Option<Monotonic>,
+    judged: Option<WindowIndex>,
+    findings: Vec<Finding>,
+    minute: WindowIndex,
+    outputs: VecDeque<Output>,
+    counters: Counters,
 }
 
 impl Engine {
-    /// Starts empty.
+    /// Starts empty, in replay: nothing is raised before [`Input::ReplayDone`].
     #[must_use]
     pub fn new(config: Config, map: ShardMap) -> Self {
-        Self {
-            _config: config,
+        let mut engine = Self {
+            cluster: Cluster::new(config.n_series_per_node_max),
+            detector: Detector::default(),
+            graph: InteractionGraph::default(),
+            policy: Policy::new(config.n_incidents_max),
+            heard: Vec::new(),
+            liveness: Vec::new(),
+            symptoms: Vec::new(),
+            wall: WallTime::default(),
+            now: Monotonic::default(),
+            listening_since: None,
+            judged: None,
+            findings: Vec::new(),
+            minute: WindowIndex(i64::MIN),
+            outputs: VecDeque::new(),
+            counters: Counters::default(),
             map,
+        };
+        let nodes: Vec<NodeId> = engine.map.shards().flat_map(|e| e.nodes.clone()).collect();
+        for node in nodes {
+            engine.node(&node);
         }
+        engine
     }
 
     /// Told something; `now` never runs backwards.
-    pub fn handle(&mut self, _now: Monotonic, _input: Input) {}
+    pub fn handle(&mut self, now: Monotonic, input: Input) {
+        self.now = self.now.max(now);
+        match input {
+            Input::Summary {
+                node,
+                summary,
+                received,
+                is_replay,
+            } => {
+                self.take(&node, *summary, is_replay);
+                if !is_replay {
+                    self.wall = self.wall.max(received);
+                }
+                self.advance();
+            }
+            Input::Heard {
+                node,
+                clock_offset_us,
+            } => {
+                let at = self.node(&node);
+                let heard = &mut self.heard[at];
+                heard.last = Some(now);
+                heard.is_stopped = false;
+                heard.clock_offset_us = clock_offset_us.or(heard.clock_offset_us);
+            }
+            Input::Stopped { node } => {
+                let at = self.node(&node);
+                self.heard[at].is_stopped = true;
+            }
+            Input::Restored(incident) => {
+                let now = self.judged.unwrap_or(incident.raised);
+                self.policy.restore(*incident, now);
+            }
+            Input::ReplayDone { wall } => {
+                self.wall = wall;
+                self.listening_since = Some(now);
+                self.policy
+                    .begin(self.judged.unwrap_or_else(|| wall.window()));
+            }
+            Input::Clock { wall } => {
+                self.wall = wall;
+                self.advance();
+                self.decide();
+            }
+        }
+    }
 
     /// What to do next; drain before the next input.
     pub fn poll_output(&mut self) -> Option<Output> {
-        None
+        self.outputs.pop_front()
     }
 
     /// Call `handle(_, Input::Clock)` no later than this.
     #[must_use]
     pub fn poll_timeout(&self) -> Option<Monotonic> {
-        None
+        Some(self.now + std::time::Duration::from_secs(1))
     }
 
     /// The shard map in force.
@@ -117,56 +223,296 @@ impl Engine {
     /// Every shard and router, in name order.
     #[must_use]
     pub fn shards(&self) -> Vec<ShardView> {
-        Vec::new()
+        crate::show::shards(self)
     }
 
     /// Whether detection works yet.
     #[must_use]
     pub fn armed(&self) -> Armed {
-        Armed {
-            is_armed: false,
-            reasons: Vec::new(),
-        }
+        crate::show::armed(self)
     }
 
     /// Incidents, newest first: open ones and the closed ones still kept.
     #[must_use]
     pub fn incidents(&self) -> Vec<Arc<Incident>> {
-        Vec::new()
+        self.policy.incidents()
     }
 
     /// One incident.
     #[must_use]
-    pub fn incident(&self, _id: IncidentId) -> Option<Arc<Incident>> {
-        None
+    pub fn incident(&self, id: IncidentId) -> Option<Arc<Incident>> {
+        self.policy
+            .incidents()
+            .into_iter()
+            .find(|incident| incident.id == id)
     }
 
     /// The interaction graph now.
     #[must_use]
     pub fn graph(&self) -> GraphView {
-        GraphView::default()
+        crate::show::graph(self)
     }
 
     /// The same series on every node of the given shards that has it (all shards when empty), for charts.
     #[must_use]
     pub fn series(
         &self,
-        _key: &SeriesKey,
-        _shards: &[ShardId],
-        _from: WindowIndex,
+        key: &SeriesKey,
+        shards: &[ShardId],
+        from: WindowIndex,
     ) -> Vec<SeriesView> {
-        Vec::new()
+        crate::show::series(self, key, shards, from)
     }
 
     /// Names of the series a node has, ascending.
     #[must_use]
-    pub fn series_names(&self, _node: &NodeId) -> Vec<SeriesKey> {
-        Vec::new()
+    pub fn series_names(&self, node: &NodeId) -> Vec<SeriesKey> {
+        let Some(at) = self.cluster.find(node) else {
+            return Vec::new();
+        };
+        let keys = self.cluster.nodes()[at].series.keys();
+        let mut names: Vec<SeriesKey> = keys
+            .map(|key| self.cluster.keys()[*key].key.clone())
+            .collect();
+        names.sort();
+        names
     }
 
     /// What was left out or refused, since the start: (`name`, count), for `/metrics`.
     #[must_use]
     pub fn counters(&self) -> Vec<(&'static str, u64)> {
-        Vec::new()
+        let counters = &self.counters;
+        vec![
+            ("summaries", counters.summaries),
+            ("windows_judged", counters.windows_judged),
+            ("windows_skipped", counters.windows_skipped),
+            ("values_of_unknown_series", counters.unknown_ids),
+            ("series_over_limit", counters.over_limit),
+            ("summaries_without_shard", counters.nodes_without_shard),
+            ("edges_left_out", self.graph.n_left_out()),
+        ]
+    }
+
+    /// The node's index; a new one gets its places in the lists beside the state.
+    fn node(&mut self, node: &NodeId) -> NodeIndex {
+        let at = self.cluster.node_index(node);
+        let n = self.cluster.nodes().len();
+        self.heard.resize_with(n, Heard::default);
+        self.liveness.resize(n, NodeLiveness::NeverSeen);
+        at
+    }
+
+    fn take(&mut self, node: &NodeId, summary: ShardSummary, is_replay: bool) {
+        self.counters.summaries += 1;
+        let at = self.node(node);
+        if !is_replay {
+            self.heard[at].last = Some(self.now);
+            self.heard[at].is_stopped = false;
+        }
+        let (first, n) = (summary.first_window, i64::from(summary.n_windows));
+        let applied = self.cluster.apply(at, summary);
+        self.counters.unknown_ids += applied.unknown_ids;
+        self.counters.over_limit += applied.over_limit;
+        let state = &self.cluster.nodes()[at];
+        self.graph.place(node, &state.facts.address);
+        if self.map.shard_of(node).is_none() {
+            self.map
+                .join(node, &state.facts.shard, state.facts.role == Role::Router);
+            self.counters.nodes_without_shard += u64::from(self.map.shard_of(node).is_none());
+        }
+        let last = first + (n - 1);
+        for (key, series) in &state.series {
+            let info = &self.cluster.keys()[*key];
+            let Subject::Edge(edge) = &info.key.subject else {
+                continue;
+            };
+            if info.key.metric == EDGE_SESSIONS
+                && let Some((window, sessions)) = series.back_from(last, n).next()
+                && sessions > 0.0
+            {
+                self.graph.touch(node, edge, sessions, window.start());
+            }
+        }
+        if !self.heard[at].has_been_up
+            && let Some(key) = self.cluster.find_key(&SeriesKey::node(liveness::UP))
+            && let Some(series) = state.series.get(&key)
+        {
+            self.heard[at].has_been_up = series.back_from(last, n).any(|(_, up)| up > 0.5);
+        }
+    }
+
+    /// The window up to which every node that keeps up has told, and which nodes those are.
+    fn reach(&self) -> Option<(WindowIndex, Vec<NodeIndex>)> {
+        let told = |at: &NodeIndex| {
+            let is_heard = self.listening_since.is_none()
+                || !matches!(
+                    self.liveness[*at],
+                    NodeLiveness::AgentLost | NodeLiveness::HostLost | NodeLiveness::AgentStopped
+                );
+            self.cluster.nodes()[*at].newest.filter(|_| is_heard)
+        };
+        let nodes: Vec<NodeIndex> = (0..self.cluster.nodes().len())
+            .filter(|at| told(at).is_some())
+            .collect();
+        let mut newest: Vec<WindowIndex> = nodes.iter().filter_map(told).collect();
+        newest.sort_unstable();
+        let middle = *newest.get(newest.len() / 2)?;
+        let keeps_up =
+            |at: &NodeIndex| told(at).is_some_and(|w| (w - middle).abs() <= APART_WINDOWS);
+        let nodes: Vec<NodeIndex> = nodes.into_iter().filter(keeps_up).collect();
+        let reach = nodes.iter().filter_map(told).min()?;
+        Some((reach, nodes))
+    }
+
+    fn advance(&mut self) {
+        let Some((reach, nodes)) = self.reach() else {
+            return;
+        };
+        let mut next = self.judged.map_or(reach, WindowIndex::next);
+        if reach - next > CATCH_UP_WINDOWS {
+            self.counters.windows_skipped += (reach - next - CATCH_UP_WINDOWS) as u64;
+            next = reach + -CATCH_UP_WINDOWS;
+        }
+        if next > reach {
+            return;
+        }
+        let groups = self.groups(&nodes);
+        let frozen = self.frozen();
+        while next <= reach {
+            self.findings = self
+                .detector
+                .evaluate(&self.cluster, &groups, next, &frozen);
+            self.counters.windows_judged += 1;
+            self.judged = Some(next);
+            next = next.next();
+        }
+        self.housekeep(reach);
+        self.decide();
+    }
+
+    fn housekeep(&mut self, reach: WindowIndex) {
+        if reach - self.minute < 60 {
+            return;
+        }
+        self.minute = reach;
+        for (node, key) in self.cluster.expire(reach) {
+            self.detector.forget(node, key);
+        }
+        self.graph.expire(reach.start());
+    }
+
+    /// Primaries among themselves, replicas among themselves, each router against the primaries.
+    fn groups(&self, nodes: &[NodeIndex]) -> Vec<Group> {
+        let (mut primaries, mut replicas, mut routers) = (Vec::new(), Vec::new(), Vec::new());
+        for &at in nodes {
+            let node = &self.cluster.nodes()[at];
+            let entry = self.map.entry_of(&node.node);
+            match node.facts.role {
+                Role::Router => routers.push(at),
+                _ if entry.is_some_and(|entry| entry.is_router) => routers.push(at),
+                Role::Replica => replicas.push(at),
+                Role::Primary | Role::Unknown if entry.is_some() => primaries.push(at),
+                Role::Primary | Role::Unknown => {}
+            }
+        }
+        let mut groups: Vec<Group> = Vec::with_capacity(2 + routers.len());
+        groups.extend(routers.iter().map(|at| Group {
+            members: vec![*at],
+            control: primaries.clone(),
+        }));
+        groups.push(Group {
+            members: primaries,
+            control: Vec::new(),
+        });
+        groups.push(Group {
+            members: replicas,
+            control: Vec::new(),
+        });
+        groups
+    }
+
+    fn frozen(&self) -> Vec<bool> {
+        let is_frozen = |node: &NodeId| {
+            self.map
+                .shard_of(node)
+                .is_some_and(|shard| self.policy.is_involved(shard))
+        };
+        self.cluster
+            .nodes()
+            .iter()
+            .map(|state| is_frozen(&state.node))
+            .collect()
+    }
+
+    /// Liveness and findings into symptoms, symptoms into incidents.
+    fn decide(&mut self) {
+        let Some(listening_since) = self.listening_since else {
+            return;
+        };
+        self.liveness = liveness::judge(&self.cluster, &self.heard, self.now, listening_since);
+        let window = self.judged.unwrap_or_else(|| self.wall.window());
+        // Without any new window (nobody speaks) time still passes.
+        let window = if self.is_nobody_heard() {
+            window.max(self.wall.window())
+        } else {
+            window
+        };
+        let mut parts = Vec::new();
+        for entry in self.map.shards() {
+            let members: Vec<NodeIndex> = entry
+                .nodes
+                .iter()
+                .filter_map(|node| self.cluster.find(node))
+                .collect();
+            let findings: Vec<&Finding> = self
+                .findings
+                .iter()
+                .filter(|f| members.contains(&f.node))
+                .collect();
+            let liveness: Vec<_> = members.iter().map(|&at| (at, self.liveness[at])).collect();
+            let symptoms =
+                symptoms::gather(&self.cluster, &entry.shard, &findings, &liveness, window);
+            let logs = members
+                .iter()
+                .flat_map(|&at| self.cluster.nodes()[at].log_samples.clone());
+            parts.push(Part {
+                shard: &entry.shard,
+                is_router: entry.is_router,
+                logs: if symptoms.is_sick {
+                    logs.collect()
+                } else {
+                    Vec::new()
+                },
+                symptoms,
+            });
+        }
+        for told in self.policy.step(window, &parts) {
+            self.outputs.push_back(match told {
+                Told::Raised(incident) => Output::IncidentRaised(incident),
+                Told::Changed(incident) => Output::IncidentChanged(incident),
+                Told::Closed(incident) => Output::IncidentClosed(incident),
+            });
+        }
+        self.symptoms = parts
+            .into_iter()
+            .map(|part| (part.shard.clone(), part.symptoms))
+            .collect();
+    }
+
+    fn is_nobody_heard(&self) -> bool {
+        self.liveness.iter().all(|state| {
+            matches!(
+                state,
+                NodeLiveness::AgentLost
+                    | NodeLiveness::HostLost
+                    | NodeLiveness::AgentStopped
+                    | NodeLiveness::NeverSeen
+            )
+        })
+    }
+
+    /// The newest judged window.
+    pub(crate) const fn judged(&self) -> Option<WindowIndex> {
+        self.judged
     }
 }

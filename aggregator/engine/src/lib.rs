@@ -1,9 +1,28 @@
 //! The engine: summaries in, incidents out; what every face of the product shows. (steps 8–13)
+//!
+//! In: [`Input`]s. Out: [`Output`]s, and views of the state.
+//! Ordering contract: a summary is applied to state and graph at once; a window is judged once every heard node has
+//! told it (or has fallen behind): detectors, then liveness, then incidents. Windows are judged in order, once.
+//! Invariants: EN-1 one root per incident, one open incident per root. EN-2 unknown is never well. EN-3 the same inputs
+//! give the same outputs. Does not: know sockets, files, clocks or how people are told.
+
+mod view;
+
+mod map;
+
+mod incident;
+
+mod words;
+
+mod liveness;
+
+mod symptoms;
+
+mod policy;
 
 mod engine;
-mod incident;
-mod map;
-mod view;
+
+mod show;
 
 pub use engine::{Config, Engine, Input, Output};
 pub use incident::{Evidence, Incident, IncidentId, IncidentState, Symptom};
@@ -12,3 +31,4 @@ pub use view::{
     Armed, EdgeView, GraphView, Health, NodeLiveness, NodeView, Point, SeriesView, ShardView,
     VertexView,
 };
+pub use words::in_words;

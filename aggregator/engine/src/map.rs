@@ -40,11 +40,11 @@ pub enum ShardMapError {
 #[derive(Debug, Clone, Default)]
 pub struct ShardMap {
     /// Shards in name order.
-    pub(crate) shards: BTreeMap<ShardId, ShardEntry>,
+    shards: BTreeMap<ShardId, ShardEntry>,
     /// Shard of each node.
-    pub(crate) shard_of: BTreeMap<NodeId, ShardId>,
+    shard_of: BTreeMap<NodeId, ShardId>,
     /// Accept nodes that the config does not name.
-    pub(crate) open: bool,
+    open: bool,
 }
 
 impl ShardMap {
@@ -82,9 +82,76 @@ impl ShardMap {
         self.open || self.shard_of.contains_key(node)
     }
 
+    /// Puts a node that the config does not name into the shard its facts name; the map of a closed cluster, and a node
+    /// that has a shard, stay as they are.
+    pub(crate) fn join(&mut self, node: &NodeId, shard: &str, is_router: bool) {
+        let Ok(shard) = ShardId::new(if shard.is_empty() {
+            node.as_str()
+        } else {
+            shard
+        }) else {
+            return;
+        };
+        if !self.open || self.shard_of.contains_key(node) {
+            return;
+        }
+        let entry = self
+            .shards
+            .entry(shard.clone())
+            .or_insert_with(|| ShardEntry {
+                shard: shard.clone(),
+                nodes: Vec::new(),
+                is_router,
+            });
+        entry.nodes.push(node.clone());
+        self.shard_of.insert(node.clone(), shard);
+    }
+
+    /// The entry of a node's shard.
+    pub(crate) fn entry_of(&self, node: &NodeId) -> Option<&ShardEntry> {
+        self.shards.get(self.shard_of.get(node)?)
+    }
+
+    /// Shards and routers in name order.
+    pub fn shards(&self) -> impl Iterator<Item = &ShardEntry> {
+        self.shards.values()
+    }
+
     /// The shard of a node, if known by now.
     #[must_use]
     pub fn shard_of(&self, node: &NodeId) -> Option<&ShardId> {
         self.shard_of.get(node)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn entry(shard: &str, nodes: &[&str]) -> ShardEntry {
+        ShardEntry {
+            shard: ShardId::new(shard).unwrap(),
+            nodes: nodes.iter().map(|n| NodeId::new(n).unwrap()).collect(),
+            is_router: false,
+        }
+    }
+
+    #[test]
+    fn a_node_in_two_shards_and_a_shard_twice_are_refused() {
+        let twice = ShardMap::new(vec![entry("s1", &["a"]), entry("s2", &["a"])], false);
+        assert!(matches!(twice, Err(ShardMapError::NodeTwice { .. })));
+        let twice = ShardMap::new(vec![entry("s1", &["a"]), entry("s1", &["b"])], false);
+        assert!(matches!(twice, Err(ShardMapError::ShardTwice { .. })));
+    }
+
+    #[test]
+    fn only_an_open_map_lets_strangers_join() {
+        let stranger = NodeId::new("b").unwrap();
+        let mut closed = ShardMap::new(vec![entry("s1", &["a"])], false).unwrap();
+        closed.join(&stranger, "s2", false);
+        assert!(!closed.admits(&stranger) && closed.shard_of(&stranger).is_none());
+        let mut open = ShardMap::new(vec![entry("s1", &["a"])], true).unwrap();
+        open.join(&stranger, "s1", false);
+        assert_eq!(open.shard_of(&stranger), Some(&ShardId::new("s1").unwrap()));
     }
 }

@@ -1,1 +1,251 @@
-//! hsw-graph
+//! The interaction graph: who talks to whom, as the nodes themselves report. (step 9)
+//!
+//! In: edge series of each node. Out: vertices and edges with sessions and ages.
+//! Invariants: GR-3 an edge not seen for [`FORGET_AFTER_US`] is gone, and with it a vertex without edges that is not a node.
+//! GR-4 at most [`N_EDGES_MAX`] edges; new ones beyond it are counted and left out.
+//! Does not: measure distances, choose landmarks (later), decide whether an edge is wrong.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use hsw_types::{EdgeKind, EdgeSubject, NodeId, WallTime};
+
+/// Edges remembered at most.
+pub const N_EDGES_MAX: usize = 50_000;
+/// An edge not seen for this long is forgotten: fifteen minutes.
+pub const FORGET_AFTER_US: i64 = 15 * 60 * 1_000_000;
+
+/// Something that talks or is talked to.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Vertex {
+    /// A node with an agent.
+    Node(NodeId),
+    /// A client program on a host.
+    Client {
+        /// Its host or address.
+        host: String,
+        /// Its application name; may be empty.
+        application: String,
+    },
+    /// A database without an agent.
+    Service {
+        /// Its host or address.
+        host: String,
+        /// Its port.
+        port: u16,
+    },
+}
+
+impl Vertex {
+    /// A stable id for the outside, e.g. `node:shard-1-a`, `client:10.0.0.9/checkout`, `service:10.0.0.7:5432`.
+    #[must_use]
+    pub fn id(&self) -> String {
+        match self {
+            Self::Node(node) => format!("node:{node}"),
+            Self::Client { host, application } => format!("client:{host}/{application}"),
+            Self::Service { host, port } => format!("service:{host}:{port}"),
+        }
+    }
+}
+
+/// From whom to whom, and how.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub struct EdgeId {
+    /// Who asks, or who is streamed from.
+    pub from: Vertex,
+    /// Who answers, or who streams.
+    pub to: Vertex,
+    /// How.
+    pub kind: EdgeKind,
+}
+
+/// What is known of an edge.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Edge {
+    /// Sessions as last told.
+    pub sessions: f64,
+    /// First seen, data time.
+    pub first_seen: WallTime,
+    /// Last seen, data time.
+    pub last_seen: WallTime,
+}
+
+/// The graph. See the crate's header.
+#[derive(Debug, Clone, Default)]
+pub struct InteractionGraph {
+    edges: BTreeMap<EdgeId, Edge>,
+    /// Listening addresses of nodes, `host:port`.
+    node_at: BTreeMap<String, NodeId>,
+    n_left_out: u64,
+}
+
+impl InteractionGraph {
+    /// Learns where a node listens, so that edges towards that address end at the node.
+    pub fn place(&mut self, node: &NodeId, address: &str) {
+        if !address.is_empty() && self.node_at.get(address) != Some(node) {
+            self.node_at.retain(|_, placed| placed != node);
+            self.node_at.insert(address.to_owned(), node.clone());
+        }
+    }
+
+    /// Takes an edge as `node` reports it. O(log edges).
+    pub fn touch(&mut self, node: &NodeId, subject: &EdgeSubject, sessions: f64, at: WallTime) {
+        let own = Vertex::Node(node.clone());
+        let peer = self.peer(subject);
+        let (from, to) = match subject.kind {
+            EdgeKind::Client => (peer, own),
+            EdgeKind::ForeignServer | EdgeKind::Replication => (own, peer),
+        };
+        let id = EdgeId {
+            from,
+            to,
+            kind: subject.kind,
+        };
+        if let Some(edge) = self.edges.get_mut(&id) {
+            edge.sessions = sessions;
+            edge.last_seen = edge.last_seen.max(at);
+        } else if self.edges.len() < N_EDGES_MAX {
+            self.edges.insert(
+                id,
+                Edge {
+                    sessions,
+                    first_seen: at,
+                    last_seen: at,
+                },
+            );
+        } else {
+            self.n_left_out += 1;
+        }
+    }
+
+    fn peer(&self, subject: &EdgeSubject) -> Vertex {
+        if subject.kind == EdgeKind::Client {
+            let (host, application) = (subject.peer.clone(), subject.application.clone());
+            return Vertex::Client { host, application };
+        }
+        let address = format!("{}:{}", subject.peer, subject.port);
+        match self.node_at.get(&address) {
+            Some(node) => Vertex::Node(node.clone()),
+            None => Vertex::Service {
+                host: subject.peer.clone(),
+                port: subject.port,
+            },
+        }
+    }
+
+    /// Forgets what has not been seen for long.
+    pub fn expire(&mut self, now: WallTime) {
+        self.edges
+            .retain(|_, edge| now.0 - edge.last_seen.0 < FORGET_AFTER_US);
+    }
+
+    /// Edges by id.
+    pub fn edges(&self) -> impl Iterator<Item = (&EdgeId, &Edge)> {
+        self.edges.iter()
+    }
+
+    /// Every vertex that has an edge, ascending.
+    #[must_use]
+    pub fn vertices(&self) -> BTreeSet<&Vertex> {
+        self.edges
+            .keys()
+            .flat_map(|id| [&id.from, &id.to])
+            .collect()
+    }
+
+    /// Nodes that `node` queries (its foreign servers).
+    #[must_use]
+    pub fn dependencies(&self, node: &NodeId) -> Vec<&NodeId> {
+        let own = Vertex::Node(node.clone());
+        let queries = self
+            .edges
+            .keys()
+            .filter(|id| id.kind == EdgeKind::ForeignServer && id.from == own);
+        queries
+            .filter_map(|id| {
+                if let Vertex::Node(to) = &id.to {
+                    Some(to)
+                } else {
+                    None
+                }
+            })
+            .collect()
+    }
+
+    /// Edges left out over the limit, since the start.
+    #[must_use]
+    pub const fn n_left_out(&self) -> u64 {
+        self.n_left_out
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn subject(kind: EdgeKind, peer: &str, port: u16, application: &str) -> EdgeSubject {
+        EdgeSubject {
+            kind,
+            peer: peer.into(),
+            port,
+            user: "app".into(),
+            application: application.into(),
+            database: "shop".into(),
+        }
+    }
+
+    #[test]
+    fn a_foreign_server_that_is_a_node_becomes_a_dependency_and_another_a_service() {
+        let (router, shard) = (
+            NodeId::new("router").unwrap(),
+            NodeId::new("shard-1-a").unwrap(),
+        );
+        let mut graph = InteractionGraph::default();
+        graph.place(&shard, "10.0.0.1:5432");
+        let now = WallTime(1);
+        graph.touch(
+            &router,
+            &subject(EdgeKind::ForeignServer, "10.0.0.1", 5432, ""),
+            1.0,
+            now,
+        );
+        graph.touch(
+            &router,
+            &subject(EdgeKind::ForeignServer, "10.0.0.2", 5432, ""),
+            1.0,
+            now,
+        );
+        graph.touch(
+            &shard,
+            &subject(EdgeKind::Client, "10.0.0.9", 0, "checkout"),
+            3.0,
+            now,
+        );
+        assert_eq!(graph.dependencies(&router), [&shard]);
+        let ids: Vec<String> = graph.vertices().into_iter().map(Vertex::id).collect();
+        assert_eq!(
+            ids,
+            [
+                "node:router",
+                "node:shard-1-a",
+                "client:10.0.0.9/checkout",
+                "service:10.0.0.2:5432"
+            ]
+        );
+    }
+
+    #[test]
+    fn an_edge_not_seen_for_fifteen_minutes_is_gone() {
+        let node = NodeId::new("a").unwrap();
+        let mut graph = InteractionGraph::default();
+        graph.touch(
+            &node,
+            &subject(EdgeKind::Client, "10.0.0.9", 0, "x"),
+            3.0,
+            WallTime(0),
+        );
+        graph.expire(WallTime(FORGET_AFTER_US - 1));
+        assert_eq!(graph.edges().count(), 1);
+        graph.expire(WallTime(FORGET_AFTER_US));
+        assert_eq!(graph.edges().count(), 0);
+    }
+}

@@ -1,0 +1,97 @@
+//! Who is heard: agent lost, host lost, database silent, database down are told apart. (steps 6, 10)
+//!
+//! In: when each agent was last heard (timer time), whether its database answers (`pg.up`), what its source says.
+//! Out: a [`NodeLiveness`] per node. Invariants: LI-1 silence counts only from when the aggregator began to listen, so
+//! that its own restart is nobody's fault. LI-2 an agent that said goodbye is stopped, not lost. LI-3 a host is lost only
+//! when at least two nodes of it are known and none is heard.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use hsw_state::{Cluster, NodeState};
+use hsw_types::{Monotonic, SeriesKey, SourceState};
+
+use crate::view::NodeLiveness;
+
+/// Nothing heard for this long: the agent is lost. Three heartbeats.
+pub(crate) const LOST_AFTER: Duration = Duration::from_secs(15);
+/// Windows in a row without an answer before the database is called silent; one or two are a hiccup.
+const SILENT_WINDOWS: i64 = 3;
+/// Metric by which an agent says whether its database answers.
+pub(crate) const UP: &str = "pg.up";
+
+/// What is known of a node's connection.
+#[derive(Debug, Clone, Copy, Default)]
+pub(crate) struct Heard {
+    pub(crate) last: Option<Monotonic>,
+    pub(crate) is_stopped: bool,
+    pub(crate) clock_offset_us: Option<i64>,
+    /// The database has answered at least once, so that its silence is news.
+    pub(crate) has_been_up: bool,
+}
+
+/// The liveness of every node, by index.
+pub(crate) fn judge(
+    cluster: &Cluster,
+    heard: &[Heard],
+    now: Monotonic,
+    listening_since: Monotonic,
+) -> Vec<NodeLiveness> {
+    let up_key = cluster.find_key(&SeriesKey::node(UP));
+    let mut alive_on_host: BTreeMap<(&str, &str), (u32, u32)> = BTreeMap::new();
+    let mut liveness = Vec::with_capacity(heard.len());
+    for (node, heard) in cluster.nodes().iter().zip(heard) {
+        let since = heard.last.map(|last| last.max(listening_since));
+        let judged = match since {
+            _ if heard.is_stopped => NodeLiveness::AgentStopped,
+            None => NodeLiveness::NeverSeen,
+            Some(since) if now.since(since) > LOST_AFTER => NodeLiveness::AgentLost,
+            Some(_) if !heard.has_been_up => NodeLiveness::Alive,
+            Some(_) => up_key.map_or(NodeLiveness::Alive, |key| database(node, key)),
+        };
+        let on_host = alive_on_host
+            .entry((&node.facts.host, &node.facts.boot_id))
+            .or_default();
+        on_host.0 += 1;
+        on_host.1 += u32::from(!matches!(
+            judged,
+            NodeLiveness::AgentLost | NodeLiveness::NeverSeen
+        ));
+        liveness.push(judged);
+    }
+    for (node, judged) in cluster.nodes().iter().zip(&mut liveness) {
+        let host = (node.facts.host.as_str(), node.facts.boot_id.as_str());
+        let is_host_known = !node.facts.host.is_empty();
+        let (known, alive) = alive_on_host.get(&host).copied().unwrap_or_default();
+        if *judged == NodeLiveness::AgentLost && is_host_known && known >= 2 && alive == 0 {
+            *judged = NodeLiveness::HostLost;
+        }
+    }
+    liveness
+}
+
+fn database(node: &NodeState, up_key: usize) -> NodeLiveness {
+    let (Some(series), Some(newest)) = (node.series.get(&up_key), node.newest) else {
+        return NodeLiveness::Alive;
+    };
+    let mut zeros = 0;
+    for (_, value) in series.back_from(newest, SILENT_WINDOWS) {
+        if value > 0.5 {
+            return NodeLiveness::Alive;
+        }
+        zeros += 1;
+    }
+    if zeros < SILENT_WINDOWS {
+        return NodeLiveness::Alive;
+    }
+    let source = node
+        .sources
+        .iter()
+        .find(|source| source.source == "postgres");
+    match source.map(|source| source.state) {
+        // Wrong password, missing right: the agent's trouble, said in its status, not the database's.
+        Some(SourceState::Refused) => NodeLiveness::Alive,
+        Some(SourceState::Unreachable) => NodeLiveness::DatabaseDown,
+        _ => NodeLiveness::DatabaseSilent,
+    }
+}

@@ -1,0 +1,422 @@
+//! From symptoms to incidents: one cause, one root, all its symptoms. (steps 10–14)
+//!
+//! In: every shard's [`Symptoms`], step by step. Out: incidents raised, changed and closed.
+//! Rules, in order. (1) An open incident lives while its root is sick, and ends when it was well for [`CLOSE_AFTER`].
+//! (2) A shard that shows enough opens one; a router only when no shard behind it is sick, and later than a shard would.
+//! (3) While one is open, another shard opens its own only with evidence of its own that is at least half as strong;
+//! otherwise it is affected. (4) An incident that began at a victim moves to the culprit when that shows itself soon.
+//! (5) A root that falls ill again soon after has the same incident, not a new one.
+//! Invariants: EN-1. Limits: `n_incidents_max` closed ones are kept.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::sync::Arc;
+
+use hsw_types::{LogSample, ShardId, WindowIndex};
+
+use crate::incident::{Evidence, Incident, IncidentId, IncidentState, Symptom};
+use crate::symptoms::{self, Symptoms};
+
+/// Windows without sickness after which an incident is over.
+const CLOSE_AFTER: i64 = 15;
+/// Windows after the end in which the same root's next sickness belongs to the same incident.
+const REOPEN_WITHIN: i64 = 60;
+/// Windows that a router's evidence must hold: a shard's would have shown itself by then.
+const ROUTER_HOLD: u32 = 7;
+/// Windows in which an incident may move from a victim to the culprit.
+const MOVE_WITHIN: i64 = 30;
+/// Share of the open incident's strength from which another shard's own evidence is a cause of its own.
+const RIVAL_SHARE: f64 = 0.5;
+/// Pieces of evidence an incident shows.
+const N_EVIDENCE: usize = 12;
+/// Windows between two changes that are told.
+const TELL_EVERY: i64 = 5;
+
+/// One shard's part of a step.
+pub(crate) struct Part<'a> {
+    pub(crate) shard: &'a ShardId,
+    pub(crate) is_router: bool,
+    pub(crate) symptoms: Symptoms,
+    pub(crate) logs: Vec<LogSample>,
+}
+
+/// What a step has done.
+pub(crate) enum Told {
+    Raised(Arc<Incident>),
+    Changed(Arc<Incident>),
+    Closed(Arc<Incident>),
+}
+
+struct Open {
+    incident: Incident,
+    last_sick: WindowIndex,
+    peak_own: f64,
+    is_at_router: bool,
+    worst: BTreeMap<(String, Symptom), Evidence>,
+    told_at: WindowIndex,
+    is_changed: bool,
+}
+
+impl std::fmt::Debug for Open {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "Open({:?})", self.incident.id)
+    }
+}
+
+/// The incidents. See the module's header.
+#[derive(Debug)]
+pub(crate) struct Policy {
+    open: Vec<Open>,
+    closed: VecDeque<Arc<Incident>>,
+    n_incidents_max: usize,
+}
+
+impl Policy {
+    pub(crate) const fn new(n_incidents_max: usize) -> Self {
+        Self {
+            open: Vec::new(),
+            closed: VecDeque::new(),
+            n_incidents_max,
+        }
+    }
+
+    /// Takes back an incident from the store.
+    pub(crate) fn restore(&mut self, incident: Incident, now: WindowIndex) {
+        if incident.state == IncidentState::Closed {
+            self.keep(Arc::new(incident));
+        } else if !self
+            .open
+            .iter()
+            .any(|open| open.incident.root == incident.root)
+        {
+            let worst = incident
+                .evidence
+                .iter()
+                .map(|e| (series_of(e), e.clone()))
+                .collect();
+            self.open.push(Open {
+                last_sick: now.max(incident.raised),
+                told_at: incident.raised,
+                incident,
+                peak_own: 0.0,
+                is_at_router: false,
+                worst,
+                is_changed: false,
+            });
+        }
+    }
+
+    /// Judging begins (after a replay): incidents taken back are sick as of now, until shown otherwise.
+    pub(crate) fn begin(&mut self, now: WindowIndex) {
+        for open in &mut self.open {
+            open.last_sick = open.last_sick.max(now);
+        }
+    }
+
+    /// One step; `window` is the newest judged one.
+    pub(crate) fn step(&mut self, window: WindowIndex, parts: &[Part<'_>]) -> Vec<Told> {
+        let mut told = Vec::new();
+        for part in parts {
+            if let Some(open) = self
+                .open
+                .iter_mut()
+                .find(|open| open.incident.root == *part.shard)
+            {
+                open.feed(window, part);
+            }
+        }
+        let mut candidates: Vec<&Part<'_>> = parts
+            .iter()
+            .filter(|part| part.symptoms.is_opening && !self.is_root(part.shard))
+            .collect();
+        candidates.sort_by(|a, b| {
+            let strength = |part: &Part<'_>| (part.symptoms.own_strength, part.symptoms.strength);
+            let stronger = strength(b)
+                .partial_cmp(&strength(a))
+                .unwrap_or(std::cmp::Ordering::Equal);
+            a.is_router
+                .cmp(&b.is_router)
+                .then(stronger)
+                .then(a.shard.cmp(b.shard))
+        });
+        let is_any_shard_sick = parts
+            .iter()
+            .any(|part| !part.is_router && part.symptoms.is_sick);
+        for part in candidates {
+            told.extend(self.consider(window, part, is_any_shard_sick));
+        }
+        self.spread(parts);
+        told.extend(self.tell_and_close(window));
+        told
+    }
+
+    fn consider(
+        &mut self,
+        window: WindowIndex,
+        part: &Part<'_>,
+        is_any_shard_sick: bool,
+    ) -> Option<Told> {
+        let own = part.symptoms.own_strength;
+        if part.is_router {
+            let waits = is_any_shard_sick || !self.open.is_empty();
+            if waits || part.symptoms.held < ROUTER_HOLD {
+                return None;
+            }
+        } else if let Some(victim) = self.open.iter_mut().find(|open| {
+            let is_young = window - open.incident.raised <= MOVE_WITHIN;
+            is_young && own > 0.0 && (open.peak_own == 0.0 || open.is_at_router)
+        }) {
+            victim.move_to(window, part);
+            return Some(Told::Changed(Arc::new(victim.incident.clone())));
+        } else if let Some(strongest) = self
+            .open
+            .iter()
+            .map(|open| open.peak_own)
+            .max_by(f64::total_cmp)
+            && own < strongest * RIVAL_SHARE
+        {
+            return None;
+        }
+        Some(Told::Raised(self.raise(window, part)))
+    }
+
+    fn raise(&mut self, window: WindowIndex, part: &Part<'_>) -> Arc<Incident> {
+        let again = self.closed.iter().position(|closed| {
+            let ended = closed.ended.unwrap_or(closed.raised);
+            closed.root == *part.shard && window - ended <= REOPEN_WITHIN
+        });
+        let mut open = match again.and_then(|at| self.closed.remove(at)) {
+            Some(closed) => {
+                let mut incident = (*closed).clone();
+                incident.state = IncidentState::Open;
+                incident.ended = None;
+                incident.revision += 1;
+                Open::new(incident, window, part.is_router)
+            }
+            None => Open::new(new_incident(window, part), window, part.is_router),
+        };
+        open.feed(window, part);
+        open.is_changed = false;
+        let raised = Arc::new(open.incident.clone());
+        self.open.push(open);
+        raised
+    }
+
+    /// Shards that suffer along belong to the strongest open incident.
+    fn spread(&mut self, parts: &[Part<'_>]) {
+        let roots: Vec<ShardId> = self
+            .open
+            .iter()
+            .map(|open| open.incident.root.clone())
+            .collect();
+        let strongest = self
+            .open
+            .iter_mut()
+            .max_by(|a, b| a.peak_own.total_cmp(&b.peak_own));
+        let Some(open) = strongest else { return };
+        for part in parts
+            .iter()
+            .filter(|part| part.symptoms.is_sick && !roots.contains(part.shard))
+        {
+            let Some(evidence) = part.symptoms.evidence.first() else {
+                continue;
+            };
+            let affected = &mut open.incident.affected;
+            if !affected.iter().any(|(shard, _)| shard == part.shard) {
+                affected.push((part.shard.clone(), evidence.clone()));
+                open.is_changed = true;
+            }
+        }
+    }
+
+    fn tell_and_close(&mut self, window: WindowIndex) -> Vec<Told> {
+        let mut told = Vec::new();
+        let mut still_open = Vec::new();
+        for mut open in std::mem::take(&mut self.open) {
+            if window - open.last_sick >= CLOSE_AFTER {
+                open.incident.state = IncidentState::Closed;
+                open.incident.ended = Some(open.last_sick);
+                open.incident.revision += 1;
+                let closed = Arc::new(open.incident);
+                self.keep(Arc::clone(&closed));
+                told.push(Told::Closed(closed));
+                continue;
+            }
+            if open.is_changed && window - open.told_at >= TELL_EVERY {
+                open.is_changed = false;
+                open.told_at = window;
+                open.incident.revision += 1;
+                told.push(Told::Changed(Arc::new(open.incident.clone())));
+            }
+            still_open.push(open);
+        }
+        self.open = still_open;
+        told
+    }
+
+    fn keep(&mut self, closed: Arc<Incident>) {
+        self.closed.push_front(closed);
+        self.closed.truncate(self.n_incidents_max);
+    }
+
+    pub(crate) fn is_root(&self, shard: &ShardId) -> bool {
+        self.open.iter().any(|open| open.incident.root == *shard)
+    }
+
+    /// Whether a shard is root of, or affected by, an open incident.
+    pub(crate) fn is_involved(&self, shard: &ShardId) -> bool {
+        let affects = |open: &Open| {
+            open.incident
+                .affected
+                .iter()
+                .any(|(affected, _)| affected == shard)
+        };
+        self.open
+            .iter()
+            .any(|open| open.incident.root == *shard || affects(open))
+    }
+
+    /// Newest first.
+    pub(crate) fn incidents(&self) -> Vec<Arc<Incident>> {
+        let open = self.open.iter().map(|open| Arc::new(open.incident.clone()));
+        let mut all: Vec<Arc<Incident>> = open.chain(self.closed.iter().cloned()).collect();
+        all.sort_by(|a, b| (b.raised, b.id).cmp(&(a.raised, a.id)));
+        all
+    }
+}
+
+impl Open {
+    fn new(incident: Incident, window: WindowIndex, is_at_router: bool) -> Self {
+        Self {
+            incident,
+            last_sick: window,
+            peak_own: 0.0,
+            is_at_router,
+            worst: BTreeMap::new(),
+            told_at: window,
+            is_changed: false,
+        }
+    }
+
+    fn feed(&mut self, window: WindowIndex, part: &Part<'_>) {
+        if part.symptoms.is_sick {
+            self.last_sick = window;
+        }
+        self.peak_own = self.peak_own.max(part.symptoms.own_strength);
+        for evidence in &part.symptoms.evidence {
+            let name = series_of(evidence);
+            let before = self.worst.get(&name);
+            if before.is_none_or(|before| evidence.residual.abs() > before.residual.abs() * 1.05) {
+                self.is_changed = true;
+                let since =
+                    before.map_or(evidence.since, |before| before.since.min(evidence.since));
+                self.worst.insert(
+                    name,
+                    Evidence {
+                        since,
+                        ..evidence.clone()
+                    },
+                );
+            }
+        }
+        if self.worst.len() > 200 {
+            // A storm of kinds of evidence: the strongest are in the list already.
+            self.worst.pop_last();
+        }
+        let evidence = symptoms::strongest(self.worst.values().cloned().collect(), N_EVIDENCE);
+        let incident = &mut self.incident;
+        incident.confidence = incident.confidence.max(part.symptoms.confidence());
+        incident.started = evidence
+            .iter()
+            .map(|e| e.since)
+            .min()
+            .unwrap_or(incident.started)
+            .min(incident.started);
+        if let Some(first) = evidence.first() {
+            incident.node = first.node.clone();
+        }
+        incident.evidence = evidence;
+        incident.summary = summary(incident);
+        for log in &part.logs {
+            let is_near = log.at.window() >= incident.started + -5;
+            if is_near && incident.log_samples.len() < 10 && !incident.log_samples.contains(log) {
+                incident.log_samples.push(log.clone());
+            }
+        }
+    }
+
+    /// The culprit has shown itself: what was the root is affected.
+    fn move_to(&mut self, window: WindowIndex, part: &Part<'_>) {
+        let first = self.incident.evidence.first().cloned();
+        self.incident
+            .affected
+            .retain(|(shard, _)| shard != part.shard);
+        if let Some(evidence) = first {
+            self.incident
+                .affected
+                .push((self.incident.root.clone(), evidence));
+        }
+        self.incident.root = part.shard.clone();
+        self.incident.log_samples.clear();
+        self.incident.revision += 1;
+        self.worst.clear();
+        self.peak_own = 0.0;
+        self.is_at_router = part.is_router;
+        self.told_at = window;
+        self.feed(window, part);
+        self.is_changed = false;
+    }
+}
+
+fn series_of(evidence: &Evidence) -> (String, Symptom) {
+    (
+        format!("{} {}", evidence.node, evidence.series),
+        evidence.symptom,
+    )
+}
+
+fn new_incident(window: WindowIndex, part: &Part<'_>) -> Incident {
+    let evidence = &part.symptoms.evidence;
+    let started = evidence.iter().map(|e| e.since).min().unwrap_or(window);
+    let node = evidence.first().map(|e| e.node.clone());
+    // FNV-1a: stable across restarts and machines, and no more is asked of it.
+    let named = format!("{} {} {}", part.shard, started.0, window.0);
+    let hash = named.bytes().fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| {
+        (hash ^ u64::from(byte)).wrapping_mul(0x0000_0100_0000_01b3)
+    });
+    Incident {
+        id: IncidentId(hash),
+        state: IncidentState::Open,
+        root: part.shard.clone(),
+        node: node.unwrap_or_else(|| unnamed(part.shard)),
+        started,
+        raised: window,
+        ended: None,
+        confidence: 0.0,
+        summary: String::new(),
+        evidence: Vec::new(),
+        affected: Vec::new(),
+        log_samples: Vec::new(),
+        revision: 1,
+    }
+}
+
+/// Opening takes evidence, and evidence names a node; a shard's name always fits a node's.
+fn unnamed(shard: &ShardId) -> hsw_types::NodeId {
+    hsw_types::NodeId::new(shard.as_str()).expect("shards and nodes have the same rules for names")
+}
+
+fn summary(incident: &Incident) -> String {
+    let mut said: Vec<&str> = Vec::new();
+    let mut families = Vec::new();
+    for evidence in &incident.evidence {
+        if said.len() < 3 && !families.contains(&evidence.family) {
+            families.push(evidence.family);
+            said.push(&evidence.sentence);
+        }
+    }
+    format!("{}: {}", incident.root, said.join("; "))
+}
+
+#[cfg(test)]
+#[path = "policy_tests.rs"]
+mod tests;
