@@ -1,0 +1,327 @@
+//! The whole engine on a small cluster whose truth is known: four shards, a router, one host each. (steps 8–13)
+
+use std::sync::Arc;
+
+use hsw_engine::{
+    Config, Engine, Incident, Input, NodeLiveness, Output, ShardEntry, ShardMap, Symptom,
+};
+use hsw_types::{
+    Monotonic, NodeFacts, NodeId, Role, SeriesDef, SeriesId, SeriesKey, SeriesValues, ShardId,
+    ShardSummary, SourceState, SourceStatus, WallTime, WindowIndex,
+};
+
+const START: i64 = 1_800_000_000;
+const METRICS: [&str; 6] = [
+    "pg.up",
+    "pg.commits",
+    "pg.sessions_active",
+    "pg.sessions_waiting_lock",
+    "pg.probe_ms",
+    "host.cpu_busy_ratio",
+];
+
+fn name(i: usize) -> String {
+    if i == 0 {
+        "router".to_owned()
+    } else {
+        format!("shard-{i}")
+    }
+}
+
+fn node(i: usize) -> NodeId {
+    NodeId::new(&format!("{}-a", name(i))).unwrap()
+}
+
+struct World {
+    engine: Engine,
+    second: i64,
+    told: Vec<(String, Arc<Incident>)>,
+    silent_agents: Vec<usize>,
+    one_host: bool,
+    replay: bool,
+}
+
+fn new_engine() -> Engine {
+    let entries = (0..5).map(|i| ShardEntry {
+        shard: ShardId::new(&name(i)).unwrap(),
+        nodes: vec![node(i)],
+        is_router: i == 0,
+    });
+    Engine::new(
+        Config::default(),
+        ShardMap::new(entries.collect(), false).unwrap(),
+    )
+}
+
+impl World {
+    fn new() -> Self {
+        let mut world = Self {
+            engine: new_engine(),
+            second: 0,
+            told: Vec::new(),
+            silent_agents: Vec::new(),
+            one_host: false,
+            replay: false,
+        };
+        world.input(Input::ReplayDone {
+            wall: WallTime::from_unix_seconds(START),
+        });
+        world
+    }
+
+    fn input(&mut self, input: Input) {
+        self.engine
+            .handle(Monotonic(self.second as u64 * 1_000_000), input);
+        while let Some(output) = self.engine.poll_output() {
+            self.told.push(match output {
+                Output::IncidentRaised(i) => (format!("raised {}", i.root), i),
+                Output::IncidentChanged(i) => (format!("changed {}", i.root), i),
+                Output::IncidentClosed(i) => (format!("closed {}", i.root), i),
+            });
+        }
+    }
+
+    /// Runs `seconds`; `value(node, metric, calm value)` is what the node reports.
+    fn run(&mut self, seconds: i64, value: impl Fn(usize, &str, f64) -> f64) {
+        for _ in 0..seconds {
+            self.second += 1;
+            let wall = WallTime::from_unix_seconds(START + self.second);
+            for i in 0..5 {
+                if !self.silent_agents.contains(&i) {
+                    let summary = Box::new(self.summary(i, &value));
+                    let is_replay = self.replay;
+                    self.input(Input::Summary {
+                        node: node(i),
+                        summary,
+                        received: wall,
+                        is_replay,
+                    });
+                }
+            }
+            if !self.replay {
+                self.input(Input::Clock { wall });
+            }
+        }
+    }
+
+    fn summary(&self, i: usize, value: &impl Fn(usize, &str, f64) -> f64) -> ShardSummary {
+        let calm = |metric: &str| match metric {
+            "pg.up" => 1.0,
+            "pg.commits" => 30.0 + ((self.second * 7 + i as i64 * 3) % 5) as f64,
+            "pg.sessions_active" => 1.0 + ((self.second + i as i64) % 3) as f64,
+            "pg.probe_ms" => 1.0,
+            "host.cpu_busy_ratio" => 0.2,
+            _ => 0.0,
+        };
+        let known = |i: usize| {
+            METRICS
+                .iter()
+                .enumerate()
+                .map(move |(id, m)| (SeriesId(id as u32), *m, i))
+        };
+        let is_up = value(i, "pg.up", 1.0) > 0.5;
+        ShardSummary {
+            first_window: WindowIndex(START + self.second - 1),
+            n_windows: 1,
+            dictionary_epoch: 1,
+            facts: Some(NodeFacts {
+                role: if i == 0 { Role::Router } else { Role::Primary },
+                host: if self.one_host {
+                    "h".to_owned()
+                } else {
+                    format!("h{i}")
+                },
+                ..NodeFacts::default()
+            }),
+            dictionary: known(i)
+                .map(|(id, m, _)| SeriesDef {
+                    id,
+                    key: SeriesKey::node(m),
+                })
+                .collect(),
+            series: known(i)
+                .filter(|(_, m, _)| is_up || !m.starts_with("pg.") || *m == "pg.up")
+                .map(|(id, m, i)| SeriesValues {
+                    id,
+                    values: vec![Some(value(i, m, calm(m)))],
+                })
+                .collect(),
+            latencies: Vec::new(),
+            log_samples: Vec::new(),
+            sources: vec![SourceStatus {
+                source: "postgres".into(),
+                state: if is_up {
+                    SourceState::Ok
+                } else {
+                    SourceState::Silent
+                },
+                dropped: 0,
+                message: String::new(),
+            }],
+        }
+    }
+
+    fn raised(&self) -> Vec<&str> {
+        self.told
+            .iter()
+            .map(|(t, _)| t.as_str())
+            .filter(|t| t.starts_with("raised"))
+            .collect()
+    }
+}
+
+fn calm(_: usize, _: &str, value: f64) -> f64 {
+    value
+}
+
+fn locked(at: usize) -> impl Fn(usize, &str, f64) -> f64 {
+    move |i, metric, value| match metric {
+        "pg.sessions_waiting_lock" if i == at => 5.0,
+        "pg.commits" if i == at => 1.0,
+        "pg.sessions_active" if i == at || i == 0 => 9.0,
+        _ => value,
+    }
+}
+
+#[test]
+fn detection_arms_within_a_minute_and_a_lock_storm_names_its_shard_within_ten_seconds() {
+    let mut world = World::new();
+    world.run(20, calm);
+    assert!(!world.engine.armed().is_armed);
+    world.run(30, calm);
+    assert_eq!(world.engine.armed().reasons, Vec::<String>::new());
+    world.run(10, locked(3));
+    assert_eq!(world.raised(), ["raised shard-3"]);
+    let incident = &world.told[0].1;
+    assert!(
+        incident.raised.0 - (START + 50) <= 7,
+        "raised after {} s",
+        incident.raised.0 - START - 50
+    );
+    assert_eq!(
+        incident.evidence[0].series,
+        SeriesKey::node("pg.sessions_waiting_lock")
+    );
+    assert!(
+        incident
+            .summary
+            .contains("waiting for a lock: 5 (usually 0; siblings 0)"),
+        "{}",
+        incident.summary
+    );
+    world.run(60, calm);
+    assert_eq!(world.told.last().unwrap().0, "closed shard-3");
+}
+
+#[test]
+fn a_load_that_doubles_everywhere_or_quintuples_raises_nothing() {
+    let mut world = World::new();
+    world.run(120, calm);
+    for factor in [2.0, 5.0] {
+        world.run(60, move |_, metric, value| match metric {
+            "pg.up" => value,
+            "pg.sessions_waiting_lock" => factor - 1.0,
+            _ => value * factor,
+        });
+        world.run(30, calm);
+    }
+    assert_eq!(world.raised(), Vec::<&str>::new());
+}
+
+#[test]
+fn a_database_that_stops_answering_is_the_root_at_once_even_if_everybody_waits_for_it() {
+    let mut world = World::new();
+    world.run(60, calm);
+    world.run(8, |i, metric, value| match metric {
+        "pg.up" if i == 2 => 0.0,
+        "pg.commits" => 0.0,
+        "pg.sessions_active" => 12.0,
+        _ => value,
+    });
+    assert_eq!(world.raised(), ["raised shard-2"]);
+    assert_eq!(world.told[0].1.evidence[0].symptom, Symptom::DatabaseSilent);
+}
+
+#[test]
+fn an_agent_that_is_lost_a_host_that_is_lost_and_an_agent_that_stopped_are_told_apart() {
+    let liveness = |one_host: bool, silent: Vec<usize>, goodbye: bool| {
+        let mut world = World::new();
+        world.one_host = one_host;
+        world.run(60, calm);
+        if goodbye {
+            world.input(Input::Stopped { node: node(1) });
+        }
+        world.silent_agents = silent;
+        world.run(30, calm);
+        let state = world.engine.shards()[1].nodes[0].liveness;
+        (state, world.raised().len())
+    };
+    assert_eq!(
+        liveness(false, vec![1], false),
+        (NodeLiveness::AgentLost, 1)
+    );
+    assert_eq!(liveness(true, vec![1], false), (NodeLiveness::AgentLost, 1));
+    assert_eq!(
+        liveness(true, vec![0, 1, 2, 3, 4], false).0,
+        NodeLiveness::HostLost
+    );
+    assert_eq!(
+        liveness(false, vec![1], true),
+        (NodeLiveness::AgentStopped, 0)
+    );
+}
+
+#[test]
+fn an_aggregator_that_restarts_remembers_by_replay_and_blames_nobody_for_its_own_absence() {
+    let mut world = World::new();
+    world.engine = new_engine();
+    world.replay = true;
+    world.run(100, calm);
+    world.replay = false;
+    let wall = WallTime::from_unix_seconds(START + world.second);
+    world.input(Input::ReplayDone { wall });
+    assert!(world.raised().is_empty());
+    world.run(3, calm);
+    assert!(
+        world.engine.armed().is_armed,
+        "{:?}",
+        world.engine.armed().reasons
+    );
+    world.run(10, locked(1));
+    assert_eq!(world.raised(), ["raised shard-1"]);
+}
+
+#[test]
+fn an_open_incident_survives_a_restart_under_the_same_identity() {
+    let mut world = World::new();
+    world.run(60, calm);
+    world.run(10, locked(4));
+    let open = world.told[0].1.clone();
+    let mut again = World::new();
+    again.engine = new_engine();
+    again.second = world.second;
+    again.replay = true;
+    again.run(30, locked(4));
+    again.input(Input::Restored(Box::new((*open).clone())));
+    again.replay = false;
+    again.input(Input::ReplayDone {
+        wall: WallTime::from_unix_seconds(START + again.second),
+    });
+    again.run(5, calm);
+    assert!(again.raised().is_empty());
+    assert_eq!(again.engine.incidents()[0].id, open.id);
+    again.run(40, calm);
+    assert_eq!(again.told.last().unwrap().0, "closed shard-4");
+}
+
+#[test]
+fn the_same_inputs_give_the_same_incidents() {
+    let run = || {
+        let mut world = World::new();
+        world.run(60, calm);
+        world.run(30, locked(2));
+        world.run(40, calm);
+        world.told
+    };
+    assert_eq!(run(), run());
+}
