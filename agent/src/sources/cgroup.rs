@@ -14,10 +14,8 @@ use hsw_types::{Reading, SeriesKey, SourceState};
 
 use super::cgroup_paths::{CgroupPaths, any_mounted};
 use super::host::{counter, own_cpu_seconds, seconds};
-use super::instance::{Health, Running};
-use super::proc::{
-    Buffer, PollFile, fields, hash, lines, node, number, pressure, single, value_of,
-};
+use super::instance::{Health, Running, no_instance};
+use super::proc::{Buffer, PollFile, hash, io_bytes, node, pressure, single, value_of};
 
 /// Rounds between two looks at where the postmaster lives; it can be moved at any time.
 const FOUND_ANEW_AFTER: u64 = 10;
@@ -104,7 +102,7 @@ impl Cgroup {
         let Some(running) = running else {
             self.place = None;
             self.cpu_before = None;
-            return self.health.clone();
+            return no_instance();
         };
         let moved = self
             .place
@@ -340,27 +338,6 @@ impl Keys {
 /// A controller that is missing stays missing.
 fn read<'b>(file: &mut Option<PollFile>, buffer: &'b mut Buffer) -> Option<&'b [u8]> {
     file.as_mut()?.read(buffer).ok()
-}
-
-/// Bytes read and written on all devices: v1 `8:0 Read 12`, v2 `8:0 rbytes=12 wbytes=5 …`.
-fn io_bytes(text: &[u8]) -> (u64, u64) {
-    let (mut read, mut written) = (0_u64, 0_u64);
-    for line in lines(text) {
-        let mut columns = fields(line).skip(1).peekable();
-        while let Some(column) = columns.next() {
-            let mut next = || columns.peek().and_then(|value| number(value)).unwrap_or(0);
-            match column {
-                b"Read" => read = read.saturating_add(next()),
-                b"Write" => written = written.saturating_add(next()),
-                _ => {
-                    let of = |name: &[u8]| column.strip_prefix(name).and_then(number).unwrap_or(0);
-                    read = read.saturating_add(of(b"rbytes="));
-                    written = written.saturating_add(of(b"wbytes="));
-                }
-            }
-        }
-    }
-    (read, written)
 }
 
 #[cfg(test)]

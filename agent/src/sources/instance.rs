@@ -3,6 +3,7 @@
 //! In: `postmaster.pid` (by way of `data_dir`), `/proc`. Out: `instance.*` readings.
 //! `instance.rss_bytes` is the sum of each process's own pages plus, once, the shared pages of the process that has
 //! touched most of them: shared buffers are not counted once per session, and no right beyond reading `/proc` is needed.
+//! `instance.read_bytes` and `write_bytes` are the kernel's per-process figures: pages fetched and pages made dirty.
 //! Invariants: IN-1 counters live as long as the postmaster (their epoch). IN-2 a database that does not run has zero
 //! processes; everything else is then missing. Does not: ask the database.
 
@@ -146,6 +147,12 @@ impl Instance {
             out.push(Reading::gauge(&keys.open_files, open as f64));
         }
     }
+}
+
+/// What parts say that look at the instance while there is none to look at.
+pub(crate) fn no_instance() -> Health {
+    let why = "waits for the database instance; see the source `instance`";
+    (SourceState::Absent, why.to_owned())
 }
 
 fn health_of(totals: &Totals) -> Health {

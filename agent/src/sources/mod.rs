@@ -11,7 +11,10 @@ mod disks;
 mod host;
 mod inet_diag;
 mod instance;
+mod ledger;
+mod peers;
 mod proc;
+mod process_list;
 mod process_tree;
 mod sockets;
 

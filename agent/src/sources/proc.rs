@@ -205,6 +205,50 @@ pub(crate) fn pid_stat(text: &[u8]) -> Option<PidStat> {
     })
 }
 
+/// Bytes read and written on all devices: v1 `8:0 Read 12`, v2 `8:0 rbytes=12 wbytes=5 …`.
+pub(crate) fn io_bytes(text: &[u8]) -> (u64, u64) {
+    let (mut read, mut written) = (0_u64, 0_u64);
+    for line in lines(text) {
+        let mut columns = fields(line).skip(1).peekable();
+        while let Some(column) = columns.next() {
+            let mut next = || columns.peek().and_then(|value| number(value)).unwrap_or(0);
+            match column {
+                b"Read" => read = read.saturating_add(next()),
+                b"Write" => written = written.saturating_add(next()),
+                _ => {
+                    let of = |name: &[u8]| column.strip_prefix(name).and_then(number).unwrap_or(0);
+                    read = read.saturating_add(of(b"rbytes="));
+                    written = written.saturating_add(of(b"wbytes="));
+                }
+            }
+        }
+    }
+    (read, written)
+}
+
+/// Resident and shared pages of the process with this directory.
+pub(crate) fn read_statm(directory: &Path, buffer: &mut Buffer) -> Option<(u64, u64)> {
+    let file = File::open(directory.join("statm")).ok()?;
+    let mut pages = fields(buffer.read_once(&file).ok()?).skip(1);
+    Some((number(pages.next()?)?, number(pages.next()?)?))
+}
+
+/// Bytes read from and written to storage; none without the right to see them.
+pub(crate) fn read_io(directory: &Path, buffer: &mut Buffer) -> Option<(u64, u64)> {
+    let file = File::open(directory.join("io")).ok()?;
+    let text = buffer.read_once(&file).ok()?;
+    Some((
+        value_of(text, "read_bytes")?,
+        value_of(text, "write_bytes")?,
+    ))
+}
+
+/// The kernel gives the number of open files as the directory's size since 6.2; before that it is 0 and unknown.
+pub(crate) fn count_files(directory: &Path) -> Option<u64> {
+    let size = std::fs::metadata(directory.join("fd")).ok()?.len();
+    (size > 0).then_some(size)
+}
+
 /// FNV-1a (Fowler, Noll, Vo): epochs need a stable number, nothing more.
 pub(crate) fn hash(bytes: &[u8]) -> u64 {
     bytes.iter().fold(0xcbf2_9ce4_8422_2325, |hash, &byte| {
@@ -278,7 +322,7 @@ mod tests {
     proptest! {
         #[test]
         fn prop_no_bytes_make_the_parsers_panic(bytes in prop::collection::vec(any::<u8>(), 0..400)) {
-            let _ = (pid_stat(&bytes), pressure(&bytes), value_of(&bytes, "a"), single(&bytes), float(&bytes));
+            let _ = (pid_stat(&bytes), pressure(&bytes), value_of(&bytes, "a"), single(&bytes), float(&bytes), io_bytes(&bytes));
         }
 
         #[test]

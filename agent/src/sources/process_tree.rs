@@ -7,12 +7,11 @@
 //! Does not: know metrics (see `instance`).
 
 use std::fs::File;
-use std::mem::MaybeUninit;
 use std::path::{Path, PathBuf};
 
-use rustix::fs::{Mode, OFlags, RawDir, SeekFrom};
-
-use super::proc::{Buffer, PidStat, PollFile, fields, number, pid_stat, value_of};
+use super::ledger::Ledger;
+use super::proc::{Buffer, PidStat, count_files, pid_stat, read_io, read_statm};
+use super::process_list::{ProcessList, open_stat};
 
 /// PostgreSQL's own limit lies far above; more processes than this are counted, not looked at.
 const MEMBERS_MAX: usize = 4096;
@@ -22,11 +21,6 @@ const CHEAP_PER_ROUND: usize = 512;
 const DEAR_PER_ROUND: usize = 32;
 /// Of these, so many whatever they did, so that sleeping processes have their turn too.
 const DEAR_IN_TURN: usize = 8;
-/// Rounds after which strangers are looked at again, as pids are given away anew.
-const STRANGERS_FORGOTTEN_AFTER: u64 = 60;
-/// Rounds after which a total waits no longer for an ended process to be reaped.
-const CARRY_ROUNDS_MAX: u32 = 10;
-
 /// What the processes used since the postmaster started.
 #[derive(Debug, Clone, Copy, PartialEq, Default)]
 pub(crate) struct Totals {
@@ -66,11 +60,7 @@ pub(crate) struct ProcessTree {
     root: u32,
     /// Ascending by pid.
     members: Vec<Member>,
-    /// Ascending; processes of others.
-    strangers: Vec<u32>,
-    children: Option<PollFile>,
-    directory: Option<rustix::fd::OwnedFd>,
-    seen: Vec<u32>,
+    list: ProcessList,
     cpu: Ledger,
     cpu_all: Ledger,
     faults: Ledger,
@@ -95,38 +85,6 @@ struct Member {
     left_out: bool,
 }
 
-/// A total over processes of which some end between two looks.
-#[derive(Debug, Default)]
-struct Ledger {
-    total: f64,
-    /// Negative while an ended process has not reached its parent's figures yet.
-    carry: f64,
-    carried_for: u32,
-    gained: f64,
-}
-
-impl Ledger {
-    fn gain(&mut self, now: u64, before: u64) {
-        self.gained += now as f64 - before as f64;
-    }
-
-    fn lose(&mut self, last: u64) {
-        self.gained -= last as f64;
-    }
-
-    fn settle(&mut self) {
-        self.carry += std::mem::take(&mut self.gained);
-        self.carried_for += 1;
-        if self.carry >= 0.0 {
-            self.total += self.carry;
-        }
-        if self.carry >= 0.0 || self.carried_for > CARRY_ROUNDS_MAX {
-            self.carry = 0.0;
-            self.carried_for = 0;
-        }
-    }
-}
-
 impl ProcessTree {
     /// Follows the postmaster `root`; none when no such process of PostgreSQL lives.
     pub(crate) fn follow(proc: &Path, root: u32, buffer: &mut Buffer) -> Option<Self> {
@@ -136,16 +94,11 @@ impl ProcessTree {
         let open = text.iter().position(|&byte| byte == b'(')?;
         text[open..].starts_with(b"(post").then_some(())?;
         let stat = pid_stat(text)?;
-        let children = PollFile::new(proc.join(format!("{root}/task/{root}/children")));
         let mut tree = Self {
             proc: proc.to_owned(),
             root,
             members: vec![Member::new(root, Some(file), stat)],
-            strangers: Vec::new(),
-            // Not in every kernel (CONFIG_PROC_CHILDREN).
-            children: children.path().exists().then_some(children),
-            directory: None,
-            seen: Vec::new(),
+            list: ProcessList::new(proc, root),
             cpu: Ledger::default(),
             cpu_all: Ledger::default(),
             faults: Ledger::default(),
@@ -173,8 +126,8 @@ impl ProcessTree {
         not_ours: &[u32],
         buffer: &mut Buffer,
     ) -> Option<(Totals, Picture)> {
-        self.list(buffer);
         self.read_root(buffer)?;
+        self.list(buffer);
         self.read_cheap(not_ours, buffer);
         self.read_dear(buffer);
         self.round += 1;
@@ -198,45 +151,15 @@ impl ProcessTree {
 
     /// Finds processes that have joined.
     fn list(&mut self, buffer: &mut Buffer) {
-        let mut seen = std::mem::take(&mut self.seen);
-        seen.clear();
-        match &mut self.children {
-            Some(children) => {
-                if let Ok(text) = children.read(buffer) {
-                    seen.extend(fields(text).filter_map(pid_of));
-                }
-            }
-            None => self.list_all(&mut seen),
+        let members = &self.members;
+        let is_member = |pid: u32| {
+            members
+                .binary_search_by_key(&pid, |member| member.pid)
+                .is_ok()
+        };
+        for (pid, stat) in self.list.newcomers(is_member, buffer) {
+            self.join(pid, stat);
         }
-        seen.sort_unstable();
-        if self.round.is_multiple_of(STRANGERS_FORGOTTEN_AFTER) {
-            self.strangers.clear();
-        }
-        self.strangers.retain(|pid| seen.binary_search(pid).is_ok());
-        let mut unknown: Vec<(u32, PidStat)> = Vec::new();
-        for &pid in &seen {
-            let known = self.at(pid).is_ok() || self.strangers.binary_search(&pid).is_ok();
-            if !known && let Some((_, stat)) = open_stat(&self.proc, pid, buffer) {
-                unknown.push((pid, stat));
-            }
-        }
-        self.seen = seen;
-        // A child may have a lower pid than its parent when pids have wrapped around, so until nobody joins.
-        loop {
-            let before = unknown.len();
-            for (pid, stat) in std::mem::take(&mut unknown) {
-                if self.at(stat.parent).is_ok() {
-                    self.join(pid, stat);
-                } else {
-                    unknown.push((pid, stat));
-                }
-            }
-            if unknown.len() == before || unknown.is_empty() {
-                break;
-            }
-        }
-        self.strangers.extend(unknown.iter().map(|(pid, _)| *pid));
-        self.strangers.sort_unstable();
     }
 
     fn join(&mut self, pid: u32, stat: PidStat) {
@@ -255,24 +178,6 @@ impl ProcessTree {
                 ..stat
             };
             self.members.insert(at, Member::new(pid, held, unread));
-        }
-    }
-
-    fn list_all(&mut self, seen: &mut Vec<u32>) {
-        if self.directory.is_none() {
-            let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
-            self.directory = rustix::fs::open(&self.proc, flags, Mode::empty()).ok();
-        }
-        let Some(directory) = &self.directory else {
-            return;
-        };
-        if rustix::fs::seek(directory, SeekFrom::Start(0)).is_err() {
-            return;
-        }
-        let mut space = [MaybeUninit::<u8>::uninit(); 8192];
-        let mut entries = RawDir::new(directory, &mut space);
-        while let Some(Ok(entry)) = entries.next() {
-            seen.extend(pid_of(entry.file_name().to_bytes()));
         }
     }
 
@@ -307,7 +212,9 @@ impl ProcessTree {
         members.retain_mut(|member| {
             member.left_out = not_ours.contains(&member.pid);
             let due = u64::from(member.pid) % parts == self.round % parts;
-            if !due || member.pid == self.root {
+            // Who is no longer listed has perhaps been reaped, and its parent has gained by it already.
+            let wait_for_turn = !due && self.list.holds(member.pid);
+            if wait_for_turn || member.pid == self.root {
                 return true;
             }
             let now = member.read_stat(&self.proc, buffer);
@@ -445,39 +352,6 @@ impl Member {
     }
 }
 
-fn pid_of(name: &[u8]) -> Option<u32> {
-    number(name).and_then(|pid| u32::try_from(pid).ok())
-}
-
-fn open_stat(proc: &Path, pid: u32, buffer: &mut Buffer) -> Option<(File, PidStat)> {
-    let file = File::open(proc.join(format!("{pid}/stat"))).ok()?;
-    let stat = pid_stat(buffer.read_once(&file).ok()?)?;
-    Some((file, stat))
-}
-
-/// Resident and shared pages.
-fn read_statm(directory: &Path, buffer: &mut Buffer) -> Option<(u64, u64)> {
-    let file = File::open(directory.join("statm")).ok()?;
-    let mut pages = fields(buffer.read_once(&file).ok()?).skip(1);
-    Some((number(pages.next()?)?, number(pages.next()?)?))
-}
-
-/// Bytes read from and written to storage; none without the right to see them.
-fn read_io(directory: &Path, buffer: &mut Buffer) -> Option<(u64, u64)> {
-    let file = File::open(directory.join("io")).ok()?;
-    let text = buffer.read_once(&file).ok()?;
-    Some((
-        value_of(text, "read_bytes")?,
-        value_of(text, "write_bytes")?,
-    ))
-}
-
-/// The kernel gives the number of open files as the directory's size since 6.2; before that it is 0 and unknown.
-fn count_files(directory: &Path) -> Option<u64> {
-    let size = std::fs::metadata(directory.join("fd")).ok()?.len();
-    (size > 0).then_some(size)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -577,6 +451,24 @@ mod tests {
         let (totals, picture) = tree.sample(&[101], &mut Buffer::new()).unwrap();
         assert_eq!((totals.cpu_ticks, totals.cpu_ticks_all), (1.0, 8.0));
         assert_eq!(picture.processes, 1);
+    }
+
+    #[test]
+    fn a_process_that_ends_out_of_turn_among_very_many_is_counted_once() {
+        let host = Fixture::new();
+        host.put(100, 1, 'S', 0, 0);
+        let last = 101 + 2 * CHEAP_PER_ROUND as u32;
+        (101..=last).for_each(|pid| host.put(pid, 100, 'S', 10, 0));
+        let mut tree = host.follow();
+        for _ in 0..3 {
+            sample(&mut tree);
+        }
+        let all = 10.0 * f64::from(last - 100);
+        for (pid, reaped) in (last - 5..=last).zip((10..).step_by(10)) {
+            host.end(pid);
+            host.put(100, 1, 'S', 0, reaped);
+            assert_eq!(sample(&mut tree).0.cpu_ticks, all);
+        }
     }
 
     #[test]
