@@ -4,6 +4,24 @@
 //! Invariants: SO-1 a source that cannot deliver says so ([`SourceEvent::Status`]) and never sends a made-up zero.
 //! SO-2 every wait has a timeout. SO-3 whatever is left out is counted.
 
+mod cgroup;
+mod cgroup_paths;
+mod data_dir;
+mod disks;
+mod host;
+mod inet_diag;
+mod instance;
+mod ledger;
+mod peers;
+mod proc;
+mod process_list;
+mod process_tree;
+mod sockets;
+
+pub mod os;
+
+pub use data_dir::{PidFile, read_pid_file};
+
 use hsw_types::{LogSample, NodeFacts, Reading, SourceStatus, WallTime};
 use tokio::sync::mpsc;
 
