@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 use super::config::Config;
 use super::connection::{AskError, Failure, Line, Session};
 use super::facts::{Instance, setting};
-use super::queries::{Need, QUERIES, Query, query};
+use super::queries::{QUERIES, Query, query};
 use super::schedule::Rotation;
 
 /// How a finding counts.
@@ -368,8 +368,19 @@ fn check_settings(
         let remedy = format!("ALTER SYSTEM SET {name} = {better}; SELECT pg_reload_conf();");
         report.add(is_fine(value), &format!("{name} = {value}: {why}"), remedy);
     }
+    let collects = setting(settings, "logging_collector") == "on";
+    if collects {
+        report.add(
+            instance.may_ask_logfile,
+            "pg_current_logfile(): which log file is written now (part of pg_monitor from 16 on)",
+            format!(
+                "GRANT EXECUTE ON FUNCTION pg_current_logfile() TO {};",
+                quoted(&config.user)
+            ),
+        );
+    }
     report.add(
-        setting(settings, "logging_collector") == "on",
+        collects,
         "logging_collector: log files where the agent finds them by itself",
         "ALTER SYSTEM SET logging_collector = on;  -- then restart the database; or give the log file's path to the agent".to_owned(),
     );
@@ -392,7 +403,8 @@ async fn measure(
         }
         let every_s = match row.name {
             "vital" => interval_s,
-            "settings" | "instance" => 60,
+            "settings" | "logfile" => 60,
+            "instance" => 300,
             _ => row.every_s,
         };
         let mut cost = QueryCost {
@@ -402,15 +414,8 @@ async fn measure(
             n_rows: 0,
             note: String::new(),
         };
-        let missing = match row.needs {
-            Need::ReadAllStats if !instance.sees_all => Some("left out: needs pg_monitor"),
-            Need::Statements if instance.statements_schema.is_none() => {
-                Some("left out: needs pg_stat_statements")
-            }
-            _ => None,
-        };
-        match missing {
-            Some(note) => cost.note = note.to_owned(),
+        match instance.lacks(row) {
+            Some(note) => cost.note = format!("left out: {note}"),
             None => match time(session, row).await {
                 Ok((ms, n_rows)) => (cost.ms, cost.n_rows) = (Some(ms), n_rows),
                 Err(note) => cost.note = note,

@@ -6,6 +6,7 @@ use hsw_types::{NodeFacts, Role};
 
 use super::config::Config;
 use super::connection::Line;
+use super::queries::{Need, Query};
 
 /// Settings other sources need, above all the log source. A text is empty where the role may not see it.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -72,6 +73,7 @@ pub(super) struct Instance {
     pub(super) n_slots: f64,
     pub(super) sees_all: bool,
     pub(super) is_superuser: bool,
+    pub(super) may_ask_logfile: bool,
     pub(super) own_pid: u32,
 }
 
@@ -96,8 +98,23 @@ impl Instance {
             n_slots: line.number(3).unwrap_or(0.0),
             sees_all: line.number(4) == Some(1.0),
             is_superuser: line.number(6) == Some(1.0),
+            may_ask_logfile: line.number(7) == Some(1.0),
             own_pid: line.number(5).unwrap_or(0.0) as u32,
         })
+    }
+
+    /// What keeps `row` from being sent; `None` when nothing does.
+    pub(super) fn lacks(&self, row: &Query) -> Option<&'static str> {
+        match row.needs {
+            Need::ReadAllStats if !self.sees_all => Some("needs pg_monitor"),
+            Need::Statements if self.statements_schema.is_none() => {
+                Some("needs pg_stat_statements")
+            }
+            Need::CurrentLogfile if !self.may_ask_logfile => {
+                Some("needs EXECUTE on pg_current_logfile()")
+            }
+            _ => None,
+        }
     }
 
     /// Facts for the driver; it fills in shard, cluster, host, boot and agent.

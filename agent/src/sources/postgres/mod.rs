@@ -33,7 +33,7 @@ use self::collect::{Collector, Vital};
 use self::connection::{AskError, Failure, Line, Session};
 use self::facts::Instance;
 use self::outbox::Outbox;
-use self::queries::{Need, QUERIES, Query, query};
+use self::queries::{QUERIES, Query, query};
 use self::schedule::{Rotation, SLOW, Schedule};
 use super::Sink;
 
@@ -311,12 +311,7 @@ impl Source {
 
     fn is_meant(&self, row: &Query, open: &Open) -> bool {
         let major = open.instance.major;
-        let is_possible = match row.needs {
-            Need::Nothing => true,
-            Need::ReadAllStats => open.instance.sees_all,
-            Need::Statements => open.instance.statements_schema.is_some(),
-        };
-        is_possible
+        open.instance.lacks(row).is_none()
             && (row.versions.0..=row.versions.1).contains(&major)
             && (row.name != "standby" || self.collector.in_recovery)
     }
@@ -428,7 +423,6 @@ impl Source {
                 self.has_router_tables =
                     is_router || (self.has_router_tables && !self.is_home(&database));
             }
-            "settings" => self.learn_settings(lines, open),
             _ => {
                 let is_home = self.is_home(&database);
                 self.collector
@@ -441,14 +435,25 @@ impl Source {
         self.config.database.is_some() || self.rotation.home().is_none_or(|home| home == database)
     }
 
-    fn learn_settings(&mut self, lines: &[Line], open: &mut Open) {
-        let fresh = Some(DatabaseSettings::from_lines(lines, open.instance.own_pid));
+    async fn learn_settings(&mut self, open: &mut Open) -> Result<(), Failure> {
+        let mut lines = Vec::new();
+        for name in ["settings", "logfile"] {
+            if let Some(row) = query(name, open.instance.major)
+                && self.is_meant(row, open)
+            {
+                lines.extend(self.ask(open, row).await?.0.unwrap_or_default());
+            }
+        }
+        if lines.is_empty() {
+            return Ok(());
+        }
+        let fresh = Some(DatabaseSettings::from_lines(&lines, open.instance.own_pid));
         self.settings.send_if_modified(|held| {
             let is_new = *held != fresh;
             *held = fresh;
             is_new
         });
-        open.settings_at = Instant::now() + SETTINGS_EVERY;
+        Ok(())
     }
 
     /// Facts and settings: on a change, and now and then.
@@ -456,7 +461,7 @@ impl Source {
         let now = Instant::now();
         if now >= open.settings_at {
             open.settings_at = now + SETTINGS_EVERY;
-            self.occasional(open, "settings").await?;
+            self.learn_settings(open).await?;
         }
         if now >= open.facts_at {
             open.facts_at = now + FACTS_EVERY;
@@ -473,8 +478,8 @@ impl Source {
 
     fn send(&mut self) {
         let readings = std::mem::take(&mut self.collector.readings);
-        self.outbox.readings(readings);
         self.outbox.flush();
+        self.outbox.readings(readings);
     }
 }
 

@@ -13,6 +13,8 @@ pub(super) enum Need {
     Nothing,
     /// `pg_read_all_stats`, part of `pg_monitor`.
     ReadAllStats,
+    /// The right to call `pg_current_logfile()`: part of `pg_monitor` from version 16 on.
+    CurrentLogfile,
     /// The extension `pg_stat_statements` in the connected database.
     Statements,
 }
@@ -53,7 +55,7 @@ const EVERY_VERSION: (i32, i32) = (13, 99);
 /// The table.
 pub(super) static QUERIES: &[Query] = &[
     // names: version, system identifier, address, database, schema of pg_stat_statements
-    // numbers: major, start, in recovery, connection slots, may read all stats, pid, superuser
+    // numbers: major, start, in recovery, connection slots, may read all stats, pid, superuser, may call pg_current_logfile
     Query {
         name: "instance",
         versions: EVERY_VERSION,
@@ -70,7 +72,8 @@ pub(super) static QUERIES: &[Query] = &[
               - current_setting('superuser_reserved_connections')::int \
               - coalesce(current_setting('reserved_connections', true)::int, 0), \
               pg_has_role(current_user, 'pg_read_all_stats', 'USAGE')::int, pg_backend_pid(), \
-              (current_setting('is_superuser') = 'on')::int]::float8[]",
+              (current_setting('is_superuser') = 'on')::int, \
+              has_function_privilege('pg_current_logfile()', 'EXECUTE')::int]::float8[]",
     },
     Query {
         name: "probe",
@@ -277,9 +280,16 @@ pub(super) static QUERIES: &[Query] = &[
         sql: "SELECT 'setting', ARRAY[name, setting]::text[], ARRAY[]::float8[] FROM pg_settings WHERE name IN ('data_directory', \
               'log_directory', 'log_filename', 'log_destination', 'log_line_prefix', 'logging_collector', 'log_timezone', \
               'listen_addresses', 'shared_preload_libraries', 'track_io_timing', 'log_lock_waits', 'log_checkpoints', \
-              'log_min_duration_statement', 'log_connections', 'deadlock_timeout', 'log_temp_files', 'track_counts') \
-              UNION ALL SELECT 'logfile', CASE WHEN has_function_privilege('pg_current_logfile()', 'EXECUTE') \
-              THEN ARRAY[pg_current_logfile()]::text[] ELSE ARRAY[NULL]::text[] END, ARRAY[]::float8[]",
+              'log_min_duration_statement', 'log_connections', 'deadlock_timeout', 'log_temp_files', 'track_counts')",
+    },
+    // Apart from the settings: a role without the right to call it is refused before any CASE could look.
+    Query {
+        name: "logfile",
+        versions: EVERY_VERSION,
+        every_s: 0,
+        per_database: false,
+        needs: Need::CurrentLogfile,
+        sql: "SELECT 'logfile', ARRAY[pg_current_logfile()]::text[], ARRAY[]::float8[]",
     },
 ];
 
