@@ -58,6 +58,15 @@ impl Keys {
     }
 }
 
+/// Commits of a database as shown, and what is left out of them.
+#[derive(Debug, Clone, Copy)]
+struct Commits {
+    epoch: u64,
+    shown: f64,
+    /// The agent's own transactions before this epoch.
+    own_before: f64,
+}
+
 /// Turns answers into readings; remembers what differences need.
 #[derive(Debug, Default)]
 pub(super) struct Collector {
@@ -76,7 +85,7 @@ pub(super) struct Collector {
     pub(super) n_left_out: u64,
     /// The agent's own transactions by database.
     own: BTreeMap<String, f64>,
-    commits: BTreeMap<String, (u64, f64)>,
+    commits: BTreeMap<String, Commits>,
     waits_seen: [bool; WAITS.len()],
     statements: Option<(u64, f64, f64)>,
     clients: Edges,
@@ -227,15 +236,22 @@ impl Collector {
         };
         if let Some(commits) = line.number(0) {
             let epoch = self.epoch(&life);
-            let last = self
-                .commits
-                .get(name)
-                .filter(|last| last.0 == epoch)
-                .map_or(0.0, |last| last.1);
+            let known = self.commits.get(name).copied();
+            // In a new life the database has forgotten what we sent in the one before.
+            let (base, last) = match known {
+                Some(known) if known.epoch == epoch => (known.own_before, known.shown),
+                Some(_) => (own, 0.0),
+                None => (0.0, 0.0),
+            };
             // Sessions publish their counts up to a second late, so ours may be subtracted before they are added.
-            let commits = (commits - own).max(last);
-            self.commits.insert(name.to_owned(), (epoch, commits));
-            self.counter("pg.commits", name, Some(commits), &life);
+            let shown = (commits - (own - base)).max(last);
+            let commits = Commits {
+                epoch,
+                shown,
+                own_before: base,
+            };
+            self.commits.insert(name.to_owned(), commits);
+            self.counter("pg.commits", name, Some(shown), &life);
         }
         self.counter("pg.rollbacks", name, line.number(1), &life);
         for (at, metric) in DATABASE.into_iter().enumerate() {
@@ -324,7 +340,7 @@ impl Collector {
             // An idle replica has no lag to tell: the database then says nothing, and it has caught up.
             let seconds = line
                 .number(2)
-                .or((line.number(1) == Some(0.0)).then_some(0.0));
+                .or_else(|| (line.number(1) == Some(0.0)).then_some(0.0));
             if let Some(seconds) = seconds {
                 seconds_max = Some(seconds.max(seconds_max.unwrap_or(0.0)));
                 self.gauge("pg.replication_lag_s", &part, seconds);

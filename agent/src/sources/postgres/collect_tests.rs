@@ -57,6 +57,20 @@ fn own_transactions_are_left_out_and_commits_never_run_backwards() {
 }
 
 #[test]
+fn after_a_reset_the_agents_earlier_transactions_are_not_left_out_again() {
+    let mut collector = collector();
+    collector.own_transactions("shop", 500);
+    collector.vital(&[total(1000.0, 1.0)]);
+    collector.vital(&[total(0.0, 2.0)]);
+    collector.own_transactions("shop", 2);
+    collector.vital(&[total(12.0, 2.0)]);
+    let Some(Value::Counter { total, .. }) = value(&collector, "pg.commits") else {
+        panic!()
+    };
+    assert_eq!(total, 10.0);
+}
+
+#[test]
 fn a_statistics_reset_a_restart_and_a_failover_each_change_the_epoch() {
     let mut epochs = std::collections::BTreeSet::new();
     for (started, in_recovery, reset) in [

@@ -22,7 +22,7 @@ pub use check::{CheckReport, Finding, FindingState, QueryCost, check};
 pub use config::{APPLICATION_NAME, Config, RoleOverride, TlsMode};
 pub use facts::DatabaseSettings;
 
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::Duration;
 
 use hsw_types::SourceState;
 use tokio::sync::watch;
@@ -34,11 +34,9 @@ use self::connection::{AskError, Failure, Line, Session};
 use self::facts::Instance;
 use self::outbox::Outbox;
 use self::queries::{QUERIES, Query, query};
-use self::schedule::{Rotation, SLOW, Schedule};
+use self::schedule::{Rotation, SLOW, Schedule, until_next_round};
 use super::Sink;
 
-/// Rounds begin this long after a full second: a jitter of the timer then never makes two in one window.
-const PHASE: Duration = Duration::from_millis(100);
 const PAUSE_MIN: Duration = Duration::from_millis(250);
 const FACTS_EVERY: Duration = Duration::from_secs(300);
 const SETTINGS_EVERY: Duration = Duration::from_secs(60);
@@ -77,7 +75,7 @@ enum End {
     /// The connection is of no use any more.
     Failed(Failure),
     /// Another database is to be visited, or their list is out of date.
-    Move(Session),
+    Move(Box<Session>),
 }
 
 struct Source {
@@ -183,7 +181,7 @@ impl Source {
             .await;
         let mut session = opened?;
         let lines = match self.must(&mut session, "databases", 13).await {
-            Err(failure) if failure.state == SourceState::Ok => {
+            Err(failure) if failure.state == SourceState::Silent => {
                 self.must(&mut session, "databases_by_use", 13).await?
             }
             other => other?,
@@ -197,7 +195,7 @@ impl Source {
             .map_or_else(|| "postgres".to_owned(), String::clone))
     }
 
-    /// Asks what is needed to go on. A statement that is too slow fails with state [`SourceState::Ok`]: the database lives.
+    /// Asks what is needed to go on, whatever the reason it cannot be had is.
     async fn must(
         &mut self,
         session: &mut Session,
@@ -211,7 +209,7 @@ impl Source {
         answer.map_err(|error| match error {
             AskError::Gone(failure) => failure,
             AskError::TooSlow => Failure {
-                state: SourceState::Ok,
+                state: SourceState::Silent,
                 message: format!(
                     "{} is too slow for statement {name}: the agent goes on trying",
                     self.config.target()
@@ -265,11 +263,11 @@ impl Source {
                 && open.vital.connections_ratio < VISIT_RATIO_MAX;
             if may_leave && self.rotation.is_due(now) {
                 self.rotation.advance();
-                return End::Move(open.session);
+                return End::Move(Box::new(open.session));
             }
             if may_leave && now >= open.databases_at {
                 self.rotation = Rotation::default();
-                return End::Move(open.session);
+                return End::Move(Box::new(open.session));
             }
             tokio::time::sleep(until_next_round()).await;
         }
@@ -480,25 +478,5 @@ impl Source {
         let readings = std::mem::take(&mut self.collector.readings);
         self.outbox.flush();
         self.outbox.readings(readings);
-    }
-}
-
-/// Time to the next round: shortly after the next full second of data time (PG-21).
-fn until_next_round() -> Duration {
-    let since = SystemTime::now()
-        .duration_since(UNIX_EPOCH)
-        .unwrap_or_default();
-    let into = Duration::from_nanos(u64::from(since.subsec_nanos()));
-    let second = Duration::from_secs(1);
-    let wait = if into < PHASE {
-        PHASE - into
-    } else {
-        second - into + PHASE
-    };
-    // A round that woke a moment early must not be followed by another in the same second.
-    if wait < Duration::from_millis(20) {
-        wait + second
-    } else {
-        wait
     }
 }

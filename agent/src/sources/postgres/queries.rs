@@ -324,4 +324,15 @@ mod tests {
         );
         assert!(query("statements", 12).is_none());
     }
+
+    #[test]
+    fn statements_about_sessions_leave_the_agents_own_out() {
+        let name = format!(
+            "application_name <> '{}'",
+            super::super::config::APPLICATION_NAME
+        );
+        for row in ["vital", "edges"] {
+            assert!(query(row, 15).unwrap().sql.contains(&name), "{row}");
+        }
+    }
 }

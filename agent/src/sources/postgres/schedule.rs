@@ -4,7 +4,7 @@
 //! a slow database are spaced further apart, doubling to 10 s, and come back by halves. PG-20 databases change at most every 30 s.
 
 use std::collections::BTreeMap;
-use std::time::Duration;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use tokio::time::Instant;
 
@@ -16,6 +16,28 @@ pub(super) const SLOW: Duration = Duration::from_millis(300);
 const PACE_MAX_S: u64 = 10;
 const COST_SHARE: u32 = 200;
 const INTERVAL_MAX: Duration = Duration::from_secs(300);
+
+/// Rounds begin this long after a full second: a jitter of the timer then never makes two in one window.
+const PHASE: Duration = Duration::from_millis(100);
+/// Time to the next round: shortly after the next full second of data time (PG-21).
+pub(super) fn until_next_round() -> Duration {
+    let since = SystemTime::now()
+        .duration_since(UNIX_EPOCH)
+        .unwrap_or_default();
+    let into = Duration::from_nanos(u64::from(since.subsec_nanos()));
+    let second = Duration::from_secs(1);
+    let wait = if into < PHASE {
+        PHASE - into
+    } else {
+        second - into + PHASE
+    };
+    // A round that woke a moment early must not be followed by another in the same second.
+    if wait < Duration::from_millis(20) {
+        wait + second
+    } else {
+        wait
+    }
+}
 
 /// Pace and due times.
 #[derive(Debug)]

@@ -1,280 +1,24 @@
 //! The PostgreSQL source against a real server, started here and removed again.
 //!
 //! Skipped with a message where the server's programs or the user `postgres` are missing.
+#![allow(
+    clippy::unwrap_used,
+    clippy::print_stdout,
+    clippy::print_stderr,
+    clippy::too_many_lines,
+    reason = "a test binary"
+)]
+
+mod harness;
 
 use std::fs;
-use std::os::unix::fs::{PermissionsExt as _, chown};
-use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
+use std::process::Child;
 use std::time::{Duration, Instant};
 
-use hsw_agent::sources::SourceEvent;
-use hsw_agent::sources::postgres::{Config, DatabaseSettings, FindingState, TlsMode, check, run};
-use hsw_types::{NodeFacts, Reading, Role, SourceState, SourceStatus, Value};
-use tokio::sync::{mpsc, watch};
+use hsw_agent::sources::postgres::{Config, FindingState, TlsMode, check};
+use hsw_types::{EdgeKind, Role, SourceState, Subject, Value};
 
-const BIN: &str = "/usr/lib/postgresql/15/bin";
-
-/// A server of its own, on a loopback address of its own.
-struct Server {
-    folder: tempfile::TempDir,
-    host: &'static str,
-    port: u16,
-}
-
-fn as_postgres(program: &str) -> Command {
-    let mut command = Command::new("runuser");
-    command.args(["-u", "postgres", "--", &format!("{BIN}/{program}")]);
-    command
-        .stdout(Stdio::null())
-        .stderr(Stdio::null())
-        .stdin(Stdio::null())
-        .current_dir("/");
-    command
-}
-
-/// Id of the system's user `postgres`, if this process may act for it.
-fn postgres_user() -> Option<u32> {
-    let is_there = Path::new(BIN).join("postgres").exists() && rustix::process::geteuid().is_root();
-    let users = fs::read_to_string("/etc/passwd").ok()?;
-    let line = users.lines().find(|line| line.starts_with("postgres:"))?;
-    line.split(':').nth(2)?.parse().ok().filter(|_| is_there)
-}
-
-impl Server {
-    fn start(host: &'static str, port: u16, settings: &str) -> Option<Self> {
-        let Some(user) = postgres_user() else {
-            eprintln!("skipped: no PostgreSQL 15 in {BIN}, or not root");
-            return None;
-        };
-        let folder = tempfile::Builder::new()
-            .prefix("hsw-pg-")
-            .tempdir()
-            .unwrap();
-        chown(folder.path(), Some(user), None).unwrap();
-        let server = Self { folder, host, port };
-        let data = server.data();
-        let status = as_postgres("initdb")
-            .args(["-A", "trust", "-N", "-D"])
-            .arg(&data)
-            .status()
-            .unwrap();
-        assert!(status.success(), "initdb");
-        let certificate =
-            rcgen::generate_simple_self_signed(vec!["localhost".into(), host.into()]).unwrap();
-        for (name, text) in [
-            ("server.crt", certificate.cert.pem()),
-            ("server.key", certificate.signing_key.serialize_pem()),
-        ] {
-            fs::write(data.join(name), text).unwrap();
-            chown(data.join(name), Some(user), None).unwrap();
-            fs::set_permissions(data.join(name), fs::Permissions::from_mode(0o600)).unwrap();
-        }
-        let sockets = server.folder.path().display();
-        let base = format!(
-            "listen_addresses='{host}'\nport={port}\nunix_socket_directories='{sockets}'\nssl=on\nmax_connections=20\n\
-             shared_preload_libraries='pg_stat_statements'\nfsync=off\nshared_buffers=32MB\n{settings}\n"
-        );
-        fs::write(data.join("postgresql.auto.conf"), base).unwrap();
-        let rules = "local all postgres trust\nhostssl all hsw_tls all scram-sha-256\nhostnossl all hsw_tls all reject\n\
-                     host all all all scram-sha-256\n";
-        fs::write(data.join("pg_hba.conf"), rules).unwrap();
-        server.control("start");
-        server.sql(
-            "postgres",
-            "CREATE DATABASE shop; CREATE ROLE hsw LOGIN PASSWORD 'right'; GRANT pg_monitor TO hsw; \
-             CREATE ROLE hsw_tls LOGIN PASSWORD 'right' IN ROLE pg_monitor; CREATE ROLE nobody LOGIN PASSWORD 'right'",
-        );
-        server.sql("shop", "CREATE EXTENSION pg_stat_statements; CREATE TABLE t AS SELECT generate_series(1, 1000) AS a");
-        Some(server)
-    }
-
-    fn data(&self) -> PathBuf {
-        self.folder.path().join("data")
-    }
-
-    fn control(&self, action: &str) {
-        let mut command = as_postgres("pg_ctl");
-        command
-            .arg("-D")
-            .arg(self.data())
-            .args(["-w", "-m", "immediate", "-l"])
-            .arg(self.folder.path().join("log"));
-        if action == "start" {
-            command = as_postgres("pg_ctl");
-            command
-                .arg("-D")
-                .arg(self.data())
-                .args(["-w", "-l"])
-                .arg(self.folder.path().join("log"));
-        }
-        assert!(
-            command.arg(action).status().unwrap().success(),
-            "pg_ctl {action}"
-        );
-    }
-
-    fn psql(&self, database: &str, statements: &str) -> Command {
-        let mut command = as_postgres("psql");
-        command.args(["-qtAX", "-h"]).arg(self.folder.path());
-        command.args(["-p", &self.port.to_string(), "-d", database]);
-        for statement in statements.split("; ") {
-            command.args(["-c", statement]);
-        }
-        command
-    }
-
-    fn sql(&self, database: &str, statements: &str) -> String {
-        let mut command = self.psql(database, statements);
-        let out = command
-            .stdout(Stdio::piped())
-            .stderr(Stdio::piped())
-            .output()
-            .unwrap();
-        assert!(
-            out.status.success(),
-            "{}",
-            String::from_utf8_lossy(&out.stderr)
-        );
-        String::from_utf8_lossy(&out.stdout).trim().to_owned()
-    }
-
-    /// Signals the postmaster and its children: this server's processes alone.
-    fn signal(&self, signal: rustix::process::Signal) {
-        let main = fs::read_to_string(self.data().join("postmaster.pid")).unwrap();
-        let main: i32 = main.lines().next().unwrap().parse().unwrap();
-        let children = fs::read_to_string(format!("/proc/{main}/task/{main}/children")).unwrap();
-        let children = children.split_whitespace().map(|pid| pid.parse().unwrap());
-        for pid in std::iter::once(main).chain(children) {
-            let pid = rustix::process::Pid::from_raw(pid).unwrap();
-            let _ = rustix::process::kill_process(pid, signal);
-        }
-    }
-
-    fn config(&self, user: &str, password: &str) -> Config {
-        let path = self
-            .folder
-            .path()
-            .join(format!("password-{user}-{password}"));
-        fs::write(&path, password).unwrap();
-        fs::set_permissions(&path, fs::Permissions::from_mode(0o600)).unwrap();
-        Config {
-            host: self.host.to_owned(),
-            port: self.port,
-            user: user.to_owned(),
-            password_file: Some(path),
-            ..Config::default()
-        }
-    }
-}
-
-impl Drop for Server {
-    fn drop(&mut self) {
-        self.signal(rustix::process::Signal::CONT);
-        let _ = as_postgres("pg_ctl")
-            .arg("-D")
-            .arg(self.data())
-            .args(["-m", "immediate", "stop"])
-            .status();
-    }
-}
-
-/// A running source and what it has said so far.
-struct Agent {
-    events: mpsc::Receiver<SourceEvent>,
-    settings: watch::Receiver<Option<DatabaseSettings>>,
-    stop: watch::Sender<bool>,
-    task: tokio::task::JoinHandle<()>,
-    said: Vec<(Instant, Reading)>,
-    status: Option<SourceStatus>,
-    facts: Option<NodeFacts>,
-}
-
-impl Agent {
-    fn start(config: Config) -> Self {
-        let (sink, events) = mpsc::channel(256);
-        let (send_settings, settings) = watch::channel(None);
-        let (stop, shutdown) = watch::channel(false);
-        let task = tokio::spawn(run(config, sink, send_settings, shutdown));
-        Self {
-            events,
-            settings,
-            stop,
-            task,
-            said: Vec::new(),
-            status: None,
-            facts: None,
-        }
-    }
-
-    async fn listen(&mut self, limit: Duration, mut is_enough: impl FnMut(&Self) -> bool) -> bool {
-        let end = tokio::time::Instant::now() + limit;
-        while !is_enough(self) {
-            let Ok(Some(event)) = tokio::time::timeout_at(end, self.events.recv()).await else {
-                return false;
-            };
-            match event {
-                SourceEvent::Readings { readings, .. } => {
-                    self.said.extend(
-                        readings
-                            .into_iter()
-                            .map(|reading| (Instant::now(), reading)),
-                    );
-                }
-                SourceEvent::Status(status) => self.status = Some(status),
-                SourceEvent::Facts(facts) => self.facts = Some(*facts),
-                _ => {}
-            }
-        }
-        true
-    }
-
-    async fn hear(&mut self, series: &str) -> bool {
-        self.listen(Duration::from_secs(6), |agent| {
-            agent.value(series).is_some()
-        })
-        .await
-    }
-
-    async fn hear_up(&mut self, up: f64, limit: Duration) -> Duration {
-        let began = Instant::now();
-        self.said.clear();
-        let heard = self
-            .listen(limit, |agent| {
-                agent.value("pg.up") == Some(Value::Gauge(up))
-            })
-            .await;
-        assert!(heard, "no pg.up {up} within {limit:?}; {:?}", self.status);
-        began.elapsed()
-    }
-
-    fn value(&self, series: &str) -> Option<Value> {
-        self.said
-            .iter()
-            .rev()
-            .find(|(_, r)| r.key.to_string() == series)
-            .map(|(_, r)| r.value)
-    }
-
-    fn state(&self) -> Option<SourceState> {
-        self.status.as_ref().map(|status| status.state)
-    }
-
-    async fn stop(self) {
-        self.stop.send(true).unwrap();
-        tokio::time::timeout(Duration::from_secs(1), self.task)
-            .await
-            .expect("stops at once")
-            .unwrap();
-    }
-}
-
-fn total(value: Option<Value>) -> (f64, u64) {
-    match value {
-        Some(Value::Counter { total, epoch }) => (total, epoch),
-        other => panic!("no counter: {other:?}"),
-    }
-}
+use harness::{Agent, Server, total};
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn readings_appear_without_the_agents_own_session_and_a_reset_is_an_epoch() {
@@ -536,6 +280,99 @@ async fn refusals_name_their_remedy_and_tls_and_the_check_work() {
         report.is_fatal() && report.to_string().contains("sslrootcert"),
         "{report}"
     );
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_replica_is_an_edge_and_its_promotion_a_new_fact_and_a_new_epoch() {
+    let Some(primary) = Server::start("127.0.71.5", 27_105, "") else {
+        return;
+    };
+    let replica = primary.replica("127.0.71.6", 27_106);
+    let mut above = Agent::start(primary.config("hsw", "right"));
+    let mut below = Agent::start(replica.config("hsw", "right"));
+    let streams = |agent: &Agent| agent.value("pg.replicas") == Some(Value::Gauge(1.0));
+    assert!(above.listen(Duration::from_secs(8), streams).await);
+    let is_edge = |agent: &Agent| {
+        agent.said.iter().any(|(_, reading)| {
+            matches!(&reading.key.subject, Subject::Edge(edge) if edge.kind == EdgeKind::Replication)
+                && reading.key.metric == "edge.lag_bytes"
+        })
+    };
+    assert!(above.listen(Duration::from_secs(4), is_edge).await);
+    assert!(below.hear("pg.replication_lag_s").await && below.hear("pg.wal_bytes").await);
+    assert_eq!(
+        below.value("pg.replication_lag_s"),
+        Some(Value::Gauge(0.0)),
+        "follows an idle primary"
+    );
+    assert_eq!(below.facts.as_ref().unwrap().role, Role::Replica);
+    let (_, epoch) = total(below.value("pg.wal_bytes"));
+    let identity = |agent: &Agent| agent.facts.as_ref().unwrap().system_identifier.clone();
+    assert_eq!(identity(&above), identity(&below));
+
+    replica.sql("postgres", "SELECT pg_promote()");
+    let is_primary = |agent: &Agent| {
+        agent
+            .facts
+            .as_ref()
+            .is_some_and(|facts| facts.role == Role::Primary)
+    };
+    assert!(below.listen(Duration::from_secs(5), is_primary).await);
+    let is_new = |agent: &Agent| total(agent.value("pg.wal_bytes")).1 != epoch;
+    assert!(below.listen(Duration::from_secs(4), is_new).await);
+    let alone = |agent: &Agent| agent.value("pg.replicas") == Some(Value::Gauge(0.0));
+    assert!(above.listen(Duration::from_secs(6), alone).await);
+    above.stop().await;
+    below.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_full_house_keeps_the_open_connection_and_refuses_a_new_one_and_a_router_is_known() {
+    let Some(server) = Server::start("127.0.71.7", 27_107, "") else {
+        return;
+    };
+    server.sql(
+        "shop",
+        "CREATE EXTENSION postgres_fdw; CREATE SERVER s1 FOREIGN DATA WRAPPER postgres_fdw OPTIONS (host '127.0.71.8', port '6001', dbname 'shop'); \
+         CREATE FOREIGN TABLE f1 (a int) SERVER s1; CREATE FOREIGN TABLE f2 (a int) SERVER s1",
+    );
+    let mut agent = Agent::start(server.config("hsw", "right"));
+    assert!(agent.hear("pg.connections_ratio").await);
+    let router = |agent: &Agent| {
+        agent
+            .facts
+            .as_ref()
+            .is_some_and(|facts| facts.role == Role::Router)
+    };
+    assert!(agent.listen(Duration::from_secs(5), router).await);
+    assert!(agent.hear("edge.sessions{127.0.71.8 @shop }").await);
+
+    let mut crowd: Vec<Child> = (0..20)
+        .map(|_| {
+            server
+                .psql_as("nobody", "SELECT pg_sleep(8)")
+                .spawn()
+                .unwrap()
+        })
+        .collect();
+    let is_full = |agent: &Agent| matches!(agent.value("pg.connections_ratio"), Some(Value::Gauge(ratio)) if ratio > 0.9);
+    assert!(
+        agent.listen(Duration::from_secs(5), is_full).await,
+        "{:?}",
+        agent.value("pg.connections_ratio")
+    );
+    let report = check(&server.config("hsw", "right")).await;
+    assert!(
+        report.is_fatal() && report.to_string().contains("53300"),
+        "{report}"
+    );
+    agent.hear_up(1.0, Duration::from_secs(2)).await;
+    assert_eq!(agent.state(), Some(SourceState::Ok));
+    for session in &mut crowd {
+        let _ = session.kill();
+        let _ = session.wait();
+    }
+    agent.stop().await;
 }
 
 /// Not part of the ordinary run: prints what the source costs. `cargo test --test postgres -- --ignored --nocapture`
