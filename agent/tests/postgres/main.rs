@@ -375,6 +375,41 @@ async fn a_full_house_keeps_the_open_connection_and_refuses_a_new_one_and_a_rout
     agent.stop().await;
 }
 
+/// Takes three minutes: `cargo test --test postgres -- --ignored visits`
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[ignore = "waits for the first visit, two minutes after the start"]
+async fn visits_to_a_second_database_leave_one_connection_and_come_home() {
+    let Some(server) = Server::start("127.0.71.9", 27_109, "") else {
+        return;
+    };
+    server.sql("postgres", "CREATE DATABASE side");
+    server.sql(
+        "side",
+        "CREATE TABLE s AS SELECT 1 AS a; SELECT count(*) FROM s",
+    );
+    let mut agent = Agent::start(server.config("hsw", "right"));
+    assert!(agent.hear("pg.sequential_tuples").await);
+    let visited = |agent: &Agent| agent.value("pg.sequential_tuples{side}").is_some();
+    assert!(
+        agent.listen(Duration::from_secs(130), visited).await,
+        "{:?}",
+        agent.status
+    );
+    let mine = "SELECT string_agg(datname, ',') FROM pg_stat_activity WHERE usename = 'hsw'";
+    assert_eq!(server.sql("shop", mine), "side");
+    let downs = agent
+        .said
+        .iter()
+        .filter(|(_, r)| r.key.metric == "pg.up" && r.value == Value::Gauge(0.0))
+        .count();
+    assert_eq!(downs, 0, "a visit is no outage");
+    agent.said.clear();
+    let home = |agent: &Agent| agent.value("pg.sequential_tuples").is_some();
+    assert!(agent.listen(Duration::from_secs(40), home).await);
+    assert_eq!(server.sql("shop", mine), "shop");
+    agent.stop().await;
+}
+
 /// Not part of the ordinary run: prints what the source costs. `cargo test --test postgres -- --ignored --nocapture`
 #[tokio::test(flavor = "current_thread")]
 #[ignore = "a measurement, not a test"]
@@ -418,6 +453,7 @@ async fn cost_with_a_hundred_tables_and_two_hundred_statements() {
         Instant::now(),
         total(agent.value("pg.agent_query_ms")).0,
     );
+    let tuples = total(agent.value("pg.tuples_returned")).0;
     agent.said.clear();
     agent.listen(Duration::from_secs(20), |_| false).await;
     let s = began.elapsed().as_secs_f64();
@@ -427,6 +463,10 @@ async fn cost_with_a_hundred_tables_and_two_hundred_statements() {
         (threads() - agent_ms) / s,
         (total(agent.value("pg.agent_query_ms")).0 - spent) / s,
         agent.said.len() as f64 / s
+    );
+    println!(
+        "rows of the agent's own reads per second: {:.0}",
+        (total(agent.value("pg.tuples_returned")).0 - tuples) / s
     );
     for mut session in idle {
         let _ = session.kill();

@@ -5,7 +5,7 @@
 
 use std::fmt;
 use std::os::unix::fs::PermissionsExt as _;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use super::config::Config;
 use super::connection::{AskError, Failure, Line, Session};
@@ -199,12 +199,13 @@ async fn open(config: &Config) -> Result<(Session, Instance), Failure> {
 }
 
 async fn learn(session: &mut Session, config: &Config) -> Result<Instance, Failure> {
-    let found = ask(session, "instance", 13).await;
-    found.ok().as_deref().and_then(Instance::from_lines).ok_or_else(|| Failure {
-        state: hsw_types::SourceState::Refused,
-        message: format!("{} does not answer like PostgreSQL 13 to 18: connect to the database itself, not to a pooler", config.target()),
-        pause_max: Duration::from_secs(60),
-    })
+    match ask(session, "instance", 13).await {
+        Ok(lines) => Instance::from_lines(&lines).ok_or_else(|| Failure::foreign(&config.target())),
+        Err(note) => Err(Failure::new(
+            hsw_types::SourceState::Refused,
+            format!("{} did not say who it is: {note}", config.target()),
+        )),
+    }
 }
 
 async fn ask(session: &mut Session, name: &str, major: i32) -> Result<Vec<Line>, String> {

@@ -3,6 +3,7 @@
 //! In: [`Line`]s of each statement. Out: [`Reading`]s under catalogue names. Invariants: PG-14 a counter's `epoch` changes with the
 //! server's start, its role and its statistics reset. PG-15 the agent's own transactions are left out of commits, and the
 //! difference never runs backwards. PG-16 what the role may not see is left out, never zero. Limits: [`KEYS_MAX`] keys.
+//! Blocks and tuples cannot be told apart by who read them: they hold the agent's own catalogue reads.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;

@@ -17,6 +17,9 @@ pub const APPLICATION_NAME: &str = "hsw-agent";
 /// Time a connection attempt may take, name resolution to the first answer.
 pub(super) const CONNECT_TIMEOUT: Duration = Duration::from_secs(2);
 
+/// Time one address of a host name may take; long enough for a second SYN, short enough to try another address.
+const ADDRESS_TIMEOUT: Duration = Duration::from_millis(1300);
+
 /// The client waits this much longer than `statement_timeout` before it gives the connection up.
 pub(super) const ANSWER_MARGIN: Duration = Duration::from_millis(700);
 
@@ -197,7 +200,7 @@ impl Config {
             .port(self.port)
             .application_name(APPLICATION_NAME)
             .options(self.startup_options())
-            .connect_timeout(CONNECT_TIMEOUT)
+            .connect_timeout(ADDRESS_TIMEOUT)
             .tcp_user_timeout(Duration::from_secs(10))
             .keepalives_idle(Duration::from_secs(30));
         if self.is_local() {

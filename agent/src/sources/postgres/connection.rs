@@ -75,24 +75,37 @@ pub(super) struct Failure {
     pub(super) pause_max: Duration,
 }
 
-const PAUSE_MAX: Duration = Duration::from_secs(4);
+/// A refused TCP connection costs nothing, and a restart should be seen to end.
+const PAUSE_MAX_UNREACHABLE: Duration = Duration::from_secs(1);
+/// Each attempt at a stopped server waits in its accept queue and is worked off when it wakes: few of them.
+const PAUSE_MAX_SILENT: Duration = Duration::from_secs(8);
+const PAUSE_MAX_FULL: Duration = Duration::from_secs(4);
 const PAUSE_MAX_REFUSED: Duration = Duration::from_secs(60);
 
 impl Failure {
-    fn new(state: SourceState, message: String) -> Self {
+    /// With the pause that suits `state`.
+    pub(super) fn new(state: SourceState, message: String) -> Self {
+        let pause_max = match state {
+            SourceState::Unreachable => PAUSE_MAX_UNREACHABLE,
+            SourceState::Refused => PAUSE_MAX_REFUSED,
+            _ => PAUSE_MAX_SILENT,
+        };
         Self {
             state,
             message,
-            pause_max: PAUSE_MAX,
+            pause_max,
         }
     }
 
     fn refused(message: String) -> Self {
-        Self {
-            state: SourceState::Refused,
-            message,
-            pause_max: PAUSE_MAX_REFUSED,
-        }
+        Self::new(SourceState::Refused, message)
+    }
+
+    /// Something other than a database we know.
+    pub(super) fn foreign(place: &str) -> Self {
+        Self::refused(format!(
+            "{place} does not answer like PostgreSQL 13 to 18: connect to the database itself, not to a pooler"
+        ))
     }
 
     /// No answer within `waited`.
@@ -288,7 +301,10 @@ fn connect_failure(error: &tokio_postgres::Error, config: &Config, database: &st
                 let message = format!(
                     "{place} has no connection slot left (53300): raise max_connections or end idle sessions (16+: GRANT pg_use_reserved_connections TO {user})"
                 );
-                return Failure::new(SourceState::Refused, message);
+                return Failure {
+                    pause_max: PAUSE_MAX_FULL,
+                    ..Failure::refused(message)
+                };
             }
             _ if is_fatal(code) => {
                 let message = format!(

@@ -148,11 +148,8 @@ impl Source {
             }
         })?;
         let lines = self.must(&mut session, "instance", 13).await?;
-        let instance = Instance::from_lines(&lines).ok_or_else(|| Failure {
-            state: SourceState::Refused,
-            message: format!("{} does not answer like PostgreSQL 13 to 18: connect to the database itself, not to a pooler", self.config.target()),
-            pause_max: Duration::from_secs(60),
-        })?;
+        let instance =
+            Instance::from_lines(&lines).ok_or_else(|| Failure::foreign(&self.config.target()))?;
         session
             .statements_schema
             .clone_from(&instance.statements_schema);
@@ -208,22 +205,20 @@ impl Source {
         let answer = self.outbox.watched(session.ask(row)).await;
         answer.map_err(|error| match error {
             AskError::Gone(failure) => failure,
-            AskError::TooSlow => Failure {
-                state: SourceState::Silent,
-                message: format!(
+            AskError::TooSlow => Failure::new(
+                SourceState::Silent,
+                format!(
                     "{} is too slow for statement {name}: the agent goes on trying",
                     self.config.target()
                 ),
-                pause_max: Duration::from_secs(4),
-            },
-            AskError::Refused(code) => Failure {
-                state: SourceState::Refused,
-                message: format!(
+            ),
+            AskError::Refused(code) => Failure::new(
+                SourceState::Refused,
+                format!(
                     "{} refused statement {name} ({code}): run the agent's check",
                     self.config.target()
                 ),
-                pause_max: Duration::from_secs(60),
-            },
+            ),
         })
     }
 
