@@ -95,6 +95,18 @@ async fn readings_appear_without_the_agents_own_session_and_a_reset_is_an_epoch(
         "an edge that ended says zero"
     );
 
+    // Statistics that cannot be had in time: the database is up all the same, and the state says what is amiss.
+    let mut locker = server
+        .psql("shop", "BEGIN; LOCK pg_authid; SELECT pg_sleep(3)")
+        .spawn()
+        .unwrap();
+    let is_silent = |agent: &Agent| agent.state() == Some(SourceState::Silent);
+    assert!(agent.listen(Duration::from_secs(3), is_silent).await);
+    agent.hear_up(1.0, Duration::from_secs(2)).await;
+    locker.wait().unwrap();
+    let is_fine = |agent: &Agent| agent.state() == Some(SourceState::Ok);
+    assert!(agent.listen(Duration::from_secs(4), is_fine).await);
+
     server.sql("shop", "SELECT pg_stat_reset()");
     let reset = |agent: &Agent| {
         agent

@@ -220,7 +220,8 @@ fn note_of(error: &AskError) -> String {
         AskError::Gone(failure) => failure.message.clone(),
         AskError::Refused(code) => format!("refused ({code})"),
         AskError::TooSlow => {
-            "longer than statement_timeout_ms: will be sent every 300 s at most".to_owned()
+            "longer than statement_timeout_ms or held up by a lock: tried again after 10 s"
+                .to_owned()
         }
     }
 }

@@ -280,45 +280,7 @@ fn connect_failure(error: &tokio_postgres::Error, config: &Config, database: &st
     let place = config.target();
     let user = &config.user;
     if let Some(code) = error.code() {
-        let remedy = match *code {
-            SqlState::INVALID_PASSWORD => format!(
-                "refused the password of role {user}: put the right one into postgres.password_file (ALTER ROLE {user} PASSWORD … sets a new one)"
-            ),
-            SqlState::INVALID_AUTHORIZATION_SPECIFICATION => {
-                format!(
-                    "refused role {user}: CREATE ROLE {user} LOGIN, and let it in by a line of pg_hba.conf"
-                )
-            }
-            SqlState::INVALID_CATALOG_NAME => {
-                format!("has no database {database}: correct postgres.database")
-            }
-            SqlState::INSUFFICIENT_PRIVILEGE => {
-                format!(
-                    "does not let role {user} into {database}: GRANT CONNECT ON DATABASE {database} TO {user}"
-                )
-            }
-            SqlState::TOO_MANY_CONNECTIONS => {
-                let message = format!(
-                    "{place} has no connection slot left (53300): raise max_connections or end idle sessions (16+: GRANT pg_use_reserved_connections TO {user})"
-                );
-                return Failure {
-                    pause_max: PAUSE_MAX_FULL,
-                    ..Failure::refused(message)
-                };
-            }
-            _ if is_fatal(code) => {
-                let message = format!(
-                    "{place} does not take connections now ({}): starting, stopping or recovering",
-                    code.code()
-                );
-                return Failure::new(SourceState::Unreachable, message);
-            }
-            _ => format!(
-                "refused the connection ({}): run the agent's check",
-                code.code()
-            ),
-        };
-        return Failure::refused(format!("{place} {remedy}"));
+        return refusal(code, &place, user, database);
     }
     match io_error(error) {
         Some(io) if io.kind() == io::ErrorKind::TimedOut => {
@@ -348,6 +310,49 @@ fn connect_failure(error: &tokio_postgres::Error, config: &Config, database: &st
             "{place} asks for a password or a way to log in that the agent lacks: set postgres.password_file, and scram-sha-256 in pg_hba.conf"
         )),
     }
+}
+
+/// The server answered, and said no.
+fn refusal(code: &SqlState, place: &str, user: &str, database: &str) -> Failure {
+    let remedy = match *code {
+        SqlState::INVALID_PASSWORD => format!(
+            "refused the password of role {user}: put the right one into postgres.password_file (ALTER ROLE {user} PASSWORD … sets a new one)"
+        ),
+        SqlState::INVALID_AUTHORIZATION_SPECIFICATION => {
+            format!(
+                "refused role {user}: CREATE ROLE {user} LOGIN, and let it in by a line of pg_hba.conf"
+            )
+        }
+        SqlState::INVALID_CATALOG_NAME => {
+            format!("has no database {database}: correct postgres.database")
+        }
+        SqlState::INSUFFICIENT_PRIVILEGE => {
+            format!(
+                "does not let role {user} into {database}: GRANT CONNECT ON DATABASE {database} TO {user}"
+            )
+        }
+        SqlState::TOO_MANY_CONNECTIONS => {
+            let message = format!(
+                "{place} has no connection slot left (53300): raise max_connections or end idle sessions (16+: GRANT pg_use_reserved_connections TO {user})"
+            );
+            return Failure {
+                pause_max: PAUSE_MAX_FULL,
+                ..Failure::refused(message)
+            };
+        }
+        _ if is_fatal(code) => {
+            let message = format!(
+                "{place} does not take connections now ({}): starting, stopping or recovering",
+                code.code()
+            );
+            return Failure::new(SourceState::Unreachable, message);
+        }
+        _ => format!(
+            "refused the connection ({}): run the agent's check",
+            code.code()
+        ),
+    };
+    Failure::refused(format!("{place} {remedy}"))
 }
 
 fn io_error(error: &tokio_postgres::Error) -> Option<&io::Error> {

@@ -38,6 +38,9 @@ use self::schedule::{Rotation, SLOW, Schedule, until_next_round};
 use super::Sink;
 
 const PAUSE_MIN: Duration = Duration::from_millis(250);
+/// A missing right does not come by itself; a lock or a busy moment passes.
+const REFUSED_AGAIN: Duration = Duration::from_secs(300);
+const SLOW_AGAIN: Duration = Duration::from_secs(10);
 const FACTS_EVERY: Duration = Duration::from_secs(300);
 const SETTINGS_EVERY: Duration = Duration::from_secs(60);
 const DATABASES_EVERY: Duration = Duration::from_secs(600);
@@ -323,8 +326,14 @@ impl Source {
             .own_transactions(&open.instance.database, open.session.n_sent - n_before);
         match answer {
             Err(AskError::Gone(failure)) => return Err(failure),
-            Err(AskError::Refused(code)) => debug!(query = row.name, %code, "statement refused"),
-            Err(AskError::TooSlow) => debug!(query = row.name, "statement too slow"),
+            Err(AskError::Refused(code)) => {
+                debug!(query = row.name, %code, "statement refused");
+                self.schedule.put_off(row, REFUSED_AGAIN, Instant::now());
+            }
+            Err(AskError::TooSlow) => {
+                debug!(query = row.name, "statement too slow");
+                self.schedule.put_off(row, SLOW_AGAIN, Instant::now());
+            }
             Ok(lines) => {
                 self.outbox.answered();
                 return Ok((Some(lines), took));
@@ -394,12 +403,9 @@ impl Source {
     }
 
     async fn scheduled(&mut self, open: &mut Open, row: &'static Query) -> Result<(), Failure> {
-        match self.ask(open, row).await? {
-            (Some(lines), took) => {
-                self.schedule.answered(row, took, Instant::now());
-                self.take(row, &lines, open);
-            }
-            (None, _) => self.schedule.put_off(row, Instant::now()),
+        if let (Some(lines), took) = self.ask(open, row).await? {
+            self.schedule.answered(row, took, Instant::now());
+            self.take(row, &lines, open);
         }
         Ok(())
     }

@@ -98,9 +98,9 @@ impl Schedule {
         self.next.insert(query.name, now + interval);
     }
 
-    /// `query` was refused or took too long: not again for a while.
-    pub(super) fn put_off(&mut self, query: &Query, now: Instant) {
-        self.next.insert(query.name, now + INTERVAL_MAX);
+    /// `query` had no answer: not again for `pause`.
+    pub(super) fn put_off(&mut self, query: &Query, pause: Duration, now: Instant) {
+        self.next.insert(query.name, now + pause);
     }
 
     /// The next round asks for `name`, e.g. after a change of database.
