@@ -219,10 +219,7 @@ fn note_of(error: &AskError) -> String {
     match error {
         AskError::Gone(failure) => failure.message.clone(),
         AskError::Refused(code) => format!("refused ({code})"),
-        AskError::TooSlow => {
-            "longer than statement_timeout_ms or held up by a lock: tried again after 10 s"
-                .to_owned()
-        }
+        AskError::TooSlow => "too slow, or held up by a lock".to_owned(),
     }
 }
 
