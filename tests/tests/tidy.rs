@@ -8,14 +8,31 @@ use std::process::Command;
 /// Lines a source file may have.
 const LINES_MAX: usize = 500;
 /// Crates that may be used by pure crates beside our own (their own closure is theirs to keep pure).
-const PURE_MAY_USE: &[&str] = &["csv-core", "libm", "regex", "serde_json", "thiserror", "wincode"];
+const PURE_MAY_USE: &[&str] = &[
+    "csv-core",
+    "libm",
+    "regex",
+    "serde_json",
+    "thiserror",
+    "wincode",
+];
 /// What a pure crate's text must not name outside its tests.
 const IMPURE: &[&str] = &[
-    "std::fs", "std::net", "std::env", "std::thread", "std::process", "Instant::now", "SystemTime::now", "tokio::",
+    "std::fs",
+    "std::net",
+    "std::env",
+    "std::thread",
+    "std::process",
+    "Instant::now",
+    "SystemTime::now",
+    "tokio::",
 ];
 
 fn root() -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap().to_owned()
+    Path::new(env!("CARGO_MANIFEST_DIR"))
+        .parent()
+        .unwrap()
+        .to_owned()
 }
 
 fn read(path: &Path) -> String {
@@ -30,12 +47,18 @@ fn tracked(suffix: &str) -> Vec<PathBuf> {
         .output()
         .expect("git lists the files of this checkout");
     let names = String::from_utf8(listed.stdout).unwrap();
-    let files = names.lines().filter(|name| name.ends_with(suffix)).map(|name| root().join(name));
+    let files = names
+        .lines()
+        .filter(|name| name.ends_with(suffix))
+        .map(|name| root().join(name));
     files.filter(|path| path.exists()).collect()
 }
 
 fn name_of(path: &Path) -> String {
-    path.strip_prefix(root()).unwrap_or(path).display().to_string()
+    path.strip_prefix(root())
+        .unwrap_or(path)
+        .display()
+        .to_string()
 }
 
 struct Member {
@@ -48,7 +71,14 @@ struct Member {
 /// Workspace members with what they depend on outside tests.
 fn members() -> Vec<Member> {
     let metadata = Command::new(env!("CARGO"))
-        .args(["metadata", "--format-version", "1", "--no-deps", "--offline", "--locked"])
+        .args([
+            "metadata",
+            "--format-version",
+            "1",
+            "--no-deps",
+            "--offline",
+            "--locked",
+        ])
         .current_dir(root())
         .output()
         .expect("cargo describes the workspace");
@@ -58,9 +88,16 @@ fn members() -> Vec<Member> {
         let manifest = PathBuf::from(package["manifest_path"].as_str().unwrap());
         let folder = name_of(manifest.parent().unwrap());
         let used = package["dependencies"].as_array().unwrap().iter();
-        let used = used.filter(|d| d["kind"].is_null()).map(|d| d["name"].as_str().unwrap().to_owned());
+        let used = used
+            .filter(|d| d["kind"].is_null())
+            .map(|d| d["name"].as_str().unwrap().to_owned());
         let (own, foreign) = used.partition(|name| name.starts_with("hsw-"));
-        Member { name: package["name"].as_str().unwrap().to_owned(), folder, own, foreign }
+        Member {
+            name: package["name"].as_str().unwrap().to_owned(),
+            folder,
+            own,
+            foreign,
+        }
     };
     packages.iter().map(member).collect()
 }
@@ -72,12 +109,18 @@ fn map() -> String {
 /// Rows of the table of arrows: crate → (is pure, what it may use).
 fn arrows() -> BTreeMap<String, (bool, BTreeSet<String>)> {
     let map = map();
-    let table = map.split("<!-- arrows -->").nth(1).expect("ARCHITECTURE.md carries the table of arrows");
+    let table = map
+        .split("<!-- arrows -->")
+        .nth(1)
+        .expect("ARCHITECTURE.md carries the table of arrows");
     let mut arrows = BTreeMap::new();
     for row in table.lines().filter(|line| line.starts_with("| `hsw-")) {
         let cells: Vec<&str> = row.split('|').map(str::trim).collect();
         let names = |cell: &str| -> BTreeSet<String> {
-            cell.split('`').filter(|part| part.starts_with("hsw-")).map(str::to_owned).collect()
+            cell.split('`')
+                .filter(|part| part.starts_with("hsw-"))
+                .map(str::to_owned)
+                .collect()
         };
         let name = names(cells[1]).pop_first().unwrap();
         arrows.insert(name, (cells[2] == "P", names(cells[3])));
@@ -107,9 +150,16 @@ fn dependencies_stay_within_the_table_of_arrows() {
         };
         let is_free = member.name == "hsw-tests" || member.name == "hsw-cli";
         for used in member.own.difference(allowed).filter(|_| !is_free) {
-            wrong.push(format!("{} uses {used}, which the table does not allow", member.name));
+            wrong.push(format!(
+                "{} uses {used}, which the table does not allow",
+                member.name
+            ));
         }
-        for used in member.foreign.iter().filter(|used| *is_pure && !PURE_MAY_USE.contains(&used.as_str())) {
+        for used in member
+            .foreign
+            .iter()
+            .filter(|used| *is_pure && !PURE_MAY_USE.contains(&used.as_str()))
+        {
             wrong.push(format!("{} is pure and uses {used}", member.name));
         }
     }
@@ -121,14 +171,27 @@ fn pure_crates_have_the_same_clippy_file_and_name_nothing_impure() {
     let arrows = arrows();
     let mut wrong = Vec::new();
     let mut clippy_files = BTreeMap::new();
-    for member in members().iter().filter(|m| arrows.get(&m.name).is_some_and(|(pure, _)| *pure)) {
+    for member in members()
+        .iter()
+        .filter(|m| arrows.get(&m.name).is_some_and(|(pure, _)| *pure))
+    {
         let folder = root().join(&member.folder);
         clippy_files.insert(read(&folder.join(".clippy.toml")), &member.name);
-        for file in tracked(".rs").iter().filter(|file| file.starts_with(folder.join("src"))) {
+        for file in tracked(".rs")
+            .iter()
+            .filter(|file| file.starts_with(folder.join("src")))
+        {
             let text = read(file);
             let code = text.split("#[cfg(test)]").next().unwrap();
-            let lines = code.lines().filter(|line| !line.trim_start().starts_with("//"));
-            let is_test_file = file.file_stem().unwrap().to_str().unwrap().contains("tests");
+            let lines = code
+                .lines()
+                .filter(|line| !line.trim_start().starts_with("//"));
+            let is_test_file = file
+                .file_stem()
+                .unwrap()
+                .to_str()
+                .unwrap()
+                .contains("tests");
             for line in lines.filter(|_| !is_test_file) {
                 if let Some(impure) = IMPURE.iter().find(|impure| line.contains(**impure)) {
                     wrong.push(format!("{}: {impure}", name_of(file)));
@@ -136,7 +199,12 @@ fn pure_crates_have_the_same_clippy_file_and_name_nothing_impure() {
             }
         }
     }
-    assert_eq!(clippy_files.len(), 1, "pure crates differ in .clippy.toml: {:?}", clippy_files.values());
+    assert_eq!(
+        clippy_files.len(),
+        1,
+        "pure crates differ in .clippy.toml: {:?}",
+        clippy_files.values()
+    );
     assert!(wrong.is_empty(), "{wrong:#?}");
 }
 
@@ -152,8 +220,15 @@ fn every_source_file_opens_with_its_purpose_and_keeps_its_size() {
         if n_lines > LINES_MAX {
             wrong.push(format!("{} has {n_lines} lines", name_of(&file)));
         }
-        let unfinished = ["FIX".to_owned() + "ME", "TO".to_owned() + "DO", "unimplemented".to_owned() + "!("];
-        for word in unfinished.iter().filter(|word| text.contains(word.as_str())) {
+        let unfinished = [
+            "FIX".to_owned() + "ME",
+            "TO".to_owned() + "DO",
+            "unimplemented".to_owned() + "!(",
+        ];
+        for word in unfinished
+            .iter()
+            .filter(|word| text.contains(word.as_str()))
+        {
             wrong.push(format!("{} holds {word}", name_of(&file)));
         }
     }
@@ -162,15 +237,22 @@ fn every_source_file_opens_with_its_purpose_and_keeps_its_size() {
 
 #[test]
 fn each_invariant_of_the_map_names_a_test_that_exists() {
-    let sources: Vec<(String, String)> =
-        tracked(".rs").iter().map(|file| (name_of(file), read(file))).collect();
-    let folders: BTreeMap<String, String> = members().into_iter().map(|m| (m.name, m.folder)).collect();
+    let sources: Vec<(String, String)> = tracked(".rs")
+        .iter()
+        .map(|file| (name_of(file), read(file)))
+        .collect();
+    let folders: BTreeMap<String, String> =
+        members().into_iter().map(|m| (m.name, m.folder)).collect();
     let mut wrong = Vec::new();
     let mut n = 0;
     for line in map().lines().filter(|line| line.contains("**Invariant**")) {
         n += 1;
-        let named = line.trim_end().strip_suffix(')').and_then(|line| line.rsplit_once("(`"));
-        let Some((crate_name, test)) = named.and_then(|(_, name)| name.trim_end_matches('`').split_once("::"))
+        let named = line
+            .trim_end()
+            .strip_suffix(')')
+            .and_then(|line| line.rsplit_once("(`"));
+        let Some((crate_name, test)) =
+            named.and_then(|(_, name)| name.trim_end_matches('`').split_once("::"))
         else {
             wrong.push(format!("names no test: {line}"));
             continue;
@@ -178,7 +260,10 @@ fn each_invariant_of_the_map_names_a_test_that_exists() {
         let folder = folders.get(crate_name).map(|folder| format!("{folder}/"));
         let wanted = format!("fn {test}(");
         let holds = |(file, text): &(String, String)| {
-            folder.as_ref().is_some_and(|folder| file.starts_with(folder)) && text.contains(&wanted)
+            folder
+                .as_ref()
+                .is_some_and(|folder| file.starts_with(folder))
+                && text.contains(&wanted)
         };
         if !sources.iter().any(holds) {
             wrong.push(format!("no test {crate_name}::{test}"));
@@ -196,7 +281,9 @@ fn every_path_that_the_prose_names_exists() {
         for (i, part) in text.split('`').enumerate() {
             let looks_like_path = i % 2 == 1
                 && part.contains('/')
-                && part.chars().all(|c| c.is_ascii_alphanumeric() || "/._-".contains(c))
+                && part
+                    .chars()
+                    .all(|c| c.is_ascii_alphanumeric() || "/._-".contains(c))
                 && !part.starts_with(['/', '.'])
                 && !part.contains("//");
             let first = part.split('/').next().unwrap_or_default();
@@ -219,7 +306,10 @@ fn every_measured_number_of_the_readme_stands_in_a_committed_result() {
         .collect();
     let table = readme.split("<!-- measured -->").nth(1).unwrap_or_default();
     let mut wrong = Vec::new();
-    for row in table.lines().filter(|row| row.starts_with("| ") && !row.contains("---")) {
+    for row in table
+        .lines()
+        .filter(|row| row.starts_with("| ") && !row.contains("---"))
+    {
         for number in row.split("**").skip(1).step_by(2) {
             if !results.contains(number) {
                 wrong.push(number.to_owned());
@@ -231,8 +321,15 @@ fn every_measured_number_of_the_readme_stands_in_a_committed_result() {
 
 #[test]
 fn example_configs_equal_the_programs_defaults() {
-    for (program, manifest) in [("agent", hsw_agent::config::DEFAULT), ("aggregator", hsw_aggregator::config::DEFAULT)] {
+    for (program, manifest) in [
+        ("agent", hsw_agent::config::DEFAULT),
+        ("aggregator", hsw_aggregator::config::DEFAULT),
+    ] {
         let file = root().join(format!("deploy/config/{program}.toml"));
-        assert_eq!(read(&file), manifest, "deploy/config/{program}.toml is what `hsw-{program} config default` prints");
+        assert_eq!(
+            read(&file),
+            manifest,
+            "deploy/config/{program}.toml is what `hsw-{program} config default` prints"
+        );
     }
 }

@@ -21,6 +21,7 @@ mod sockets;
 pub mod os;
 
 pub use data_dir::{PidFile, read_pid_file};
+pub mod postgres;
 
 use hsw_types::{LogSample, NodeFacts, Reading, SourceStatus, WallTime};
 use tokio::sync::mpsc;
