@@ -7,7 +7,8 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, Result, bail};
 use serde::Deserialize;
 
-use super::cluster::{Options, clean, open_bed};
+use super::bed::{clean, open_bed};
+use super::cluster::Options;
 use super::configs::{AgentFacts, AggregatorFacts, INGEST_PORT, Member};
 use super::host::Host;
 use super::services::{Services, certs_of};
@@ -54,11 +55,18 @@ fn postgres_port() -> u16 {
     5432
 }
 
-/// Reads and checks a file.
+/// Reads and checks a file; relative paths in it start at its own folder.
 fn read(path: &Path) -> Result<Vec<Attached>> {
     let text = std::fs::read_to_string(path).with_context(|| format!("read {}", path.display()))?;
-    let listed = parse(&text).with_context(|| format!("use {}", path.display()))?;
-    for node in &listed {
+    let mut listed = parse(&text).with_context(|| format!("use {}", path.display()))?;
+    let whole = std::path::absolute(path).with_context(|| format!("find {}", path.display()))?;
+    let base = whole.parent().unwrap_or(Path::new("/"));
+    for node in &mut listed {
+        node.password_file = base.join(&node.password_file);
+        node.data_dir = node.data_dir.take().map(|dir| base.join(dir));
+        for log in &mut node.logs {
+            *log = base.join(&*log).display().to_string();
+        }
         std::fs::File::open(&node.password_file).with_context(|| {
             format!(
                 "node {}: open password_file {}",
@@ -191,6 +199,24 @@ mod tests {
         assert_eq!(nodes[0].port, 5432);
         assert_eq!(members(&nodes, false)[0].name, "eu");
         assert_eq!(members(&nodes, true)[0].nodes, ["router"]);
+    }
+
+    #[test]
+    fn relative_paths_start_at_the_files_own_folder() {
+        let dir = tempfile::tempdir().unwrap();
+        let file = dir.path().join("mine.toml");
+        std::fs::write(&file, TWO.replace("/etc/hsw/password", "password")).unwrap();
+        assert!(
+            read(&file)
+                .unwrap_err()
+                .to_string()
+                .contains("open password_file")
+        );
+        std::fs::write(dir.path().join("password"), "x").unwrap();
+        assert_eq!(
+            read(&file).unwrap()[0].password_file,
+            dir.path().join("password")
+        );
     }
 
     #[test]

@@ -10,6 +10,7 @@ use std::sync::Arc;
 
 use anyhow::{Context, Result, bail};
 
+use super::bed::{Bed, clean, open_bed};
 use super::cgroup::Group;
 use super::configs::{AgentFacts, AggregatorFacts, INGEST_PORT, Member};
 use super::faults::{Fault, Injected};
@@ -17,7 +18,6 @@ use super::host::Host;
 use super::ledger::Ledger;
 use super::load::Load;
 use super::postgres::{DATABASE, LogFormat, Node};
-use super::process::Bed;
 use super::schema::{self, Passwords};
 use super::services::{Services, certs_of};
 use super::stop::Stop;
@@ -80,78 +80,6 @@ pub struct Cluster {
     services: Option<Services>,
     /// Held while we live: two runs in one folder would clean up each other.
     lock: Option<File>,
-}
-
-/// A run folder that is locked, clean and filled with empty subfolders.
-pub(crate) fn open_bed(dir: &Path, host: Host, stop: &Stop) -> Result<(Arc<Bed>, File)> {
-    use std::os::unix::fs::{MetadataExt, PermissionsExt};
-    if !dir.is_absolute() {
-        bail!(
-            "{} is not an absolute path; give one with --dir",
-            dir.display()
-        );
-    }
-    std::fs::create_dir_all(dir).with_context(|| format!("make {}", dir.display()))?;
-    let facts =
-        std::fs::symlink_metadata(dir).with_context(|| format!("look at {}", dir.display()))?;
-    let lock_path = dir.join("lock");
-    let strange = std::fs::read_dir(dir)?.next().is_some() && !lock_path.exists();
-    if !facts.is_dir() || facts.uid() != rustix::process::geteuid().as_raw() || strange {
-        bail!(
-            "{} is not a folder of ours; give another with --dir",
-            dir.display()
-        );
-    }
-    std::fs::set_permissions(dir, std::fs::Permissions::from_mode(0o755))?;
-    let lock = File::create(&lock_path).with_context(|| format!("open {}", lock_path.display()))?;
-    if lock.try_lock().is_err() {
-        bail!(
-            "another run uses {}; stop it first, or give another folder with --dir",
-            dir.display()
-        );
-    }
-    clean(dir)?;
-    for folder in [
-        "bin", "certs", "configs", "disks", "logs", "nodes", "sockets",
-    ] {
-        let path = dir.join(folder);
-        std::fs::create_dir_all(&path).with_context(|| format!("make {}", path.display()))?;
-    }
-    let ledger = Ledger::open(&dir.join("ledger"))?;
-    let bed = Arc::new(Bed {
-        dir: dir.to_owned(),
-        host,
-        ledger,
-        stop: stop.clone(),
-    });
-    for folder in ["agents", "load", "measured", "secrets"] {
-        bed.service_dir(&dir.join(folder))?;
-    }
-    Ok((bed, lock))
-}
-
-/// Undoes a run and removes its files, all but the lock.
-pub(crate) fn clean(dir: &Path) -> Result<()> {
-    let left = Ledger::undo(&dir.join("ledger"));
-    if !left.is_empty() {
-        bail!("could not clean up {}: {}", dir.display(), left.join("; "));
-    }
-    for entry in std::fs::read_dir(dir).with_context(|| format!("read {}", dir.display()))? {
-        let path = entry
-            .with_context(|| format!("read {}", dir.display()))?
-            .path();
-        if path.file_name().is_some_and(|name| name == "lock") {
-            continue;
-        }
-        let kind = std::fs::symlink_metadata(&path)?;
-        if kind.is_dir() {
-            std::fs::remove_dir_all(&path)
-        } else {
-            std::fs::remove_file(&path)
-        }
-        .with_context(|| format!("remove {}", path.display()))?;
-    }
-    Ok(())
 }
 
 impl Cluster {
@@ -473,27 +401,5 @@ mod tests {
             family(Path::new("/srv/hsw-quickstart")),
             "srv-hsw-quickstart"
         );
-    }
-
-    #[test]
-    fn a_folder_with_foreign_files_is_refused() {
-        let dir = tempfile::tempdir().unwrap();
-        std::fs::write(dir.path().join("thesis.txt"), "years of work").unwrap();
-        let host = Host::without_postgres().unwrap();
-        let error = open_bed(dir.path(), host, &Stop::new()).unwrap_err();
-        assert!(error.to_string().contains("not a folder of ours"));
-        assert!(dir.path().join("thesis.txt").exists());
-    }
-
-    #[test]
-    fn two_runs_do_not_share_a_folder() {
-        let parent = tempfile::tempdir().unwrap();
-        let dir = parent.path().join("bed");
-        let host = Host::without_postgres().unwrap();
-        let first = open_bed(&dir, host.clone(), &Stop::new()).unwrap();
-        let error = open_bed(&dir, host.clone(), &Stop::new()).unwrap_err();
-        assert!(error.to_string().contains("another run uses"));
-        drop(first);
-        assert!(open_bed(&dir, host, &Stop::new()).is_ok());
     }
 }

@@ -12,8 +12,9 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result};
 use rustix::process::Signal;
 
+use super::bed::Bed;
 use super::postgres::{DATABASE, Node};
-use super::process::{Bed, Managed};
+use super::process::Managed;
 use super::schema::{INSERTS_FROM, first_key};
 use super::stop::Stop;
 
@@ -196,11 +197,12 @@ impl Stream {
                 "-D",
                 &format!("rows={}", self.rows),
             ])
-            .args(["-D", &format!("fresh={}", first + INSERTS_FROM)])
-            .args(["-l", "--aggregate-interval=1", "--log-prefix"])
-            .args([bed.dir.join("measured").join(&self.name)]);
+            .args(["-D", &format!("fresh={}", first + INSERTS_FROM)]);
         if self.reconnects {
             launch = launch.args(["-C"]);
+        }
+        if self.clients > 1 {
+            launch = launch.args(["-P", "1", "--progress-timestamp"]);
         }
         for (script, weight) in self.scripts {
             let path = bed.dir.join("load").join(script);
@@ -281,7 +283,7 @@ const SCRIPTS: [(&str, &str); 5] = [
     ),
     (
         "update.sql",
-        "\\set id :first + random_zipfian(1, :rows, 1.2) - 1\n\\set delta random(-50, 50)\n\
+        "\\set id :first + random_zipfian(1, :rows, 1.05) - 1\n\\set delta random(-50, 50)\n\
          UPDATE accounts SET balance = balance + :delta, updated_at = now() WHERE id = :id;\n",
     ),
     (

@@ -10,9 +10,10 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result, bail};
 use rustix::process::Signal;
 
+use super::bed::Bed;
 use super::cgroup::Group;
 use super::disk;
-use super::process::{Bed, Launch, Managed};
+use super::process::{Launch, Managed};
 
 /// Size of a node's own disk; the file is sparse, so only what is written takes room.
 const DISK_BYTES: u64 = 700 << 20;

@@ -2,7 +2,7 @@
 
 use std::ffi::{OsStr, OsString};
 use std::os::unix::process::CommandExt;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -10,58 +10,9 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result, bail};
 use rustix::process::Signal;
 
+use super::bed::Bed;
 use super::cgroup::Group;
-use super::host::Host;
-use super::ledger::{Ledger, ProcId};
-use super::stop::Stop;
-
-/// What every part of one run shares.
-#[derive(Debug)]
-pub struct Bed {
-    /// The run folder.
-    pub dir: PathBuf,
-    /// What the machine allows.
-    pub host: Host,
-    /// What must be undone.
-    pub ledger: Ledger,
-    /// Set when the run should end.
-    pub stop: Stop,
-}
-
-impl Bed {
-    /// Makes a folder that belongs to the service user.
-    ///
-    /// # Errors
-    /// When it cannot be made.
-    pub fn service_dir(&self, path: &Path) -> Result<()> {
-        std::fs::create_dir_all(path).with_context(|| format!("make {}", path.display()))?;
-        self.give(path, 0o700)
-    }
-
-    /// Writes a file that only the service user reads.
-    ///
-    /// # Errors
-    /// When it cannot be written.
-    pub fn service_file(&self, path: &Path, text: &str) -> Result<()> {
-        std::fs::write(path, text).with_context(|| format!("write {}", path.display()))?;
-        self.give(path, 0o600)
-    }
-
-    /// Hands a path to the service user.
-    ///
-    /// # Errors
-    /// When owner or mode cannot be changed.
-    pub fn give(&self, path: &Path, mode: u32) -> Result<()> {
-        use std::os::unix::fs::PermissionsExt;
-        std::fs::set_permissions(path, std::fs::Permissions::from_mode(mode))
-            .with_context(|| format!("set the mode of {}", path.display()))?;
-        if self.host.root {
-            std::os::unix::fs::chown(path, Some(self.host.user.uid), Some(self.host.user.gid))
-                .with_context(|| format!("hand {} to {}", path.display(), self.host.user.name))?;
-        }
-        Ok(())
-    }
-}
+use super::ledger::ProcId;
 
 /// A process to be started.
 #[derive(Debug)]

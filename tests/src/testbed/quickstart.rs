@@ -247,6 +247,9 @@ fn rates(cluster: &Cluster) -> String {
             now.saturating_sub(1),
         );
         let felt = felt.unwrap_or_default();
+        if felt.per_second == 0.0 {
+            return format!("{} no answers", node.name);
+        }
         format!(
             "{} {:.0}/s {:.1} ms",
             node.name, felt.per_second, felt.latency_ms_mean

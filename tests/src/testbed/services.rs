@@ -8,8 +8,9 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result, bail};
 use rustix::process::Signal;
 
+use super::bed::Bed;
 use super::configs::{self, AGGREGATOR, AgentFacts, AggregatorFacts};
-use super::process::{Bed, Launch, Managed};
+use super::process::{Launch, Managed};
 use super::{Stop, http};
 
 const PROGRAMS: [&str; 3] = ["hsw", "hsw-agent", "hsw-aggregator"];
