@@ -146,7 +146,7 @@ fn acts(fault: Fault, seen: &Seen) -> bool {
         Fault::LockStorm | Fault::Stopped | Fault::Frozen => starved,
         Fault::CpuHog => (slower > 5.0 || starved) && growth.throttled > span,
         Fault::CpuQuota => (slower > 20.0 || starved) && growth.throttled > span,
-        Fault::MissingIndex => growth.tuples_by_scan / span > 200_000.0 && slower > 2.0,
+        Fault::MissingIndex => growth.tuples_by_scan / span > 200_000.0,
         Fault::ConnectionStorm => seen.new_login_refused,
         Fault::CheckpointStorm => growth.checkpoints > span && growth.wal_bytes / span > 5e5,
         Fault::DiskHog => slower > 3.0 || starved,

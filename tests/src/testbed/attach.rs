@@ -60,7 +60,7 @@ fn read(path: &Path) -> Result<Vec<Attached>> {
     let text = std::fs::read_to_string(path).with_context(|| format!("read {}", path.display()))?;
     let mut listed = parse(&text).with_context(|| format!("use {}", path.display()))?;
     let whole = std::path::absolute(path).with_context(|| format!("find {}", path.display()))?;
-    let base = whole.parent().unwrap_or(Path::new("/"));
+    let base = whole.parent().unwrap_or_else(|| Path::new("/"));
     for node in &mut listed {
         node.password_file = base.join(&node.password_file);
         node.data_dir = node.data_dir.take().map(|dir| base.join(dir));
