@@ -19,7 +19,7 @@ use super::ledger::Ledger;
 use super::load::Load;
 use super::postgres::{DATABASE, LogFormat, Node};
 use super::schema::{self, Passwords};
-use super::services::{Services, certs_of};
+use super::services::{self, Services, certs_of};
 use super::stop::Stop;
 
 /// Processor time of one node as a share of a core: its "host" is small, so that a hog hurts its own shard.
@@ -93,6 +93,9 @@ impl Cluster {
         }
         if options.programs.is_some() && TcpListener::bind(options.web).is_err() {
             bail!("{} is in use; give another address with --web", options.web);
+        }
+        if let Some(programs) = &options.programs {
+            services::check_programs(programs)?;
         }
         let host = Host::find()?;
         let (bed, lock) = open_bed(&options.dir, host, &options.stop)?;

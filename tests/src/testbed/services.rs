@@ -123,6 +123,22 @@ impl Drop for Services {
     }
 }
 
+/// Whether all programs stand in this folder; asked before anything slow begins.
+///
+/// # Errors
+/// Names the one that is missing.
+pub fn check_programs(folder: &Path) -> Result<()> {
+    for program in PROGRAMS {
+        if !folder.join(program).is_file() {
+            bail!(
+                "no {program} in {}; build it: cargo build --release --locked",
+                folder.display()
+            );
+        }
+    }
+    Ok(())
+}
+
 /// Copies, because the service user may not be able to look into the folder where they were built.
 fn copy_programs(bed: &Bed, from: &Path) -> Result<()> {
     for program in PROGRAMS {
