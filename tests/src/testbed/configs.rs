@@ -1,0 +1,189 @@
+//! The one place that knows what the programs' configuration files look like.
+//!
+//! In: what the test bed decided. Out: TOML text. When a field of a program changes its name, only this file follows.
+
+use std::path::PathBuf;
+
+use serde::Serialize;
+
+/// Name that the aggregator's certificate carries.
+pub const AGGREGATOR: &str = "aggregator";
+/// The cluster's name.
+pub const CLUSTER: &str = "quickstart";
+/// Port that agents ship to.
+pub const INGEST_PORT: u16 = 7443;
+
+/// What an agent must know about its node.
+#[derive(Clone, Debug)]
+pub struct AgentFacts {
+    /// The node's own name, as its certificate has it.
+    pub node: String,
+    /// The shard that the node is a member of.
+    pub shard: String,
+    /// Where agents ship to.
+    pub aggregator: String,
+    /// Folder for the agent's spool and checkpoints.
+    pub state_dir: PathBuf,
+    /// Folder with `node.crt`, `node.key`, `ca.crt`.
+    pub certs: PathBuf,
+    /// The database's address.
+    pub host: String,
+    /// The database's port.
+    pub port: u16,
+    /// Login of the agent.
+    pub user: String,
+    /// File with its password.
+    pub password_file: PathBuf,
+    /// Database to look at.
+    pub database: String,
+    /// The instance's data directory, when it is on this machine.
+    pub data_dir: Option<PathBuf>,
+    /// Log files to follow, as patterns.
+    pub logs: Vec<String>,
+    /// `log_line_prefix`, for plain text logs.
+    pub log_prefix: Option<String>,
+}
+
+/// A shard or router as the aggregator must know it.
+#[derive(Clone, Debug, Serialize)]
+pub struct Member {
+    /// Its name.
+    pub name: String,
+    /// Its nodes.
+    pub nodes: Vec<String>,
+}
+
+/// What the aggregator must know.
+#[derive(Clone, Debug)]
+pub struct AggregatorFacts {
+    /// Folder of its store.
+    pub data_dir: PathBuf,
+    /// Address that it listens on for agents.
+    pub listen: String,
+    /// Address of the page and the API.
+    pub web: String,
+    /// Folder with its certificate.
+    pub certs: PathBuf,
+    /// The shards.
+    pub shards: Vec<Member>,
+    /// The routers, such as a coordinator.
+    pub routers: Vec<Member>,
+}
+
+#[derive(Serialize)]
+struct Agent<'a> {
+    node: &'a str,
+    shard: &'a str,
+    cluster: &'a str,
+    state_dir: &'a PathBuf,
+    aggregator: Peer<'a>,
+    tls: Tls,
+    postgres: Postgres<'a>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    instance: Option<Instance<'a>>,
+    log: Log<'a>,
+}
+
+#[derive(Serialize)]
+struct Peer<'a> {
+    address: &'a str,
+    name: &'a str,
+}
+
+#[derive(Serialize)]
+struct Tls {
+    cert: PathBuf,
+    key: PathBuf,
+    ca: PathBuf,
+}
+
+#[derive(Serialize)]
+struct Postgres<'a> {
+    host: &'a str,
+    port: u16,
+    user: &'a str,
+    password_file: &'a PathBuf,
+    database: &'a str,
+}
+
+#[derive(Serialize)]
+struct Instance<'a> {
+    data_dir: &'a PathBuf,
+}
+
+#[derive(Serialize)]
+struct Log<'a> {
+    paths: &'a [String],
+    #[serde(skip_serializing_if = "Option::is_none")]
+    prefix: Option<&'a str>,
+}
+
+#[derive(Serialize)]
+struct Aggregator<'a> {
+    name: &'a str,
+    cluster: &'a str,
+    data_dir: &'a PathBuf,
+    listen: &'a str,
+    web: &'a str,
+    tls: Tls,
+    shard: &'a [Member],
+    router: &'a [Member],
+}
+
+fn tls(certs: &std::path::Path) -> Tls {
+    Tls {
+        cert: certs.join("node.crt"),
+        key: certs.join("node.key"),
+        ca: certs.join("ca.crt"),
+    }
+}
+
+/// The text of an agent's configuration.
+///
+/// # Errors
+/// When a path is not text.
+pub fn agent(facts: &AgentFacts) -> Result<String, toml::ser::Error> {
+    toml::to_string(&Agent {
+        node: &facts.node,
+        shard: &facts.shard,
+        cluster: CLUSTER,
+        state_dir: &facts.state_dir,
+        aggregator: Peer {
+            address: &facts.aggregator,
+            name: AGGREGATOR,
+        },
+        tls: tls(&facts.certs),
+        postgres: Postgres {
+            host: &facts.host,
+            port: facts.port,
+            user: &facts.user,
+            password_file: &facts.password_file,
+            database: &facts.database,
+        },
+        instance: facts
+            .data_dir
+            .as_ref()
+            .map(|data_dir| Instance { data_dir }),
+        log: Log {
+            paths: &facts.logs,
+            prefix: facts.log_prefix.as_deref(),
+        },
+    })
+}
+
+/// The text of the aggregator's configuration.
+///
+/// # Errors
+/// When a path is not text.
+pub fn aggregator(facts: &AggregatorFacts) -> Result<String, toml::ser::Error> {
+    toml::to_string(&Aggregator {
+        name: AGGREGATOR,
+        cluster: CLUSTER,
+        data_dir: &facts.data_dir,
+        listen: &facts.listen,
+        web: &facts.web,
+        tls: tls(&facts.certs),
+        shard: &facts.shards,
+        router: &facts.routers,
+    })
+}
