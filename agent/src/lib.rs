@@ -4,4 +4,11 @@
 //! Invariants: AG-1 a failing source never stops another. AG-2 one database connection at a time, one query in flight.
 //! Does not: decide whether something is wrong (see `hsw-engine`).
 
+//pub mod config;
 pub mod sources;
+
+//pub mod driver;
+//pub mod wiring;
+
+//pub mod shipper;
+pub mod spool;
