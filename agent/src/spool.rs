@@ -115,6 +115,9 @@ impl Default for State {
     }
 }
 
+/// The summary asked for with its number; `None` when there is none behind.
+pub type Answer = oneshot::Receiver<Option<(Sequence, Vec<u8>)>>;
+
 #[derive(Debug)]
 enum Command {
     Append {
@@ -188,14 +191,15 @@ impl Spool {
         }
     }
 
-    /// The first summary behind `after`; waits for the disk. `None` also when the spool is closed.
-    pub async fn next(&self, after: Sequence) -> Option<(Sequence, Vec<u8>)> {
+    /// Asks for the first summary behind `after`; the answer comes when the disk has it. `None` when the queue to the disk
+    /// is full: ask again later.
+    #[must_use]
+    pub fn request(&self, after: Sequence) -> Option<Answer> {
         let (reply, answer) = oneshot::channel();
         self.commands
-            .send(Command::Next { after, reply })
-            .await
-            .ok()?;
-        answer.await.ok().flatten()
+            .try_send(Command::Next { after, reply })
+            .ok()
+            .map(|()| answer)
     }
 
     /// Everything up to here may be freed; lost when the queue is full, and then said again by the next one.
@@ -218,7 +222,16 @@ impl Spool {
 
     /// Waits until every summary handed over so far has been taken by the disk (or by memory, where it refuses).
     pub async fn settled(&self) {
-        let _ = self.next(Sequence(u64::MAX)).await;
+        let (reply, answer) = oneshot::channel();
+        let after = Sequence(u64::MAX);
+        if self
+            .commands
+            .send(Command::Next { after, reply })
+            .await
+            .is_ok()
+        {
+            let _ = answer.await;
+        }
     }
 
     /// The state, to watch.

@@ -422,12 +422,11 @@ impl<D: Disk> Log<D> {
     }
 }
 
+/// Numbers and what follows them.
+type Numbers = (Vec<u64>, Option<Vec<u8>>);
+
 /// A small file of numbers, a checksum in front and a tail of bytes; `None` when absent or damaged.
-fn read_numbers<D: Disk>(
-    disk: &mut D,
-    name: &str,
-    n: usize,
-) -> io::Result<Option<(Vec<u64>, Option<Vec<u8>>)>> {
+fn read_numbers<D: Disk>(disk: &mut D, name: &str, n: usize) -> io::Result<Option<Numbers>> {
     let bytes = match disk.read(name) {
         Ok(bytes) => bytes,
         Err(why) if why.kind() == io::ErrorKind::NotFound => return Ok(None),

@@ -108,7 +108,7 @@ mod tests {
             sequence: Sequence(sequence),
             last_window: WindowIndex(1000 + sequence.cast_signed()),
             payload: vec![sequence as u8; 50],
-            checkpoint: (sequence % 2 == 0).then(|| vec![9; 5]),
+            checkpoint: sequence.is_multiple_of(2).then(|| vec![9; 5]),
         }
     }
 

@@ -12,9 +12,14 @@ pub fn ready(status: &str) {
     let _ = sd_notify::notify(&[NotifyState::Ready, NotifyState::Status(status)]);
 }
 
-/// Alive: `WATCHDOG=1` with a status line.
-pub fn watchdog(status: &str) {
-    let _ = sd_notify::notify(&[NotifyState::Watchdog, NotifyState::Status(status)]);
+/// Alive: `WATCHDOG=1`.
+pub fn watchdog() {
+    let _ = sd_notify::notify(&[NotifyState::Watchdog]);
+}
+
+/// A status line for `systemctl status`.
+pub fn status(status: &str) {
+    let _ = sd_notify::notify(&[NotifyState::Status(status)]);
 }
 
 /// Stopping in order: `STOPPING=1`.
