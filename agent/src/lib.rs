@@ -2,6 +2,18 @@
 //!
 //! In: the node's logs, operating system, database and connections. Out: one summary every two seconds.
 //! Invariants: AG-1 a failing source never stops another. AG-2 one database connection at a time, one query in flight.
-//! Does not: decide whether something is wrong (see `hsw-engine`).
+//! AG-3 and AG-4 stand in `agent`. Does not: decide whether something is wrong (see `hsw-engine`).
+
+pub mod agent;
+pub mod clock;
+pub mod config;
 
 pub mod sources;
+pub mod wiring;
+
+pub mod driver;
+
+pub mod shipper;
+pub mod spool;
+
+pub mod report;
