@@ -7,7 +7,7 @@ use std::fmt::Write as _;
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
-use crate::file_system::{FileSystem, read_full};
+use crate::file_system::{FileSystem, Stat, read_full};
 use crate::follow::{Followed, HEAD_BYTES, TAIL_BYTES};
 
 const FIRST_LINE: &str = "hsw-tail 1";
@@ -70,11 +70,29 @@ impl Saved {
     }
 }
 
+/// What a checkpoint holds.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub(crate) struct Contents {
+    pub(crate) files: Vec<Saved>,
+    /// Copies of files that had been read.
+    pub(crate) parked: Vec<Stat>,
+    /// Patterns that had been scanned.
+    pub(crate) scanned: Vec<PathBuf>,
+}
+
 /// All positions, and the patterns that have been scanned before.
-pub(crate) fn write(files: impl Iterator<Item = Saved>, scanned: &[PathBuf]) -> Vec<u8> {
+pub(crate) fn write(
+    files: impl Iterator<Item = Saved>,
+    parked: impl Iterator<Item = Stat>,
+    scanned: &[PathBuf],
+) -> Vec<u8> {
     let mut text = format!("{FIRST_LINE}\n");
     for path in scanned {
         let _ = writeln!(text, "scanned {}", escape(path));
+    }
+    for p in parked {
+        let (dev, inode, size) = (p.dev, p.inode, p.size);
+        let _ = writeln!(text, "parked {dev} {inode} {size} {}", p.modified_ns);
     }
     for f in files {
         let _ = writeln!(
@@ -96,22 +114,35 @@ pub(crate) fn write(files: impl Iterator<Item = Saved>, scanned: &[PathBuf]) -> 
 }
 
 /// The reverse of [`write`].
-pub(crate) fn read(bytes: &[u8]) -> Result<(Vec<Saved>, Vec<PathBuf>), CheckpointError> {
+pub(crate) fn read(bytes: &[u8]) -> Result<Contents, CheckpointError> {
     let text = std::str::from_utf8(bytes).map_err(|_| CheckpointError { line: 1 })?;
     let mut lines = text.lines();
     if lines.next() != Some(FIRST_LINE) {
         return Err(CheckpointError { line: 1 });
     }
-    let (mut files, mut scanned) = (Vec::new(), Vec::new());
+    let mut contents = Contents::default();
     for (at, line) in lines.enumerate() {
         let refused = CheckpointError { line: at + 2 };
         match line.split_once(' ') {
-            Some(("scanned", path)) => scanned.push(unescape(path).ok_or(refused)?),
-            Some(("file", rest)) => files.push(read_file(rest).ok_or(refused)?),
+            Some(("scanned", path)) => contents.scanned.push(unescape(path).ok_or(refused)?),
+            Some(("file", rest)) => contents.files.push(read_file(rest).ok_or(refused)?),
+            Some(("parked", rest)) => contents.parked.push(read_parked(rest).ok_or(refused)?),
             _ => return Err(refused),
         }
     }
-    Ok((files, scanned))
+    Ok(contents)
+}
+
+fn read_parked(text: &str) -> Option<Stat> {
+    let mut words = text.split(' ');
+    let mut number = || words.next()?.parse().ok();
+    Some(Stat {
+        dev: number()?,
+        inode: number()?,
+        size: number()?,
+        n_links: 1,
+        modified_ns: words.next()?.parse().ok()?,
+    })
 }
 
 fn read_file(text: &str) -> Option<Saved> {
@@ -190,14 +221,24 @@ mod tests {
             head_hash: 7,
             path: PathBuf::from(OsStr::from_bytes(b"/a b/%\xff\n.log")),
         };
-        let bytes = write(
-            std::iter::once(saved.clone()),
-            std::slice::from_ref(&saved.path),
+        let parked = Stat {
+            dev: 1,
+            inode: 9,
+            size: 5,
+            n_links: 1,
+            modified_ns: -5,
+        };
+        let contents = Contents {
+            scanned: vec![saved.path.clone()],
+            files: vec![saved],
+            parked: vec![parked],
+        };
+        let (files, parked) = (
+            contents.files.iter().cloned(),
+            contents.parked.iter().copied(),
         );
-        assert_eq!(
-            read(&bytes).unwrap(),
-            (vec![saved.clone()], vec![saved.path])
-        );
+        let bytes = write(files, parked, &contents.scanned);
+        assert_eq!(read(&bytes).unwrap(), contents);
     }
 
     #[test]

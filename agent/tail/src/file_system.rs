@@ -31,6 +31,14 @@ pub struct Stat {
     pub modified_ns: i64,
 }
 
+impl Stat {
+    /// Same device and inode; says nothing about content.
+    #[must_use]
+    pub const fn same_file(&self, other: &Self) -> bool {
+        self.dev == other.dev && self.inode == other.inode
+    }
+}
+
 /// The few calls that following needs; a model implements them in memory.
 pub trait FileSystem {
     /// An open file.

@@ -84,11 +84,11 @@ pub struct Counters {
     pub lines_unfinished: u64,
     /// Files whose content was exchanged in place (copytruncate): bytes written during the copy may be lost.
     pub truncations: u64,
-    /// Truncations whose unread rest was found in a copy.
+    /// Truncated or vanished files whose unread rest was found in a copy.
     pub copies_found: u64,
     /// Bytes seen but not read before they went away.
     pub bytes_lost: u64,
-    /// Files of the checkpoint that were not there any more.
+    /// Files of the checkpoint that were not there any more; what they got after it may be lost, unless a copy was found.
     pub files_vanished: u64,
     /// Files not opened because of a limit, counted at each scan.
     pub files_over_limit: u64,
@@ -105,9 +105,8 @@ struct Scanned {
 
 #[derive(Debug, Clone, Copy)]
 struct Parked {
-    dev: u64,
-    inode: u64,
-    /// The file it repeats.
+    stat: Stat,
+    /// The file it repeats; 0, which is never given out, after a restart.
     of: FileNumber,
 }
 
@@ -161,10 +160,17 @@ impl<S: FileSystem> Tailer<S> {
         patterns: Vec<Pattern>,
         checkpoint: &[u8],
     ) -> Result<Self, CheckpointError> {
-        let (unresolved, scanned_before) = checkpoint::read(checkpoint)?;
+        let contents = checkpoint::read(checkpoint)?;
         let mut tailer = Self::new(fs, config, Vec::new());
-        tailer.unresolved = unresolved;
-        tailer.scanned_before = scanned_before;
+        tailer.unresolved = contents.files;
+        tailer.scanned_before = contents.scanned;
+        let parked = contents.parked.into_iter();
+        tailer.parked = parked
+            .map(|stat| Parked {
+                stat,
+                of: FileNumber(0),
+            })
+            .collect();
         tailer.set_patterns(patterns);
         Ok(tailer)
     }
@@ -194,6 +200,7 @@ impl<S: FileSystem> Tailer<S> {
         let followed = self.files.iter().map(|f| Saved::of(f, held(f.number)));
         checkpoint::write(
             followed.chain(self.unresolved.iter().cloned()),
+            self.parked.iter().map(|parked| parked.stat),
             &self.scanned_before,
         )
     }
@@ -314,8 +321,7 @@ impl<S: FileSystem> Tailer<S> {
         match copy {
             Some((listed, copied)) => {
                 self.counters.copies_found += 1;
-                self.parked
-                    .retain(|p| (p.dev, p.inode) != (listed.stat.dev, listed.stat.inode));
+                self.parked.retain(|p| !p.stat.same_file(&listed.stat));
                 let wanted = self
                     .patterns
                     .iter()
@@ -370,9 +376,7 @@ impl<S: FileSystem> Tailer<S> {
     }
 
     fn followed(&self, stat: Stat) -> Option<usize> {
-        self.files
-            .iter()
-            .position(|f| (f.stat.dev, f.stat.inode) == (stat.dev, stat.inode))
+        self.files.iter().position(|f| f.stat.same_file(&stat))
     }
 
     fn n_open(&self) -> usize {

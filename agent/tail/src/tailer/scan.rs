@@ -21,16 +21,19 @@ impl<S: FileSystem> Tailer<S> {
                     .filter_map(|f| Some(f.path.parent()?.to_owned())),
             )
             .collect();
+        let mut failed = false;
+        let mut listed_all = Vec::new();
         for directory in directories {
             match self.fs.list(&directory) {
                 Ok(mut listed) => {
-                    listed.sort_by(|a, b| {
-                        (a.stat.modified_ns, &a.path).cmp(&(b.stat.modified_ns, &b.path))
-                    });
+                    // The longest first: an original is known before its copies.
+                    listed.sort_by(|a, b| (b.stat.size, &a.path).cmp(&(a.stat.size, &b.path)));
                     self.resolve(&directory, &listed, round.now);
                     self.scan_directory(&directory, &listed, round, emit);
+                    listed_all.extend(listed.into_iter().map(|l| l.stat));
                 }
                 Err(error) => {
+                    failed = true;
                     self.counters.failures += 1;
                     let wanted = |p: &Scanned| p.pattern.directory() == directory;
                     if error.kind() == io::ErrorKind::NotFound && !self.patterns.iter().any(wanted)
@@ -42,6 +45,9 @@ impl<S: FileSystem> Tailer<S> {
                 }
             }
         }
+        let mut parked = std::mem::take(&mut self.parked);
+        parked.retain(|p| failed || listed_all.iter().any(|stat| stat.same_file(&p.stat)));
+        self.parked = parked;
         self.forget(round, emit);
     }
 
@@ -136,7 +142,7 @@ impl<S: FileSystem> Tailer<S> {
         }
         let handle = self.fs.open(&entry.path)?;
         let stat = self.fs.stat(&handle)?;
-        let same = |p: &Parked| (p.dev, p.inode) == (stat.dev, stat.inode);
+        let same = |p: &Parked| p.stat.same_file(&stat);
         let parked = self
             .parked
             .iter()
@@ -144,17 +150,14 @@ impl<S: FileSystem> Tailer<S> {
             .map(|at| self.parked.remove(at));
         if let Some(of) = self.repeats(&handle, stat)? {
             if self.parked.len() < self.config.n_files_max {
-                self.parked.push(Parked {
-                    dev: stat.dev,
-                    inode: stat.inode,
-                    of,
-                });
+                self.parked.push(Parked { stat, of });
             }
             return Ok(());
         }
         // What it repeated was read to its end and forgotten: nothing in it is new.
-        let read_already =
-            parked.is_some_and(|parked| self.files.iter().all(|f| f.number != parked.of));
+        let forgotten = |of| self.files.iter().all(|f| f.number != of);
+        let unchanged = |p: Stat| (p.size, p.modified_ns) == (stat.size, stat.modified_ns);
+        let read_already = parked.is_some_and(|p| forgotten(p.of) && unchanged(p.stat));
         let at_end = read_already || !before && self.config.start == Start::End;
         self.next_number += 1;
         let number = FileNumber(self.next_number);
@@ -245,10 +248,12 @@ impl<S: FileSystem> Tailer<S> {
                     break;
                 }
             }
+            let itself = found.as_ref().is_some_and(|(entry, _)| same(entry));
+            self.counters.files_vanished += u64::from(!itself);
             let Some((entry, handle)) = found else {
-                self.counters.files_vanished += 1;
                 continue;
             };
+            self.counters.copies_found += u64::from(!itself);
             self.next_number += 1;
             let number = FileNumber(self.next_number);
             let mut file = Followed::new(number, entry.path.clone(), handle, entry.stat, now);
