@@ -49,6 +49,8 @@ impl<S: FileSystem> Tailer<S> {
         parked.retain(|p| failed || listed_all.iter().any(|stat| stat.same_file(&p.stat)));
         self.parked = parked;
         self.forget(round, emit);
+        // A copy found after a truncation is opened whatever the limit.
+        while self.n_open() > self.config.n_open_max && self.close_quietest() {}
     }
 
     fn scan_directory(
@@ -308,24 +310,21 @@ impl<S: FileSystem> Tailer<S> {
 
     /// Whether one more handle may be opened; closes the one that was quiet for longest.
     fn make_room(&mut self) -> bool {
-        if self.n_open() < self.config.n_open_max {
+        if self.n_open() < self.config.n_open_max || self.close_quietest() {
             return true;
         }
+        self.counters.files_over_limit += 1;
+        false
+    }
+
+    /// Closes the drained file that was quiet for longest; it is opened again when it grows.
+    fn close_quietest(&mut self) -> bool {
         let quietest = self
             .files
             .iter_mut()
             .filter(|f| f.file.is_some() && f.gone_since.is_none() && f.lag() == 0)
             .min_by_key(|f| f.active_at);
-        match quietest {
-            Some(file) => {
-                file.file = None;
-                true
-            }
-            None => {
-                self.counters.files_over_limit += 1;
-                false
-            }
-        }
+        quietest.is_some_and(|file| file.file.take().is_some())
     }
 }
 
