@@ -187,8 +187,9 @@ impl<S: FileSystem> Tailer<S> {
                 continue;
             }
             let Some(open) = &file.file else {
-                // Closed files are drained: a file that is no longer than what was read holds nothing new.
-                if n > 0 && stat.size <= file.offset {
+                // Closed files are drained: a file that is no longer than what was read holds nothing new, and one that goes
+                // on after it may be the copy made before a truncation not noticed yet.
+                if n > 0 && (stat.size <= file.offset || holds(&self.fs, handle, file)) {
                     return Ok(Some(file.number));
                 }
                 continue;
