@@ -333,10 +333,11 @@ impl<S: FileSystem> Tailer<S> {
                 file.active_at = round.now;
                 // The unread rest comes before anything the exchanged file holds now.
                 file.read(&self.fs, round, emit)?;
-                self.files.extend(anew);
-                // The caller goes on with the place that was exchanged.
-                let last = self.files.len() - 1;
-                self.files.swap(at, last);
+                if let Some(anew) = anew {
+                    // The caller goes on with the place that was exchanged.
+                    let copied = std::mem::replace(&mut self.files[at], anew);
+                    self.files.push(copied);
+                }
             }
             None => {
                 file.flush(&mut round.cut, emit);

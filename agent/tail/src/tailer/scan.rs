@@ -127,13 +127,20 @@ impl<S: FileSystem> Tailer<S> {
         let file = &mut self.files[at];
         let size_before = file.stat.size;
         file.stat = self.fs.stat(&handle)?;
-        let same = holds(&self.fs, &handle, file);
-        file.file = Some(handle);
-        file.active_at = round.now;
-        if !same {
-            self.exchanged(at, size_before, round, emit)?;
+        if holds(&self.fs, &handle, file) {
+            file.file = Some(handle);
+            file.active_at = round.now;
+            return Ok(());
         }
-        Ok(())
+        // Exchanged while it was closed, or another file that got the inode of a removed one: perhaps itself a copy.
+        self.exchanged(at, size_before, round, emit)?;
+        if self.files[at].file.is_none() {
+            self.files.remove(at);
+        }
+        match self.followed(entry.stat) {
+            Some(_) => Ok(()),
+            None => self.adopt(entry, true, round.now),
+        }
     }
 
     /// An inode not followed yet: new, or the copy of one that is followed.
