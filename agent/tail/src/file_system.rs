@@ -17,7 +17,7 @@ pub struct Listed {
 }
 
 /// What distinguishes files and their states.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Stat {
     /// Device.
     pub dev: u64,

@@ -308,6 +308,12 @@ impl<S: FileSystem> Tailer<S> {
     ) -> io::Result<()> {
         self.counters.truncations += 1;
         let copy = self.find_copy(at)?;
+        let replaced = copy.as_ref().and_then(|(l, _)| self.followed(l.stat));
+        if let Some(other) = replaced.filter(|&other| other != at) {
+            // Removed and closed long ago; its inode is the copy's now. The next scan forgets it.
+            self.files[other].stat = Stat::default();
+            self.files[other].gone_since = Some(round.now);
+        }
         self.next_number += 1;
         let fresh = FileNumber(self.next_number);
         let file = &mut self.files[at];
@@ -360,10 +366,11 @@ impl<S: FileSystem> Tailer<S> {
         // The longest first: an older copy would end too early.
         all.sort_by_key(|l| std::cmp::Reverse(l.stat.size));
         for listed in all {
-            if listed.stat.size < file.offset
-                || file.offset == 0
-                || self.followed(listed.stat).is_some()
-            {
+            // A closed file that changed may be another one by now, with the inode of a removed one.
+            let known = self.followed(listed.stat).map(|other| &self.files[other]);
+            let taken = known.is_some_and(|f| f.file.is_some() || f.stat == listed.stat)
+                || listed.stat.same_file(&file.stat);
+            if listed.stat.size < file.offset || file.offset == 0 || taken {
                 continue;
             }
             let Ok(handle) = self.fs.open(&listed.path) else {

@@ -161,6 +161,7 @@ impl Model {
         let config = Config {
             start: Start::Beginning,
             line_wait: Duration::from_secs(1_000_000),
+            scan_every: Duration::from_secs(1),
             n_open_max,
             poll_bytes_max,
             ..Config::default()
