@@ -4,6 +4,10 @@
 //! Invariants: SO-1 a source that cannot deliver says so ([`SourceEvent::Status`]) and never sends a made-up zero.
 //! SO-2 every wait has a timeout. SO-3 whatever is left out is counted.
 
+pub mod log;
+mod log_reader;
+pub mod settings;
+
 use hsw_types::{LogSample, NodeFacts, Reading, SourceStatus, WallTime};
 use tokio::sync::mpsc;
 

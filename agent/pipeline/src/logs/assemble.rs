@@ -147,9 +147,13 @@ impl Assembler {
 
     fn malformed(&mut self, text: &str) {
         self.counters.malformed += 1;
-        // What failed to parse may hold statements; its first line is enough to tell what it is.
-        let first = text.lines().next().unwrap_or("");
-        self.record = LogRecord::plain(first);
+        // A torn record may begin in the middle of a statement's literal, which no masker could tell from words.
+        let safe = match self.format {
+            LogFormat::Json => "malformed json line",
+            LogFormat::Csv => "malformed csv record",
+            LogFormat::Stderr(_) | LogFormat::Plain => text,
+        };
+        self.record = LogRecord::plain(safe);
         self.record.malformed = true;
     }
 
@@ -193,8 +197,11 @@ impl Assembler {
                     self.pending.push('\n');
                     self.push_message(more);
                 }
-                return;
+            } else {
+                // Goes on with a record that is gone: perhaps the middle of a statement, so only counted.
+                self.counters.malformed += 1;
             }
+            return;
         } else {
             let mut matched = Matched::default();
             if prefix.matches(text, &mut matched) {
@@ -345,7 +352,7 @@ mod tests {
             ]
         );
         assert!(records[0].has_detail && records[0].has_statement && records[1].has_statement);
-        assert_eq!((counters.malformed, counters.records), (2, 4));
+        assert_eq!((counters.malformed, counters.records), (2, 3));
     }
 
     #[test]

@@ -31,6 +31,8 @@ pub(crate) enum Field {
 enum Shape {
     /// Anything, as short as possible.
     Free,
+    /// Anything without a blank.
+    Word,
     /// Bytes that an ASCII class allows, as long as possible.
     Digits,
     Hex,
@@ -182,6 +184,7 @@ impl Shape {
         let run = |allowed: fn(&u8) -> bool| rest.iter().take_while(|b| allowed(b)).count();
         match self {
             Self::Free => rest.len(),
+            Self::Word => run(|b| !b.is_ascii_whitespace()),
             Self::Digits => run(|b| b.is_ascii_digit() || matches!(b, b'.' | b'-')),
             Self::Hex => run(|b| b.is_ascii_hexdigit() || matches!(b, b'.' | b'/')),
             Self::Alphanumeric => run(u8::is_ascii_alphanumeric),
@@ -202,8 +205,8 @@ fn meaning(escape: u8) -> Option<(Field, Shape)> {
         b'a' => (Field::Application, Shape::Free),
         b'u' => (Field::User, Shape::Free),
         b'd' => (Field::Database, Shape::Free),
-        b'r' => (Field::Remote, Shape::Free),
-        b'h' => (Field::Host, Shape::Free),
+        b'r' => (Field::Remote, Shape::Word),
+        b'h' => (Field::Host, Shape::Word),
         b'b' => (Field::Backend, Shape::Free),
         b'p' => (Field::Pid, Shape::Digits),
         b't' | b'm' => (Field::Time, Shape::Time),

@@ -163,9 +163,20 @@ impl LogRecord {
 
 /// `duration: 812.3 ms  statement: …` → the part before the statement, and the number.
 fn split_duration(message: &str) -> (&str, Option<f64>) {
+    // `log_statement`, the extended protocol, audit: the text behind the word is a statement with its literals.
+    const STATEMENTS: [&str; 7] = [
+        "statement:",
+        "execute ",
+        "parse ",
+        "bind ",
+        "fastpath function call:",
+        "AUDIT:",
+        "fetch ",
+    ];
     let message = message.trim_end();
     let Some(rest) = message.strip_prefix("duration: ") else {
-        return (message, None);
+        let word = STATEMENTS.iter().find(|word| message.starts_with(**word));
+        return (word.map_or(message, |word| &message[..word.len()]), None);
     };
     let Some(end) = rest.find(" ms") else {
         return (message, None);
@@ -301,6 +312,11 @@ mod tests {
         assert_eq!(record.duration_ms, Some(812.3));
         assert!(record.has_statement);
         assert!(!LogRecord::plain("duration: 1 ms").has_statement);
+        let record = LogRecord::plain("execute <unnamed>: select $$secret$$");
+        assert_eq!(
+            (record.message.as_str(), record.has_statement),
+            ("execute ", true)
+        );
         assert_eq!(LogRecord::plain("duration: none ms x").duration_ms, None);
     }
 
