@@ -5,12 +5,14 @@
 //! LG-2 a checkpoint is sent after the readings that cover it. LG-3 bytes and parsed lines per second are bounded; what is
 //! beyond is counted as dropped and shown as lag. LG-4 reading happens on a blocking thread, one round at a time.
 
+use std::os::fd::OwnedFd;
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 use hsw_types::{Monotonic, SourceState, SourceStatus};
+use rustix::fs::inotify::{self, CreateFlags, WatchFlags};
 use serde::Deserialize;
-use tokio::sync::{mpsc, watch};
+use tokio::sync::watch;
 use tokio::time::{MissedTickBehavior, interval};
 use tracing::warn;
 
@@ -107,13 +109,12 @@ pub async fn run(
     mut shutdown: watch::Receiver<bool>,
 ) {
     let started = Instant::now();
-    let (wake, mut woken) = mpsc::channel::<()>(1);
     let (reader, refused) = Reader::new(config, checkpoint);
     if let Some(message) = refused {
         warn!(%message, "log checkpoint not used");
     }
     let mut reader = Some(reader);
-    let mut watcher = Watcher::new(wake);
+    let mut watcher = Watcher::new();
     let mut told: Option<SourceStatus> = None;
     let mut ticks = interval(Duration::from_secs(1));
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
@@ -127,7 +128,7 @@ pub async fn run(
             }
         }
         let changed = settings.borrow_and_update().clone();
-        let rescan = woken.try_recv().is_ok();
+        let rescan = watcher.changed();
         let now = Monotonic(u64::try_from(started.elapsed().as_micros()).unwrap_or(u64::MAX));
         let Some(mut owned) = reader.take() else {
             return;
@@ -142,7 +143,8 @@ pub async fn run(
                 round
             }
             // The supervisor restarts the source from its last durable checkpoint.
-            Err(error) => std::panic::resume_unwind(error.into_panic()),
+            Err(error) if error.is_panic() => std::panic::resume_unwind(error.into_panic()),
+            Err(_) => return,
         };
         watcher.follow(&round.directories);
         if !send(&sink, round, &mut told).await {
@@ -191,59 +193,65 @@ async fn send(sink: &Sink, round: Round, told: &mut Option<SourceStatus>) -> boo
     }
 }
 
-/// Kernel notices of changed directories; without them (too few watches, a network file system) the poll is enough.
+/// Kernel notices of names that come and go; without them (too few watches, a network file system) the poll is enough.
+///
+/// Read once a second without blocking, and only for names: what was written is read each second anyway, and a notice per
+/// write, as a general watcher delivers, would cost more than reading the lines does.
 struct Watcher {
-    inner: Option<notify::RecommendedWatcher>,
-    directories: Vec<PathBuf>,
+    inotify: Option<OwnedFd>,
+    watched: Vec<(PathBuf, i32)>,
 }
 
 impl Watcher {
-    fn new(wake: mpsc::Sender<()>) -> Self {
-        let handler = move |event: notify::Result<notify::Event>| {
-            // What was written is read each second anyway; only names that come and go need a listing. An overflow
-            // (`Flag::Rescan`) and an error may hide such a change.
-            let list = event.map_or(true, |event| {
-                event.need_rescan() || !event.kind.is_modify() || is_rename(&event)
-            });
-            if list {
-                // Full means that a wake-up is waiting already.
-                let _ = wake.try_send(());
-            }
-        };
-        let inner = notify::recommended_watcher(handler)
+    fn new() -> Self {
+        let inotify = inotify::init(CreateFlags::NONBLOCK | CreateFlags::CLOEXEC)
             .inspect_err(|error| warn!(%error, "no inotify for log files, polling only"))
             .ok();
         Self {
-            inner,
-            directories: Vec::new(),
+            inotify,
+            watched: Vec::new(),
         }
     }
 
     /// Watches exactly these directories.
     fn follow(&mut self, directories: &[PathBuf]) {
-        use notify::Watcher as _;
-        let Some(inner) = &mut self.inner else {
+        let Some(inotify) = &self.inotify else {
             return;
         };
-        if self.directories == directories {
+        if self.watched.iter().map(|(path, _)| path).eq(directories) {
             return;
         }
-        for old in &self.directories {
-            // One that went away is no longer watched either.
-            let _ = inner.unwatch(old);
+        for (_, old) in self.watched.drain(..) {
+            // A directory that went away is no longer watched either.
+            let _ = inotify::remove_watch(inotify, old);
         }
+        let names = WatchFlags::CREATE
+            | WatchFlags::DELETE
+            | WatchFlags::MOVED_FROM
+            | WatchFlags::MOVED_TO
+            | WatchFlags::ONLYDIR;
         for new in directories {
-            if let Err(error) = inner.watch(new, notify::RecursiveMode::NonRecursive) {
+            let watch = inotify::add_watch(inotify, new, names).inspect_err(|error| {
                 warn!(directory = %new.display(), %error, "log directory not watched, polling only");
+            });
+            self.watched.push((new.clone(), watch.unwrap_or(-1)));
+        }
+    }
+
+    /// Whether anything happened, an overflow of the kernel's queue included.
+    fn changed(&self) -> bool {
+        let Some(inotify) = &self.inotify else {
+            return false;
+        };
+        let mut buffer = [0; 4096];
+        let mut changed = false;
+        // Bounded: what is left is read in the next second.
+        for _ in 0..64 {
+            match rustix::io::read(inotify, &mut buffer) {
+                Ok(n) if n > 0 => changed = true,
+                _ => break,
             }
         }
-        self.directories = directories.to_vec();
+        changed
     }
-}
-
-fn is_rename(event: &notify::Event) -> bool {
-    matches!(
-        event.kind,
-        notify::EventKind::Modify(notify::event::ModifyKind::Name(_))
-    )
 }

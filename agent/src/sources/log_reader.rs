@@ -203,7 +203,14 @@ impl Reader {
         if let Some(problem) = &self.plan.problem {
             return (SourceState::Absent, problem.clone());
         }
-        if let Some((path, kind)) = self.tailer.problems().first() {
+        let problem = self.tailer.problems().first();
+        if self.tailer.n_files().0 > 0 {
+            // Some of it can be read; what cannot is named all the same.
+            let message =
+                problem.map(|(path, kind)| format!("{}: {kind}; not read", path.display()));
+            return (SourceState::Ok, message.unwrap_or_default());
+        }
+        if let Some((path, kind)) = problem {
             let path = path.display();
             return match kind {
                 std::io::ErrorKind::NotFound => (
@@ -224,22 +231,19 @@ impl Reader {
                 ),
             };
         }
-        if self.tailer.n_files().0 == 0 {
-            let looked: Vec<_> = self
-                .plan
-                .patterns
-                .iter()
-                .map(|p| p.path().display().to_string())
-                .collect();
-            return (
-                SourceState::Absent,
-                format!(
-                    "{}: no such log file yet; check logging_collector and `paths` in [log]",
-                    looked.join(", ")
-                ),
-            );
-        }
-        (SourceState::Ok, String::new())
+        let looked = self
+            .plan
+            .patterns
+            .iter()
+            .map(|p| p.path().display().to_string());
+        let looked: Vec<_> = looked.collect();
+        (
+            SourceState::Absent,
+            format!(
+                "{}: no such log file yet; check logging_collector and `paths` in [log]",
+                looked.join(", ")
+            ),
+        )
     }
 
     fn dropped(&self) -> u64 {
@@ -252,7 +256,7 @@ impl Reader {
             + self.n_malformed
             + open.sum::<u64>()
             + tail.lines_truncated
-            + tail.truncations.saturating_sub(tail.copies_found)
+            + u64::from(tail.bytes_lost > 0)
             + told.codes_over_limit
             + told.templates_over_limit
             + told.durations_over_limit

@@ -158,6 +158,10 @@ impl Assembler {
     }
 
     fn csv_line(&mut self, start: u64, text: &str, emit: &mut impl FnMut(&LogRecord)) {
+        if self.held.is_some() && csv::begins(text) {
+            // A quote got lost (a cut line, a gap): better one malformed record than all that follow.
+            self.flush(emit);
+        }
         let inside = self.held.is_some();
         let still = csv::inside_quotes_after(text.as_bytes(), inside);
         if !inside && !still {
@@ -364,6 +368,19 @@ mod tests {
         assert_eq!((assembler.held(), n), (Some(100), 0));
         assembler.idle(&mut |_| n += 1);
         assert_eq!((assembler.held(), n), (None, 1));
+    }
+
+    #[test]
+    fn a_lost_quote_costs_one_csv_record() {
+        let good = format!(
+            "2026-11-20 17:50:48.123 UTC,,,42,,65af.1,3,,2026-11-20 17:50:00 UTC,,0,LOG,00000,\"fine\"{}",
+            ",".repeat(12)
+        );
+        let torn = format!("{}\"never closed", &good[..80]);
+        let (records, counters) = read(LogFormat::Csv, &format!("{torn}\n{good}\n{good}"));
+        let messages: Vec<_> = records.iter().map(|r| r.message.as_str()).collect();
+        assert_eq!(messages, ["malformed csv record", "fine", "fine"]);
+        assert_eq!(counters.malformed, 1);
     }
 
     #[test]

@@ -19,6 +19,22 @@ pub(crate) fn inside_quotes_after(line: &[u8], inside: bool) -> bool {
     line.iter().filter(|&&byte| byte == b'"').count() % 2 == usize::from(!inside)
 }
 
+/// Whether a line looks like the first of a record: a time and a zone, then the comma.
+pub(crate) fn begins(line: &str) -> bool {
+    let shape = b"0000-00-00 00:00:00";
+    let bytes = line.as_bytes();
+    let same = |(byte, shape): (&u8, &u8)| match shape {
+        b'0' => byte.is_ascii_digit(),
+        _ => byte == shape,
+    };
+    bytes.len() > shape.len()
+        && bytes.iter().zip(shape).all(same)
+        && bytes[shape.len()..]
+            .iter()
+            .take(20)
+            .any(|byte| *byte == b',')
+}
+
 /// Parses one whole record (it may hold newlines inside quotes); false when it is none.
 pub(crate) fn parse(text: &str, record: &mut LogRecord, scratch: &mut Scratch) -> bool {
     scratch.fields.resize(text.len() + 1, 0);

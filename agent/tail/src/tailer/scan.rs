@@ -1,6 +1,6 @@
 //! Listing directories: files that came, moved, vanished. (step 1)
 //!
-//! Invariant: a directory that cannot be listed changes nothing about its files.
+//! Invariant: a directory that cannot be listed changes nothing about its files, unless it is gone.
 
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
@@ -40,6 +40,13 @@ impl<S: FileSystem> Tailer<S> {
                     {
                         // Moved away together with what was followed in it.
                         self.resolve(&directory, &[], round.now);
+                    }
+                    if error.kind() == io::ErrorKind::NotFound {
+                        let inside =
+                            |f: &&mut Followed<S::File>| f.path.parent() == Some(&directory);
+                        for file in self.files.iter_mut().filter(inside) {
+                            file.gone_since.get_or_insert(round.now);
+                        }
                     }
                     self.problems.push((directory, error.kind()));
                 }
