@@ -133,7 +133,7 @@ impl Assembler {
         if self.format == LogFormat::Csv {
             self.csv_record(&pending, emit);
         } else {
-            self.record.set_message(&pending);
+            self.record.set_message(without_position(&pending));
             self.hand_out(emit);
         }
         self.pending = pending;
@@ -278,6 +278,15 @@ impl Assembler {
     }
 }
 
+/// The message as the other formats have it: stderr alone ends it with ` at character 15`.
+fn without_position(message: &str) -> &str {
+    let head = message.trim_end_matches(|c: char| c.is_ascii_digit());
+    match head.strip_suffix(" at character ") {
+        Some(before) if head.len() < message.len() => before,
+        _ => message,
+    }
+}
+
 /// Words of lines that belong to the record before.
 fn is_companion(word: &str) -> bool {
     matches!(
@@ -348,12 +357,7 @@ mod tests {
         let messages: Vec<_> = records.iter().map(|r| r.message.as_str()).collect();
         assert_eq!(
             messages,
-            [
-                "first\nsecond",
-                "duration: 8.5 ms",
-                "sh: not found",
-                "\torphan"
-            ]
+            ["first\nsecond", "duration: 8.5 ms", "sh: not found"]
         );
         assert!(records[0].has_detail && records[0].has_statement && records[1].has_statement);
         assert_eq!((counters.malformed, counters.records), (2, 3));
