@@ -398,3 +398,7 @@ fn wall_now() -> WallTime {
         .unwrap_or_default();
     WallTime(i64::try_from(since.as_micros()).unwrap_or(i64::MAX))
 }
+
+#[cfg(test)]
+#[path = "log_tests.rs"]
+mod tests;

@@ -245,7 +245,7 @@ impl Assembler {
             take_field(&mut self.record, field, text);
         }
         // A translated word: the SQLSTATE, where the prefix has it, still tells errors from the rest.
-        let failed = !self.record.code.is_empty() && !self.record.code.starts_with("00");
+        let failed = !self.record.code.is_empty() && !self.record.code.starts_with('0');
         let fallback = if failed {
             Severity::Error
         } else {
@@ -322,6 +322,7 @@ fn take_field(record: &mut LogRecord, field: Field, text: &str) {
         Field::Database => &mut record.database,
         Field::Host => &mut record.remote_host,
         Field::Backend => &mut record.backend_type,
+        Field::Code if text == "00000" => return,
         Field::Code => &mut record.code,
         Field::Other => return,
     };

@@ -76,6 +76,10 @@ pub(crate) fn parse(text: &str, record: &mut LogRecord, scratch: &mut Scratch) -
         to.clear();
         to.push_str(field(at));
     }
+    if record.code == "00000" {
+        // As in json: no code where nothing failed.
+        record.code.clear();
+    }
     // `host:port`; an IPv6 address holds colons itself.
     let host = field(4);
     record

@@ -91,7 +91,7 @@ pub struct LogRecord {
     pub at: Option<WallTime>,
     /// Severity.
     pub severity: Severity,
-    /// SQLSTATE.
+    /// SQLSTATE; empty where nothing failed (`00000`).
     pub code: String,
     /// Login role.
     pub user: String,
