@@ -3,8 +3,6 @@
 //! In: [`LogRecord`]s in order. Out: `log.*` readings per tick, a few masked samples.
 //! Invariants: CL-1 errors, refusals, lock waits and requested checkpoints are said each tick, zero included: "none" is
 //! not "unknown". CL-2 tables are bounded: codes, templates, durations and samples over the limit are counted.
-//! Language: refusals go by SQLSTATE (the English text only where the format has no code). Lock waits and checkpoints have no
-//! code; English text is recognised, and beside it what no translation touches (lock modes, checkpoint flags).
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -13,6 +11,7 @@ use hsw_types::{LogSample, Reading, SeriesKey, Subject, Value, WallTime};
 
 use super::mask::{fnv1a_64, mask};
 use super::record::{LogRecord, Severity};
+use super::signs::{is_lock_wait, is_refusal, is_requested_checkpoint};
 
 /// Text of the series that takes lines of templates over the limit.
 const OVERFLOW: &str = "<other templates>";
@@ -86,6 +85,8 @@ pub struct LogClassifier {
     codes: BTreeMap<String, (Arc<SeriesKey>, u64)>,
     templates: BTreeMap<u64, Template>,
     overflow: u64,
+    /// The tick in which no template could give way.
+    full_at: Option<u64>,
     samples: Vec<LogSample>,
     n_ticks: u64,
     text: String,
@@ -131,6 +132,7 @@ impl LogClassifier {
             codes: BTreeMap::new(),
             templates: BTreeMap::new(),
             overflow: 0,
+            full_at: None,
             samples: Vec::new(),
             n_ticks: 0,
             text: String::new(),
@@ -249,15 +251,17 @@ impl LogClassifier {
             return;
         }
         if self.templates.len() >= self.config.n_templates_max {
+            let search = self.full_at != Some(self.n_ticks);
             let idle = |t: &Template| t.n == 0 && self.n_ticks - t.seen_at >= TEMPLATE_IDLE_TICKS;
-            // Searched at most once per tick and line of an unknown template; a few hundred entries.
+            // Searched until nothing is found, then not again in this tick: a storm of new templates stays cheap.
             let oldest = self
                 .templates
                 .iter()
-                .filter(|(_, t)| idle(t))
+                .filter(|(_, t)| search && idle(t))
                 .min_by_key(|(_, t)| t.seen_at)
                 .map(|(&hash, _)| hash);
             let Some(oldest) = oldest else {
+                self.full_at = Some(self.n_ticks);
                 self.overflow += 1;
                 self.counters.templates_over_limit += 1;
                 return;
@@ -301,71 +305,6 @@ fn template_key(text: &str, hash: u64) -> SeriesKey {
             text: text.to_owned(),
         },
     }
-}
-
-/// A login the server refused because of its own state or limits; a wrong password (28P01) is the client's fault.
-fn is_refusal(record: &LogRecord) -> bool {
-    // too_many_connections, cannot_connect_now.
-    if matches!(record.code.as_str(), "53300" | "57P03") {
-        return true;
-    }
-    // Formats without a code (stderr without %e).
-    const TEXTS: [&str; 8] = [
-        "sorry, too many clients already",
-        "too many connections for",
-        "remaining connection slots are reserved",
-        "the database system is starting up",
-        "the database system is shutting down",
-        "the database system is in recovery mode",
-        "the database system is not",
-        "is not currently accepting connections",
-    ];
-    record.severity == Severity::Fatal
-        && (record.code.is_empty() || record.code == "55000")
-        && TEXTS.iter().any(|text| record.message.contains(text))
-}
-
-/// `process 1 still waiting for ShareLock on transaction 2 after 1000.1 ms`, or its translation: lock modes and `ms` are never
-/// translated, and only a wait (not the later "acquired") comes with a DETAIL that names the queue.
-fn is_lock_wait(record: &LogRecord) -> bool {
-    if record.severity != Severity::Log || record.duration_ms.is_some() {
-        return false;
-    }
-    let message = record.message.as_str();
-    if message.contains(" still waiting for ") && message.contains("Lock on ") {
-        return true;
-    }
-    const MODES: [&str; 3] = ["ShareLock", "ExclusiveLock", "RowShareLock"];
-    let ascii = message.starts_with("process ");
-    !ascii
-        && record.has_detail
-        && message.trim_end().ends_with(" ms")
-        && MODES.iter().any(|mode| message.contains(mode))
-}
-
-/// `checkpoint starting: wal`, `… immediate force wait`: any reason but the schedule.
-fn is_requested_checkpoint(record: &LogRecord) -> bool {
-    const FLAGS: [&str; 10] = [
-        "shutdown",
-        "end-of-recovery",
-        "immediate",
-        "fast",
-        "force",
-        "wait",
-        "wal",
-        "time",
-        "flush-all",
-        "flush-unlogged",
-    ];
-    let Some((head, flags)) = record.message.split_once(':') else {
-        return false;
-    };
-    let starts = head == "checkpoint starting" || record.backend_type == "checkpointer";
-    let mut words = flags.split_whitespace().peekable();
-    starts
-        && words.peek().is_some()
-        && words.clone().all(|word| FLAGS.contains(&word))
-        && !words.any(|word| word == "time")
 }
 
 #[cfg(test)]
@@ -496,17 +435,5 @@ mod tests {
         classifier.record(WallTime(1), &record(Severity::Log, "", "c"));
         assert_eq!(events(&mut classifier)["log.template{c}"], 1.0);
         assert_eq!(classifier.counters().templates_over_limit, 2);
-    }
-
-    #[test]
-    fn a_translated_lock_wait_is_known_by_its_lock_mode_and_detail() {
-        let mut wait = record(
-            Severity::Log,
-            "",
-            "Prozess 5 wartet immer noch auf ShareLock-Sperre auf Transaktion 7 nach 1000,100 ms",
-        );
-        assert!(!is_lock_wait(&wait));
-        wait.has_detail = true;
-        assert!(is_lock_wait(&wait));
     }
 }

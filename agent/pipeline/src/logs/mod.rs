@@ -15,6 +15,8 @@ mod assemble;
 
 mod mask;
 
+mod signs;
+
 mod classify;
 
 pub use assemble::{Assembler, AssemblerCounters, LogFormat};

@@ -36,7 +36,8 @@ enum Shape {
     /// Bytes that an ASCII class allows, as long as possible.
     Digits,
     Hex,
-    Alphanumeric,
+    /// Five digits and capitals.
+    Code,
     /// Date, time and zone.
     Time,
 }
@@ -160,6 +161,7 @@ impl LinePrefix {
                     true => rest.iter().take_while(|&&b| b == b' ').count(),
                     false => 0,
                 };
+                let shortest = shape.shortest();
                 let longest = lead + shape.longest(&rest[lead..]);
                 let mut attempt = |n: usize| {
                     spans[at] = (from, from + n);
@@ -169,9 +171,9 @@ impl LinePrefix {
                     // Padding behind a field belongs to it; trimmed when it is taken.
                     let blanks = rest[longest..].iter().take_while(|&&b| b == b' ').count();
                     let to = if *padded { longest + blanks } else { longest };
-                    (0..=to).find_map(attempt)
+                    (shortest..=to).find_map(attempt)
                 } else {
-                    (0..=longest).rev().find_map(&mut attempt)
+                    (shortest..=longest).rev().find_map(&mut attempt)
                 }
             }
         }
@@ -179,6 +181,15 @@ impl LinePrefix {
 }
 
 impl Shape {
+    /// The shortest stretch the server writes; keeps an odd application name from being taken for what follows it.
+    const fn shortest(self) -> usize {
+        match self {
+            Self::Code => 5,
+            Self::Time => "2026-11-20 17:50:48 Z".len(),
+            Self::Free | Self::Word | Self::Digits | Self::Hex => 0,
+        }
+    }
+
     /// The longest stretch this field may take.
     fn longest(self, rest: &[u8]) -> usize {
         let run = |allowed: fn(&u8) -> bool| rest.iter().take_while(|b| allowed(b)).count();
@@ -187,7 +198,7 @@ impl Shape {
             Self::Word => run(|b| !b.is_ascii_whitespace()),
             Self::Digits => run(|b| b.is_ascii_digit() || matches!(b, b'.' | b'-')),
             Self::Hex => run(|b| b.is_ascii_hexdigit() || matches!(b, b'.' | b'/')),
-            Self::Alphanumeric => run(u8::is_ascii_alphanumeric),
+            Self::Code => run(|b| b.is_ascii_digit() || b.is_ascii_uppercase()).min(5),
             Self::Time => {
                 let clock = run(|b| b.is_ascii_digit() || matches!(b, b'-' | b' ' | b':' | b'.'));
                 let zone = |b: &&u8| {
@@ -211,7 +222,7 @@ fn meaning(escape: u8) -> Option<(Field, Shape)> {
         b'p' => (Field::Pid, Shape::Digits),
         b't' | b'm' => (Field::Time, Shape::Time),
         b'n' => (Field::EpochMs, Shape::Digits),
-        b'e' => (Field::Code, Shape::Alphanumeric),
+        b'e' => (Field::Code, Shape::Code),
         b's' => (Field::Other, Shape::Time),
         b'P' | b'l' | b'x' | b'Q' => (Field::Other, Shape::Digits),
         b'c' | b'v' => (Field::Other, Shape::Hex),
