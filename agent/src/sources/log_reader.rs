@@ -281,6 +281,11 @@ pub(super) fn plan(config: &Config, settings: Option<&DatabaseSettings>) -> Plan
         .line_prefix
         .clone()
         .or_else(|| settings.map(|s| s.log_line_prefix.clone()));
+    // The server's own default, where nobody says.
+    let prefix = match config.format {
+        Format::Stderr => prefix.or_else(|| Some("%m [%p] ".to_owned())),
+        _ => prefix,
+    };
     let mut plan = Plan {
         prefix,
         format: config.format,
@@ -381,8 +386,7 @@ fn format_of(format: Format, path: &Path, prefix: Option<&Arc<LinePrefix>>) -> L
         Format::Jsonlog => LogFormat::Json,
         Format::Csvlog => LogFormat::Csv,
         Format::Plain => LogFormat::Plain,
-        // The server's own default prefix.
-        Format::Stderr => stderr(prefix.or(Some(&Arc::new(LinePrefix::compile("%m [%p] "))))),
+        Format::Stderr => stderr(prefix),
         Format::Auto => match path.extension().and_then(|end| end.to_str()) {
             Some("json") => LogFormat::Json,
             Some("csv") => LogFormat::Csv,

@@ -40,7 +40,7 @@ pub(crate) struct Saved {
 impl Saved {
     /// Of a followed file; `held` is an earlier position that the caller still needs.
     pub(crate) fn of<F>(file: &Followed<F>, held: Option<u64>) -> Self {
-        let position = held.map_or(file.position(), |held| held.min(file.position()));
+        let position = held.unwrap_or(u64::MAX).min(file.position());
         Self {
             dev: file.stat.dev,
             inode: file.stat.inode,

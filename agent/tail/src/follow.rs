@@ -256,9 +256,8 @@ impl<F> Followed<F> {
     ) {
         // A writer that does not append leaves a hole after a truncation: NULs up to its old offset.
         let n_nul = bytes.iter().take_while(|&&byte| byte == 0).count();
-        let bytes = bytes[n_nul..]
-            .strip_suffix(b"\r")
-            .unwrap_or(&bytes[n_nul..]);
+        let bytes = &bytes[n_nul..];
+        let bytes = bytes.strip_suffix(b"\r").unwrap_or(bytes);
         cut.lines += 1;
         emit(Line {
             file,

@@ -1,5 +1,7 @@
 //! Lines and limits on the real file system.
 
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on fails")]
+
 use std::fs::{self, OpenOptions};
 use std::io::Write;
 use std::path::Path;

@@ -1,5 +1,7 @@
 //! A file system in memory, a writer that rotates in every known way, crashes: what was written is read, once.
 
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on fails")]
+
 use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet};
 use std::io;
@@ -279,38 +281,8 @@ impl Model {
                 self.write(&format!("line {:06} first half, ", self.n_written));
                 self.half = true;
             }
-            Action::Rename { late, poll_first } => {
-                if self.settle() {
-                    self.shift();
-                    {
-                        let mut world = self.fake.0.borrow_mut();
-                        let inode = world.names.remove(Path::new(LOG)).unwrap();
-                        world.names.insert(PathBuf::from(format!("{LOG}.1")), inode);
-                    }
-                    let fresh = self.fake.0.borrow_mut().create(LOG);
-                    if *poll_first {
-                        self.poll();
-                    }
-                    self.append(*late);
-                    self.writes_to = fresh;
-                    self.polled = false;
-                }
-            }
-            Action::CopyTruncate { then } => {
-                if self.settle() {
-                    self.shift();
-                    {
-                        let mut world = self.fake.0.borrow_mut();
-                        let data = world.inodes[&self.writes_to].0.clone();
-                        let copy = world.create(&format!("{LOG}.1"));
-                        world.inodes.get_mut(&copy).unwrap().0 = data;
-                        world.touch(copy);
-                        world.inodes.get_mut(&self.writes_to).unwrap().0.clear();
-                        world.touch(self.writes_to);
-                    }
-                    self.append(*then);
-                }
-            }
+            Action::Rename { late, poll_first } => self.rename(*late, *poll_first),
+            Action::CopyTruncate { then } => self.copy_truncate(*then),
             Action::Truncate { then } => {
                 if self.settle() {
                     self.losing(self.writes_to);
@@ -352,6 +324,40 @@ impl Model {
             Action::Poll(n) => (0..*n).for_each(|_| self.poll()),
             Action::Checkpoint => self.save(),
             Action::Crash => self.crash(),
+        }
+    }
+
+    fn rename(&mut self, late: u8, poll_first: bool) {
+        if self.settle() {
+            self.shift();
+            {
+                let mut world = self.fake.0.borrow_mut();
+                let inode = world.names.remove(Path::new(LOG)).unwrap();
+                world.names.insert(PathBuf::from(format!("{LOG}.1")), inode);
+            }
+            let fresh = self.fake.0.borrow_mut().create(LOG);
+            if poll_first {
+                self.poll();
+            }
+            self.append(late);
+            self.writes_to = fresh;
+            self.polled = false;
+        }
+    }
+
+    fn copy_truncate(&mut self, then: u8) {
+        if self.settle() {
+            self.shift();
+            {
+                let mut world = self.fake.0.borrow_mut();
+                let data = world.inodes[&self.writes_to].0.clone();
+                let copy = world.create(&format!("{LOG}.1"));
+                world.inodes.get_mut(&copy).unwrap().0 = data;
+                world.touch(copy);
+                world.inodes.get_mut(&self.writes_to).unwrap().0.clear();
+                world.touch(self.writes_to);
+            }
+            self.append(then);
         }
     }
 
