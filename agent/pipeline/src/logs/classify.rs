@@ -230,8 +230,7 @@ impl LogClassifier {
     }
 
     fn code(&mut self, code: &str) {
-        // Exactly what a SQLSTATE can be, so that nothing else becomes a name.
-        if code.len() != 5 || !code.bytes().all(|b| b.is_ascii_alphanumeric()) {
+        if !is_sqlstate(code) {
             return;
         }
         if let Some((_, n)) = self.codes.get_mut(code) {
@@ -287,7 +286,11 @@ impl LogClassifier {
         self.samples.push(LogSample {
             at: record.at.unwrap_or(now),
             severity: record.severity.as_str().to_owned(),
-            code: record.code.clone(),
+            code: if is_sqlstate(&record.code) {
+                record.code.clone()
+            } else {
+                String::new()
+            },
             text: if self.config.literals {
                 raw()
             } else {
@@ -295,6 +298,14 @@ impl LogClassifier {
             },
         });
     }
+}
+
+/// Exactly what a SQLSTATE can be, so that nothing else becomes a name or leaves.
+fn is_sqlstate(code: &str) -> bool {
+    code.len() == 5
+        && code
+            .bytes()
+            .all(|b| b.is_ascii_digit() || b.is_ascii_uppercase())
 }
 
 fn template_key(text: &str, hash: u64) -> SeriesKey {
