@@ -71,14 +71,18 @@ pub async fn run(config: Config, signals: Signals) -> anyhow::Result<()> {
     let Signals {
         shutdown, reload, ..
     } = signals;
-    let sources = wiring::spawn(
-        &config.sources,
-        wiring::Wires {
-            sink: sink.clone(),
-            shutdown: shutdown.clone(),
-            checkpoint: recovered.checkpoint,
-        },
-    );
+    let read = wiring::Config {
+        postgres: config.postgres.clone(),
+        instance: config.instance.clone(),
+        log: config.log.clone(),
+    };
+    let wires = wiring::Wires {
+        sink: sink.clone(),
+        shutdown: shutdown.clone(),
+        checkpoint: recovered.checkpoint,
+    };
+    let sources = wiring::spawn(read, &wires);
+    drop(wires);
     tokio::spawn(tls::watch(Arc::clone(&identity), shutdown.clone()));
     tokio::spawn(reload_on(reload, identity));
     tokio::spawn(report.run(shutdown.clone()));

@@ -9,6 +9,7 @@ use hsw_shell::{config, telemetry};
 use hsw_types::{NodeId, ShardId};
 use serde::{Deserialize, Serialize};
 
+use crate::sources::{log, postgres};
 use crate::{shipper, spool, wiring};
 
 /// Environment variables that begin with this set keys: `HSW_AGENT__SPOOL__FSYNC=false`.
@@ -42,9 +43,15 @@ pub struct Config {
     /// The agent's own log.
     #[serde(default)]
     pub telemetry: telemetry::Config,
-    /// What is read.
-    #[serde(flatten)]
-    pub sources: wiring::Config,
+    /// The database.
+    #[serde(default)]
+    pub postgres: postgres::Config,
+    /// Its processes and the host.
+    #[serde(default)]
+    pub instance: wiring::Instance,
+    /// Its logs.
+    #[serde(default)]
+    pub log: log::Config,
 }
 
 /// PEM files; they may change at any time.
@@ -104,6 +111,7 @@ impl Config {
         }
         self.aggregator.check()?;
         self.spool.check()?;
+        self.postgres.validate().context("postgres")?;
         telemetry::check(&self.telemetry).context("telemetry.level")
     }
 }

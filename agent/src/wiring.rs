@@ -6,18 +6,51 @@
 //! Does not: know what a source does.
 
 use std::future::Future;
+use std::path::PathBuf;
+use std::time::Duration;
 
 use hsw_shell::{Restarts, Shutdown, supervise};
 use hsw_types::{SourceState, SourceStatus};
 use serde::{Deserialize, Serialize};
+use tokio::sync::watch;
 use tokio::task::JoinHandle;
+use tokio::time::timeout;
 
-use crate::sources::{Sink, SourceEvent};
+use crate::sources::postgres::DatabaseSettings;
+use crate::sources::{Sink, SourceEvent, log, os, postgres};
 
 /// The sections of the sources.
-// MERGE: one field for each source, `#[serde(default)]`: postgres, instance, log.
-#[derive(Debug, Clone, Default, Serialize, Deserialize)]
-pub struct Config {}
+#[derive(Debug, Clone, Default)]
+pub struct Config {
+    /// The database.
+    pub postgres: postgres::Config,
+    /// Its processes and the host.
+    pub instance: Instance,
+    /// Its logs.
+    pub log: log::Config,
+}
+
+/// Where the database's processes are found. Changed by the operator of the node.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Instance {
+    /// The database's data directory; unset (default): as the database itself says, where it is on this host.
+    pub data_dir: Option<PathBuf>,
+    /// Mount point of procfs. Default `/proc`; a container that watches its host sets the host's.
+    pub proc: PathBuf,
+    /// Mount point of sysfs. Default `/sys`.
+    pub sys: PathBuf,
+}
+
+impl Default for Instance {
+    fn default() -> Self {
+        Self {
+            data_dir: None,
+            proc: PathBuf::from("/proc"),
+            sys: PathBuf::from("/sys"),
+        }
+    }
+}
 
 /// What every source is given.
 #[derive(Debug, Clone)]
@@ -31,14 +64,96 @@ pub struct Wires {
 }
 
 /// Starts every source; their handles end when they have stopped.
-// MERGE: one `source(..)` for each, e.g.
-//   let (settings, told) = watch::channel(None);
-//   source("postgres", &wires, move |w| sources::postgres::run(config.postgres.clone(), w.sink, settings.clone(), w.shutdown.flag()))
 #[must_use]
-pub fn spawn(config: &Config, wires: Wires) -> Vec<JoinHandle<()>> {
-    let _ = (config, wires);
-    Vec::new()
+pub fn spawn(config: Config, wires: &Wires) -> Vec<JoinHandle<()>> {
+    let (settings, told) = watch::channel(None);
+    let Config {
+        postgres,
+        instance,
+        log,
+    } = config;
+    let is_local = postgres.is_local();
+    let for_os = told.clone();
+    vec![
+        source("postgres", wires, move |w| {
+            let run = postgres::run(
+                postgres.clone(),
+                w.sink,
+                settings.clone(),
+                w.shutdown.flag(),
+            );
+            async move {
+                run.await;
+                Ok(())
+            }
+        }),
+        source("os", wires, move |w| {
+            let (instance, told) = (instance.clone(), for_os.clone());
+            async move { os(instance, told, is_local, w).await }
+        }),
+        source("log", wires, move |w| {
+            let run = log::run(
+                log.clone(),
+                told.clone(),
+                w.checkpoint,
+                w.sink,
+                w.shutdown.flag(),
+            );
+            async move {
+                run.await;
+                Ok(())
+            }
+        }),
+    ]
 }
+
+/// Operating-system sampling; where the config names no data directory it waits a little for the database to say it,
+/// and samples the host alone until a later start of the source when it does not.
+async fn os(
+    instance: Instance,
+    mut told: watch::Receiver<Option<DatabaseSettings>>,
+    is_local: bool,
+    wires: Wires,
+) -> anyhow::Result<()> {
+    let mut data_dir = instance.data_dir;
+    if data_dir.is_none() && is_local {
+        let known = told.wait_for(|settings| {
+            settings
+                .as_ref()
+                .is_some_and(|settings| !settings.data_directory.is_empty())
+        });
+        if let Ok(Ok(settings)) = timeout(DATA_DIR_PATIENCE, known).await {
+            data_dir = settings
+                .as_ref()
+                .map(|settings| PathBuf::from(&settings.data_directory));
+        }
+    }
+    let (own, own_sessions) = watch::channel(Vec::new());
+    let config = os::Config {
+        data_dir,
+        proc: instance.proc,
+        sys: instance.sys,
+        own_sessions: Some(own_sessions),
+        ..os::Config::default()
+    };
+    let follow = async move {
+        while told.changed().await.is_ok() {
+            let pid = told
+                .borrow_and_update()
+                .as_ref()
+                .map(|settings| settings.own_pid);
+            own.send_replace(pid.into_iter().collect());
+        }
+        std::future::pending::<()>().await;
+    };
+    tokio::select! {
+        done = os::run(config, wires.sink, wires.shutdown.flag()) => done,
+        () = follow => Ok(()),
+    }
+}
+
+/// How long to wait for the database to name its data directory.
+const DATA_DIR_PATIENCE: Duration = Duration::from_secs(10);
 
 /// One supervised source; from its second start on it first says that it was restarted.
 pub fn source<F, Fut>(name: &'static str, wires: &Wires, mut start: F) -> JoinHandle<()>
@@ -76,7 +191,7 @@ where
             _ = &mut supervisor => return,
             () = stop.requested() => {}
         }
-        if tokio::time::timeout(SOURCE_PATIENCE, supervisor)
+        if timeout(SOURCE_PATIENCE, supervisor)
             .await
             .is_err()
         {
@@ -87,7 +202,7 @@ where
 }
 
 /// How long a source may take to stop.
-const SOURCE_PATIENCE: std::time::Duration = std::time::Duration::from_secs(1);
+const SOURCE_PATIENCE: Duration = Duration::from_secs(1);
 
 #[cfg(test)]
 mod tests {

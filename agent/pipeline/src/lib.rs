@@ -7,3 +7,10 @@ mod pipeline;
 mod table;
 
 pub use pipeline::{Config, Counters, Input, Output, Pipeline};
+
+mod logs;
+
+pub use logs::{
+    Assembler, AssemblerCounters, ClassifierConfig, ClassifierCounters, LinePrefix, LogClassifier,
+    LogFormat, LogRecord, Severity, fnv1a_64, mask, parse_timestamp,
+};

@@ -20,8 +20,12 @@ mod sockets;
 
 pub mod os;
 
-pub use data_dir::{PidFile, read_pid_file};
 pub mod postgres;
+
+pub mod log;
+mod log_reader;
+
+pub use data_dir::{PidFile, read_pid_file};
 
 use hsw_types::{LogSample, NodeFacts, Reading, SourceStatus, WallTime};
 use tokio::sync::mpsc;

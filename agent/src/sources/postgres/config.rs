@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use anyhow::{Context as _, bail, ensure};
 use hsw_types::Role;
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 
 /// `application_name` of the agent's own session; sessions of this name are left out of what is reported.
 pub const APPLICATION_NAME: &str = "hsw-agent";
@@ -24,7 +24,7 @@ const ADDRESS_TIMEOUT: Duration = Duration::from_millis(1300);
 pub(super) const ANSWER_MARGIN: Duration = Duration::from_millis(700);
 
 /// Encryption of the connection to the database.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, Default)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, Default)]
 #[serde(rename_all = "kebab-case")]
 pub enum TlsMode {
     /// Never.
@@ -39,7 +39,7 @@ pub enum TlsMode {
 }
 
 /// A role that the operator states because the database cannot know it.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum RoleOverride {
     /// Takes writes of its shard.
@@ -61,7 +61,7 @@ impl From<RoleOverride> for Role {
 }
 
 /// Where the database is and how gently it is asked. Changed by the operator of the node.
-#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Config {
     /// Host name, address, or (when it begins with `/`) directory of the Unix socket. Default `/var/run/postgresql`.

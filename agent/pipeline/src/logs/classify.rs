@@ -1,0 +1,450 @@
+//! What records say, as readings once a second. (step 2)
+//!
+//! In: [`LogRecord`]s in order. Out: `log.*` readings per tick, a few masked samples.
+//! Invariants: CL-1 errors, refusals, lock waits and requested checkpoints are said each tick, zero included: "none" is
+//! not "unknown". CL-2 tables are bounded: codes, templates, durations and samples over the limit are counted.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use hsw_types::{LogSample, Reading, SeriesKey, Subject, Value, WallTime};
+
+use super::mask::{fnv1a_64, mask};
+use super::record::{LogRecord, Severity};
+use super::signs::{is_lock_wait, is_refusal, is_requested_checkpoint};
+
+/// Text of the series that takes lines of templates over the limit.
+const OVERFLOW: &str = "<other templates>";
+/// Ticks after which an unseen template gives way to a new one: ten minutes.
+const TEMPLATE_IDLE_TICKS: u64 = 600;
+
+/// Limits, and whose lines are left out.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ClassifierConfig {
+    /// Login roles and application names of the agent itself; `hsw-agent` by default.
+    pub own: Vec<String>,
+    /// Ship samples unmasked. Off by default; statements are cut off all the same.
+    pub literals: bool,
+    /// Templates known at a time. 300 by default.
+    pub n_templates_max: usize,
+    /// SQLSTATEs known. 100 by default.
+    pub n_codes_max: usize,
+    /// Durations told one by one per tick. 2,000 by default; more only count as slow statements.
+    pub n_durations_max: usize,
+    /// Samples per tick. 5 by default.
+    pub n_samples_max: usize,
+}
+
+impl Default for ClassifierConfig {
+    fn default() -> Self {
+        Self {
+            own: vec!["hsw-agent".to_owned()],
+            literals: false,
+            n_templates_max: 300,
+            n_codes_max: 100,
+            n_durations_max: 2_000,
+            n_samples_max: 5,
+        }
+    }
+}
+
+/// What was left out.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct ClassifierCounters {
+    /// Lines of the agent's own sessions.
+    pub own: u64,
+    /// Lines of templates over the limit; in the overflow template.
+    pub templates_over_limit: u64,
+    /// Errors of codes over the limit; in `log.errors` only.
+    pub codes_over_limit: u64,
+    /// Durations over the limit.
+    pub durations_over_limit: u64,
+    /// Samples over the limit.
+    pub samples_over_limit: u64,
+}
+
+#[derive(Debug)]
+struct Template {
+    key: Arc<SeriesKey>,
+    n: u64,
+    seen_at: u64,
+}
+
+/// Turns records into readings. See the module's header.
+#[derive(Debug)]
+pub struct LogClassifier {
+    config: ClassifierConfig,
+    keys: Keys,
+    n_lines: [u64; Severity::ALL.len()],
+    n_errors: u64,
+    n_refused: u64,
+    n_lock_waits: u64,
+    n_checkpoints: u64,
+    n_slow: u64,
+    durations: Vec<f64>,
+    codes: BTreeMap<String, (Arc<SeriesKey>, u64)>,
+    templates: BTreeMap<u64, Template>,
+    overflow: u64,
+    /// The tick in which no template could give way.
+    full_at: Option<u64>,
+    samples: Vec<LogSample>,
+    n_ticks: u64,
+    text: String,
+    counters: ClassifierCounters,
+}
+
+#[derive(Debug)]
+struct Keys {
+    lines: [Arc<SeriesKey>; Severity::ALL.len()],
+    errors: Arc<SeriesKey>,
+    refused: Arc<SeriesKey>,
+    lock_waits: Arc<SeriesKey>,
+    checkpoints: Arc<SeriesKey>,
+    slow: Arc<SeriesKey>,
+    duration: Arc<SeriesKey>,
+    overflow: Arc<SeriesKey>,
+}
+
+impl LogClassifier {
+    /// Starts empty.
+    #[must_use]
+    pub fn new(config: ClassifierConfig) -> Self {
+        let node = |metric| Arc::new(SeriesKey::node(metric));
+        Self {
+            config,
+            keys: Keys {
+                lines: Severity::ALL.map(|s| Arc::new(SeriesKey::object("log.lines", s.as_str()))),
+                errors: node("log.errors"),
+                refused: node("log.refused_connections"),
+                lock_waits: node("log.lock_waits"),
+                checkpoints: node("log.requested_checkpoints"),
+                slow: node("log.slow_statements"),
+                duration: node("log.duration_ms"),
+                overflow: Arc::new(template_key(OVERFLOW, fnv1a_64(OVERFLOW.as_bytes()))),
+            },
+            n_lines: [0; Severity::ALL.len()],
+            n_errors: 0,
+            n_refused: 0,
+            n_lock_waits: 0,
+            n_checkpoints: 0,
+            n_slow: 0,
+            durations: Vec::new(),
+            codes: BTreeMap::new(),
+            templates: BTreeMap::new(),
+            overflow: 0,
+            full_at: None,
+            samples: Vec::new(),
+            n_ticks: 0,
+            text: String::new(),
+            counters: ClassifierCounters::default(),
+        }
+    }
+
+    /// What was left out.
+    #[must_use]
+    pub fn counters(&self) -> ClassifierCounters {
+        self.counters
+    }
+
+    /// Takes a record; `now` dates samples whose line has no usable time.
+    pub fn record(&mut self, now: WallTime, record: &LogRecord) {
+        let own = |name: &String| {
+            !name.is_empty() && (*name == record.user || *name == record.application)
+        };
+        if self.config.own.iter().any(own) {
+            self.counters.own += 1;
+            return;
+        }
+        self.n_lines[record.severity as usize] += 1;
+        if record.severity >= Severity::Error {
+            self.n_errors += 1;
+            self.code(&record.code);
+        }
+        let lock_wait = is_lock_wait(record);
+        self.n_refused += u64::from(is_refusal(record));
+        self.n_lock_waits += u64::from(lock_wait);
+        self.n_checkpoints += u64::from(is_requested_checkpoint(record));
+        if let Some(ms) = record.duration_ms {
+            self.n_slow += 1;
+            if self.durations.len() < self.config.n_durations_max {
+                self.durations.push(ms);
+            } else {
+                self.counters.durations_over_limit += 1;
+            }
+        }
+        let mut text = std::mem::take(&mut self.text);
+        let hash = mask(&record.message, &mut text);
+        self.template(hash, &text);
+        if record.severity >= Severity::Warning || lock_wait {
+            self.sample(now, record, &text);
+        }
+        self.text = text;
+    }
+
+    /// The readings since the last tick; call once a second while the log can be read.
+    pub fn tick(&mut self, readings: &mut Vec<Reading>) {
+        self.n_ticks += 1;
+        let mut events = |key: &Arc<SeriesKey>, n: u64| {
+            readings.push(Reading {
+                key: Arc::clone(key),
+                value: Value::Events(n as f64),
+            });
+        };
+        for (key, n) in self.keys.lines.iter().zip(&mut self.n_lines) {
+            // Severities that never came are not worth a series each.
+            if *n > 0 {
+                events(key, std::mem::take(n));
+            }
+        }
+        events(&self.keys.errors, std::mem::take(&mut self.n_errors));
+        events(&self.keys.refused, std::mem::take(&mut self.n_refused));
+        events(
+            &self.keys.lock_waits,
+            std::mem::take(&mut self.n_lock_waits),
+        );
+        events(
+            &self.keys.checkpoints,
+            std::mem::take(&mut self.n_checkpoints),
+        );
+        for (key, n) in self.codes.values_mut().filter(|(_, n)| *n > 0) {
+            events(key, std::mem::take(n));
+        }
+        for template in self.templates.values_mut().filter(|t| t.n > 0) {
+            events(&template.key, std::mem::take(&mut template.n));
+        }
+        if self.overflow > 0 {
+            events(&self.keys.overflow, std::mem::take(&mut self.overflow));
+        }
+        if self.n_slow > 0 {
+            events(&self.keys.slow, std::mem::take(&mut self.n_slow));
+        }
+        readings.extend(self.durations.drain(..).map(|ms| Reading {
+            key: Arc::clone(&self.keys.duration),
+            value: Value::LatencyMs(ms),
+        }));
+    }
+
+    /// The samples since the last tick, oldest first.
+    pub fn take_samples(&mut self) -> Vec<LogSample> {
+        std::mem::take(&mut self.samples)
+    }
+
+    fn code(&mut self, code: &str) {
+        if !is_sqlstate(code) {
+            return;
+        }
+        if let Some((_, n)) = self.codes.get_mut(code) {
+            *n += 1;
+        } else if self.codes.len() < self.config.n_codes_max {
+            let key = Arc::new(SeriesKey::object("log.error_code", code));
+            self.codes.insert(code.to_owned(), (key, 1));
+        } else {
+            self.counters.codes_over_limit += 1;
+        }
+    }
+
+    fn template(&mut self, hash: u64, text: &str) {
+        if let Some(template) = self.templates.get_mut(&hash) {
+            template.n += 1;
+            template.seen_at = self.n_ticks;
+            return;
+        }
+        if self.templates.len() >= self.config.n_templates_max {
+            let search = self.full_at != Some(self.n_ticks);
+            let idle = |t: &Template| t.n == 0 && self.n_ticks - t.seen_at >= TEMPLATE_IDLE_TICKS;
+            // Searched until nothing is found, then not again in this tick: a storm of new templates stays cheap.
+            let oldest = self
+                .templates
+                .iter()
+                .filter(|(_, t)| search && idle(t))
+                .min_by_key(|(_, t)| t.seen_at)
+                .map(|(&hash, _)| hash);
+            let Some(oldest) = oldest else {
+                self.full_at = Some(self.n_ticks);
+                self.overflow += 1;
+                self.counters.templates_over_limit += 1;
+                return;
+            };
+            self.templates.remove(&oldest);
+        }
+        self.templates.insert(
+            hash,
+            Template {
+                key: Arc::new(template_key(text, hash)),
+                n: 1,
+                seen_at: self.n_ticks,
+            },
+        );
+    }
+
+    fn sample(&mut self, now: WallTime, record: &LogRecord, masked: &str) {
+        if self.samples.len() >= self.config.n_samples_max {
+            self.counters.samples_over_limit += 1;
+            return;
+        }
+        let raw = || record.message.chars().take(1_000).collect();
+        self.samples.push(LogSample {
+            at: record.at.unwrap_or(now),
+            severity: record.severity.as_str().to_owned(),
+            code: if is_sqlstate(&record.code) {
+                record.code.clone()
+            } else {
+                String::new()
+            },
+            text: if self.config.literals {
+                raw()
+            } else {
+                masked.to_owned()
+            },
+        });
+    }
+}
+
+/// Exactly what a SQLSTATE can be, so that nothing else becomes a name or leaves.
+fn is_sqlstate(code: &str) -> bool {
+    code.len() == 5
+        && code
+            .bytes()
+            .all(|b| b.is_ascii_digit() || b.is_ascii_uppercase())
+}
+
+fn template_key(text: &str, hash: u64) -> SeriesKey {
+    SeriesKey {
+        metric: "log.template".to_owned(),
+        subject: Subject::Template {
+            hash,
+            text: text.to_owned(),
+        },
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn record(severity: Severity, code: &str, message: &str) -> LogRecord {
+        let mut record = LogRecord {
+            severity,
+            code: code.to_owned(),
+            ..LogRecord::default()
+        };
+        record.set_message(message);
+        record
+    }
+
+    fn events(classifier: &mut LogClassifier) -> BTreeMap<String, f64> {
+        let mut readings = Vec::new();
+        classifier.tick(&mut readings);
+        let number = |value| match value {
+            Value::Events(n) | Value::LatencyMs(n) => n,
+            _ => f64::NAN,
+        };
+        readings
+            .iter()
+            .map(|r| (r.key.to_string(), number(r.value)))
+            .collect()
+    }
+
+    #[test]
+    fn a_quiet_second_says_zero_and_nothing_else() {
+        let mut classifier = LogClassifier::new(ClassifierConfig::default());
+        let told = events(&mut classifier);
+        let names: Vec<&str> = told.keys().map(String::as_str).collect();
+        assert_eq!(
+            names,
+            [
+                "log.errors",
+                "log.lock_waits",
+                "log.refused_connections",
+                "log.requested_checkpoints"
+            ]
+        );
+        assert!(told.values().all(|n| *n == 0.0));
+    }
+
+    #[test]
+    fn each_kind_of_line_is_told_as_what_it_is() {
+        let mut classifier = LogClassifier::new(ClassifierConfig::default());
+        let mut own = record(Severity::Error, "42501", "permission denied");
+        own.user = "hsw-agent".to_owned();
+        for r in [
+            record(Severity::Fatal, "53300", "sorry, too many clients already"),
+            record(Severity::Fatal, "", "the database system is starting up"),
+            record(
+                Severity::Fatal,
+                "28P01",
+                "password authentication failed for user \"x\"",
+            ),
+            record(
+                Severity::Log,
+                "00000",
+                "process 5 still waiting for ShareLock on transaction 7 after 1000.1 ms",
+            ),
+            record(
+                Severity::Log,
+                "00000",
+                "process 5 acquired ShareLock on transaction 7 after 1000.1 ms",
+            ),
+            record(Severity::Log, "00000", "checkpoint starting: time"),
+            record(Severity::Log, "00000", "checkpoint starting: wal"),
+            record(
+                Severity::Log,
+                "00000",
+                "checkpoint starting: immediate force wait",
+            ),
+            record(
+                Severity::Log,
+                "00000",
+                "checkpoint complete: wrote 5 buffers",
+            ),
+            record(
+                Severity::Log,
+                "00000",
+                "duration: 8.5 ms  statement: select 'x'",
+            ),
+            own,
+        ] {
+            classifier.record(WallTime(1), &r);
+        }
+        let samples = classifier.take_samples();
+        let told = events(&mut classifier);
+        let told = |name: &str| told.get(name).copied();
+        assert_eq!(told("log.errors"), Some(3.0));
+        assert_eq!(told("log.refused_connections"), Some(2.0));
+        assert_eq!(told("log.lock_waits"), Some(1.0));
+        assert_eq!(told("log.requested_checkpoints"), Some(2.0));
+        assert_eq!(told("log.duration_ms"), Some(8.5));
+        assert_eq!(told("log.slow_statements"), Some(1.0));
+        assert_eq!(told("log.error_code{53300}"), Some(1.0));
+        assert_eq!(told("log.lines{FATAL}"), Some(3.0));
+        assert_eq!(told("log.template{duration: <n> ms}"), Some(1.0));
+        assert_eq!(samples.len(), 4);
+        assert_eq!(
+            samples[2].text,
+            "password authentication failed for user <*>"
+        );
+        assert_eq!(classifier.counters().own, 1);
+    }
+
+    #[test]
+    fn templates_over_the_limit_share_one_series_until_old_ones_give_way() {
+        let config = ClassifierConfig {
+            n_templates_max: 2,
+            ..ClassifierConfig::default()
+        };
+        let mut classifier = LogClassifier::new(config);
+        for text in ["a", "b", "c", "d"] {
+            classifier.record(WallTime(1), &record(Severity::Log, "", text));
+        }
+        assert_eq!(
+            events(&mut classifier)["log.template{<other templates>}"],
+            2.0
+        );
+        for _ in 0..TEMPLATE_IDLE_TICKS {
+            events(&mut classifier);
+        }
+        classifier.record(WallTime(1), &record(Severity::Log, "", "c"));
+        assert_eq!(events(&mut classifier)["log.template{c}"], 1.0);
+        assert_eq!(classifier.counters().templates_over_limit, 2);
+    }
+}

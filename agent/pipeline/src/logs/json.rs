@@ -1,0 +1,230 @@
+//! PostgreSQL `jsonlog`: one object per line. (step 2)
+//!
+//! A pull parser by hand over the flat object: `serde_json` would build a map for each line, and the keys are known.
+
+use super::record::{LogRecord, Severity, parse_timestamp};
+
+/// Parses into `record` (cleared before); false when the line is not such an object.
+pub(crate) fn parse(line: &str, record: &mut LogRecord, scratch: &mut String) -> bool {
+    let mut rest = Cursor {
+        text: line.trim(),
+        at: 0,
+    };
+    if !rest.take(b'{') {
+        return false;
+    }
+    let mut n_known = 0;
+    if rest.take(b'}') {
+        return false;
+    }
+    loop {
+        let mut key = [0; 24];
+        let Some(n_key) = rest.key(&mut key) else {
+            return false;
+        };
+        if !rest.take(b':') {
+            return false;
+        }
+        scratch.clear();
+        if !rest.value(scratch) {
+            return false;
+        }
+        n_known += usize::from(assign(&key[..n_key], scratch, record));
+        if rest.take(b',') {
+            continue;
+        }
+        // An object that is not a server's (no time, no severity, no message) is plain text that looks like JSON.
+        return rest.take(b'}') && rest.at == rest.text.len() && n_known >= 3;
+    }
+}
+
+/// Whether the key is one of the three that every line has.
+fn assign(key: &[u8], value: &str, record: &mut LogRecord) -> bool {
+    let copy = |to: &mut String| {
+        to.clear();
+        to.push_str(value);
+    };
+    match key {
+        b"timestamp" => {
+            record.at = parse_timestamp(value);
+            return true;
+        }
+        b"error_severity" => {
+            record.severity = Severity::parse(value).unwrap_or_default();
+            return true;
+        }
+        b"message" => {
+            record.set_message(value);
+            return true;
+        }
+        b"user" => copy(&mut record.user),
+        b"dbname" => copy(&mut record.database),
+        b"pid" => record.pid = value.parse().unwrap_or(0),
+        b"remote_host" => copy(&mut record.remote_host),
+        b"state_code" => copy(&mut record.code),
+        b"application_name" => copy(&mut record.application),
+        b"backend_type" => copy(&mut record.backend_type),
+        b"detail" => record.has_detail = true,
+        b"statement" | b"internal_query" => record.has_statement = true,
+        _ => {}
+    }
+    false
+}
+
+struct Cursor<'a> {
+    text: &'a str,
+    at: usize,
+}
+
+impl Cursor<'_> {
+    fn skip_space(&mut self) {
+        let bytes = self.text.as_bytes();
+        while bytes.get(self.at).is_some_and(u8::is_ascii_whitespace) {
+            self.at += 1;
+        }
+    }
+
+    fn take(&mut self, byte: u8) -> bool {
+        self.skip_space();
+        let found = self.text.as_bytes().get(self.at) == Some(&byte);
+        self.at += usize::from(found);
+        found
+    }
+
+    /// A key; one that is longer than any known one, or escaped, comes out as a length of 0.
+    fn key(&mut self, into: &mut [u8; 24]) -> Option<usize> {
+        if !self.take(b'"') {
+            return None;
+        }
+        let from = self.at;
+        let bytes = self.text.as_bytes();
+        loop {
+            match bytes.get(self.at)? {
+                b'"' => break,
+                b'\\' => self.at += 2,
+                _ => self.at += 1,
+            }
+        }
+        let key = bytes.get(from..self.at)?;
+        self.at += 1;
+        match into.get_mut(..key.len()) {
+            Some(place) => place.copy_from_slice(key),
+            None => return Some(0),
+        }
+        Some(key.len())
+    }
+
+    /// A string (unescaped), number or word; arrays and objects are refused: the server writes none.
+    fn value(&mut self, into: &mut String) -> bool {
+        self.skip_space();
+        let bytes = self.text.as_bytes();
+        if !self.take(b'"') {
+            let from = self.at;
+            while bytes
+                .get(self.at)
+                .is_some_and(|b| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'+' | b'.'))
+            {
+                self.at += 1;
+            }
+            into.push_str(&self.text[from..self.at]);
+            return self.at > from;
+        }
+        loop {
+            let from = self.at;
+            while bytes
+                .get(self.at)
+                .is_some_and(|b| !matches!(b, b'"' | b'\\'))
+            {
+                self.at += 1;
+            }
+            into.push_str(&self.text[from..self.at]);
+            match bytes.get(self.at) {
+                Some(b'"') => {
+                    self.at += 1;
+                    return true;
+                }
+                Some(_) => {
+                    let Some(character) = self.escape() else {
+                        return false;
+                    };
+                    into.push(character);
+                }
+                None => return false,
+            }
+        }
+    }
+
+    /// The character behind a backslash; a lone surrogate becomes U+FFFD.
+    fn escape(&mut self) -> Option<char> {
+        let code = *self.text.as_bytes().get(self.at + 1)?;
+        self.at += 2;
+        Some(match code {
+            b'n' => '\n',
+            b't' => '\t',
+            b'r' => '\r',
+            b'b' => '\u{8}',
+            b'f' => '\u{c}',
+            b'"' | b'\\' | b'/' => char::from(code),
+            b'u' => {
+                let high = self.hex()?;
+                if !(0xd800..0xdc00).contains(&high) {
+                    return Some(char::from_u32(high).unwrap_or('\u{fffd}'));
+                }
+                if self.text.as_bytes().get(self.at..self.at + 2) != Some(b"\\u") {
+                    return Some('\u{fffd}');
+                }
+                self.at += 2;
+                let low = self.hex()?;
+                let joined =
+                    0x1_0000 + ((high - 0xd800) << 10) + (low.wrapping_sub(0xdc00) & 0x3ff);
+                char::from_u32(joined).unwrap_or('\u{fffd}')
+            }
+            _ => return None,
+        })
+    }
+
+    fn hex(&mut self) -> Option<u32> {
+        let digits = self.text.get(self.at..self.at + 4)?;
+        self.at += 4;
+        u32::from_str_radix(digits, 16).ok()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_line_of_the_server_parses() {
+        let line = r#"{"timestamp":"2026-11-20 17:50:48.123 UTC","user":"app","dbname":"shop","pid":42,"remote_host":"10.0.0.9","remote_port":5555,"error_severity":"ERROR","state_code":"23505","message":"duplicate \"k\"\nend \u00e9\ud83d\ude00","detail":"Key (id)=(7)","statement":"insert","application_name":"web","backend_type":"client backend","query_id":-5}"#;
+        let mut record = LogRecord::default();
+        assert!(parse(line, &mut record, &mut String::new()));
+        assert_eq!(record.message, "duplicate \"k\"\nend é😀");
+        assert_eq!(
+            (record.severity, record.code.as_str()),
+            (Severity::Error, "23505")
+        );
+        assert_eq!((record.pid, record.remote_host.as_str()), (42, "10.0.0.9"));
+        assert!(record.has_statement && record.has_detail && record.at.is_some());
+    }
+
+    #[test]
+    fn torn_and_foreign_objects_are_refused() {
+        for line in [
+            "",
+            "{}",
+            "{",
+            r#"{"timestamp":"x","message":"y"}"#,
+            r#"{"timestamp":"x","error_severity":"LOG","message":"y"#,
+            r#"{"timestamp":"x","error_severity":"LOG","message":"y"} z"#,
+            r#"{"timestamp":[1],"error_severity":"LOG","message":"y"}"#,
+            r#"{"a\"#,
+            r#"{"a":"\u12"#,
+        ] {
+            assert!(
+                !parse(line, &mut LogRecord::default(), &mut String::new()),
+                "{line}"
+            );
+        }
+    }
+}

@@ -1,0 +1,408 @@
+//! One round of the log source, without any await: tail, put together, classify. (step 1)
+//!
+//! Invariant: LR-1 the checkpoint of a round covers exactly what its readings count; open records are read again.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use hsw_pipeline::{Assembler, ClassifierConfig, LinePrefix, LogClassifier, LogFormat};
+use hsw_tail::{Disk, FileNumber, Pattern, Tailer};
+use hsw_types::{LogSample, Monotonic, Reading, SeriesKey, SourceState, WallTime};
+
+use super::log::{Config, Format, Start};
+use super::postgres::DatabaseSettings;
+
+/// What a round found.
+pub(super) struct Round {
+    pub(super) at: WallTime,
+    pub(super) readings: Vec<Reading>,
+    pub(super) samples: Vec<LogSample>,
+    pub(super) checkpoint: Option<Vec<u8>>,
+    pub(super) state: SourceState,
+    pub(super) message: String,
+    pub(super) dropped: u64,
+    pub(super) directories: Vec<PathBuf>,
+}
+
+/// Files, open records and counts.
+pub(super) struct Reader {
+    config: Config,
+    tailer: Tailer<Disk>,
+    classifier: LogClassifier,
+    assemblers: BTreeMap<FileNumber, Open>,
+    settings: Option<DatabaseSettings>,
+    plan: Plan,
+    lag: Arc<SeriesKey>,
+    last_checkpoint: Vec<u8>,
+    n_sampled_away: u64,
+    /// Of assemblers that are gone.
+    n_malformed: u64,
+}
+
+struct Open {
+    assembler: Assembler,
+    had_lines: bool,
+    n_idle: u32,
+}
+
+/// What to follow.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(super) struct Plan {
+    pub(super) patterns: Vec<Pattern>,
+    pub(super) format: Format,
+    pub(super) prefix: Option<String>,
+    /// Why nothing is followed, and what to do.
+    pub(super) problem: Option<String>,
+}
+
+impl Reader {
+    /// Starts from a checkpoint; one that cannot be read is named and left aside.
+    pub(super) fn new(config: Config, checkpoint: Option<Vec<u8>>) -> (Self, Option<String>) {
+        let limits = hsw_tail::Config {
+            start: match config.start {
+                Start::End => hsw_tail::Start::End,
+                Start::Beginning => hsw_tail::Start::Beginning,
+            },
+            line_bytes_max: config.line_bytes_max.max(256),
+            poll_bytes_max: config.bytes_per_second_max.max(64 * 1024),
+            n_open_max: config.n_open_max.max(1),
+            scan_every: Duration::from_millis(config.poll_ms.max(100)),
+            ..hsw_tail::Config::default()
+        };
+        let plan = plan(&config, None);
+        let mut refused = None;
+        let restored = checkpoint.and_then(|bytes| {
+            let tailer = Tailer::restore(Disk, limits.clone(), plan.patterns.clone(), &bytes);
+            tailer
+                .map_err(|error| refused = Some(error.to_string()))
+                .ok()
+        });
+        let classifier = LogClassifier::new(ClassifierConfig {
+            own: config.own.clone(),
+            literals: config.literals,
+            n_templates_max: config.n_templates_max,
+            ..ClassifierConfig::default()
+        });
+        let reader = Self {
+            tailer: restored.unwrap_or_else(|| Tailer::new(Disk, limits, plan.patterns.clone())),
+            config,
+            classifier,
+            assemblers: BTreeMap::new(),
+            settings: None,
+            plan,
+            lag: Arc::new(SeriesKey::node("log.lag_bytes")),
+            last_checkpoint: Vec::new(),
+            n_sampled_away: 0,
+            n_malformed: 0,
+        };
+        (reader, refused)
+    }
+
+    /// Reads what came since the last round.
+    pub(super) fn round(
+        &mut self,
+        now: Monotonic,
+        settings: Option<DatabaseSettings>,
+        rescan: bool,
+    ) -> Round {
+        // Settings that went away (the database is down) do not move the log.
+        if settings.is_some() && settings != self.settings {
+            self.settings = settings;
+            let plan = plan(&self.config, self.settings.as_ref());
+            if plan != self.plan {
+                self.tailer.set_patterns(plan.patterns.clone());
+                self.plan = plan;
+            }
+        }
+        if rescan {
+            self.tailer.rescan();
+        }
+        let at = wall_now();
+        if !self.plan.patterns.is_empty() {
+            self.read(now, at);
+        }
+        let (state, message) = self.state();
+        let mut readings = Vec::new();
+        if state == SourceState::Ok {
+            self.classifier.tick(&mut readings);
+            readings.push(Reading::gauge(&self.lag, self.tailer.lag_bytes() as f64));
+        }
+        let assemblers = &self.assemblers;
+        let held = |number| {
+            assemblers
+                .get(&number)
+                .and_then(|open: &Open| open.assembler.held())
+        };
+        let checkpoint = self.tailer.checkpoint(held);
+        let news = state == SourceState::Ok && checkpoint != self.last_checkpoint;
+        if news {
+            self.last_checkpoint.clone_from(&checkpoint);
+        }
+        Round {
+            at,
+            readings,
+            samples: self.classifier.take_samples(),
+            checkpoint: news.then_some(checkpoint),
+            state,
+            message,
+            dropped: self.dropped(),
+            directories: self.directories(),
+        }
+    }
+
+    fn read(&mut self, now: Monotonic, at: WallTime) {
+        let (assemblers, classifier, plan) =
+            (&mut self.assemblers, &mut self.classifier, &self.plan);
+        let prefix = plan
+            .prefix
+            .as_deref()
+            .map(|text| Arc::new(LinePrefix::compile(text)));
+        let mut budget = self.config.lines_per_second_max;
+        let mut n_over = 0;
+        self.tailer.poll(now, &mut |line| {
+            let open = assemblers.entry(line.file).or_insert_with(|| Open {
+                assembler: Assembler::new(format_of(plan.format, line.path, prefix.as_ref())),
+                had_lines: false,
+                n_idle: 0,
+            });
+            open.had_lines = true;
+            if budget == 0 {
+                n_over += 1;
+                return;
+            }
+            budget -= 1;
+            let mut emit = |record: &_| classifier.record(at, record);
+            open.assembler.line(line.start, line.bytes, &mut emit);
+            if budget == 0 {
+                // Lines are missing from here on: what is open cannot be completed.
+                open.assembler.flush(&mut emit);
+            }
+        });
+        self.n_sampled_away += n_over;
+        let n_malformed = &mut self.n_malformed;
+        assemblers.retain(|_, open| {
+            if std::mem::take(&mut open.had_lines) {
+                open.n_idle = 0;
+                return true;
+            }
+            open.assembler
+                .idle(&mut |record| classifier.record(at, record));
+            open.n_idle += 1;
+            // A quiet file gets a new one when it speaks again.
+            let keep = open.n_idle < 60 || open.assembler.held().is_some();
+            if !keep {
+                *n_malformed += open.assembler.counters().malformed;
+            }
+            keep
+        });
+    }
+
+    fn state(&self) -> (SourceState, String) {
+        if let Some(problem) = &self.plan.problem {
+            return (SourceState::Absent, problem.clone());
+        }
+        let problem = self.tailer.problems().first();
+        if self.tailer.n_files().0 > 0 {
+            // Some of it can be read; what cannot is named all the same.
+            let message =
+                problem.map(|(path, kind)| format!("{}: {kind}; not read", path.display()));
+            return (SourceState::Ok, message.unwrap_or_default());
+        }
+        if let Some((path, kind)) = problem {
+            let path = path.display();
+            return match kind {
+                std::io::ErrorKind::NotFound => (
+                    SourceState::Absent,
+                    format!(
+                        "{path}: no such log directory; set `paths` in [log], or leave it out to ask the database"
+                    ),
+                ),
+                std::io::ErrorKind::PermissionDenied => (
+                    SourceState::Refused,
+                    format!(
+                        "{path}: may not be read; add the agent's user to the directory's group and set log_file_mode = 0640"
+                    ),
+                ),
+                other => (
+                    SourceState::Absent,
+                    format!("{path}: {other}; check the file system"),
+                ),
+            };
+        }
+        let looked = self
+            .plan
+            .patterns
+            .iter()
+            .map(|p| p.path().display().to_string());
+        let looked: Vec<_> = looked.collect();
+        (
+            SourceState::Absent,
+            format!(
+                "{}: no such log file yet; check logging_collector and `paths` in [log]",
+                looked.join(", ")
+            ),
+        )
+    }
+
+    fn dropped(&self) -> u64 {
+        let (tail, told) = (self.tailer.counters(), self.classifier.counters());
+        let open = self
+            .assemblers
+            .values()
+            .map(|open| open.assembler.counters().malformed);
+        self.n_sampled_away
+            + self.n_malformed
+            + open.sum::<u64>()
+            + tail.lines_truncated
+            + u64::from(tail.bytes_lost > 0)
+            + told.codes_over_limit
+            + told.templates_over_limit
+            + told.durations_over_limit
+    }
+
+    fn directories(&self) -> Vec<PathBuf> {
+        let mut all: Vec<PathBuf> = self
+            .plan
+            .patterns
+            .iter()
+            .map(|p| p.directory().to_owned())
+            .collect();
+        all.sort();
+        all.dedup();
+        all
+    }
+}
+
+/// What to follow, from the config or else from the database.
+pub(super) fn plan(config: &Config, settings: Option<&DatabaseSettings>) -> Plan {
+    let prefix = config
+        .line_prefix
+        .clone()
+        .or_else(|| settings.map(|s| s.log_line_prefix.clone()));
+    // The server's own default, where nobody says.
+    let prefix = match config.format {
+        Format::Stderr => prefix.or_else(|| Some("%m [%p] ".to_owned())),
+        _ => prefix,
+    };
+    let mut plan = Plan {
+        prefix,
+        format: config.format,
+        ..Plan::default()
+    };
+    let texts = if config.paths.is_empty() {
+        match settings.map(database_paths) {
+            Some(Ok((format, paths))) => {
+                if plan.format == Format::Auto {
+                    plan.format = format;
+                }
+                paths
+            }
+            Some(Err(problem)) => {
+                plan.problem = Some(problem);
+                return plan;
+            }
+            None => {
+                plan.problem = Some(
+                    "log files unknown until the database answers; or set `paths` in [log]"
+                        .to_owned(),
+                );
+                return plan;
+            }
+        }
+    } else {
+        config.paths.clone()
+    };
+    for text in texts {
+        match Pattern::parse(&text) {
+            Ok(pattern) => plan.patterns.push(pattern),
+            Err(error) => plan.problem = Some(error.to_string()),
+        }
+    }
+    plan
+}
+
+/// Where the collector writes, in the best of its formats: one event must not be read twice.
+fn database_paths(settings: &DatabaseSettings) -> Result<(Format, Vec<String>), String> {
+    if !settings.logging_collector {
+        return Err(
+            "logging_collector is off, the database's log goes elsewhere; set `paths` in [log]"
+                .to_owned(),
+        );
+    }
+    let writes = |name: &str| {
+        settings
+            .log_destination
+            .split(',')
+            .any(|word| word.trim().eq_ignore_ascii_case(name))
+    };
+    let (format, ending) = if writes("jsonlog") {
+        (Format::Jsonlog, Some("json"))
+    } else if writes("csvlog") {
+        (Format::Csvlog, Some("csv"))
+    } else if writes("stderr") {
+        (Format::Stderr, None)
+    } else {
+        return Err(format!(
+            "log_destination = {} writes no file; add stderr, csvlog or jsonlog, or set `paths` in [log]",
+            settings.log_destination
+        ));
+    };
+    let directory = Path::new(&settings.data_directory).join(&settings.log_directory);
+    let name = wildcard_of(&settings.log_filename);
+    // The server puts its own ending in place of `.log`.
+    let name = match ending {
+        Some(ending) => format!("{}.{ending}", name.strip_suffix(".log").unwrap_or(&name)),
+        None => name,
+    };
+    Ok((format, vec![directory.join(name).display().to_string()]))
+}
+
+/// `postgresql-%Y-%m-%d.log` → `postgresql-*.log`.
+fn wildcard_of(filename: &str) -> String {
+    let mut name = String::new();
+    let mut characters = filename.chars();
+    while let Some(c) = characters.next() {
+        match c {
+            '%' => match characters.next() {
+                Some('%') | None => name.push('%'),
+                Some(_) if name.ends_with('*') => {}
+                Some(_) => name.push('*'),
+            },
+            // Between two escapes nothing is lost by a wider pattern; adjacent stars stay one.
+            _ => name.push(c),
+        }
+    }
+    name
+}
+
+fn format_of(format: Format, path: &Path, prefix: Option<&Arc<LinePrefix>>) -> LogFormat {
+    let stderr = |prefix: Option<&Arc<LinePrefix>>| match prefix {
+        Some(prefix) => LogFormat::Stderr(Arc::clone(prefix)),
+        None => LogFormat::Plain,
+    };
+    match format {
+        Format::Jsonlog => LogFormat::Json,
+        Format::Csvlog => LogFormat::Csv,
+        Format::Plain => LogFormat::Plain,
+        Format::Stderr => stderr(prefix),
+        Format::Auto => match path.extension().and_then(|end| end.to_str()) {
+            Some("json") => LogFormat::Json,
+            Some("csv") => LogFormat::Csv,
+            _ => stderr(prefix),
+        },
+    }
+}
+
+/// Microseconds since 1970; 0 on a host whose clock stands before.
+fn wall_now() -> WallTime {
+    let since = SystemTime::now()
+        .duration_since(UNIX_EPOCH)
+        .unwrap_or_default();
+    WallTime(i64::try_from(since.as_micros()).unwrap_or(i64::MAX))
+}
+
+#[cfg(test)]
+#[path = "log_tests.rs"]
+mod tests;
