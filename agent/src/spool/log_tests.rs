@@ -46,7 +46,9 @@ impl<F: Fn(u64) -> bool + Send> Disk for Faulty<F> {
             self.folder.append(name, &bytes[..n], false)?;
             return Err(why);
         }
-        self.folder.append(name, bytes, sync)
+        // Hundreds of runs: what the real disk would be asked to wait for is not asked.
+        let _ = sync;
+        self.folder.append(name, bytes, false)
     }
     fn truncate(&mut self, name: &str, bytes: u64) -> io::Result<()> {
         self.step()?;
@@ -54,7 +56,8 @@ impl<F: Fn(u64) -> bool + Send> Disk for Faulty<F> {
     }
     fn replace(&mut self, name: &str, bytes: &[u8], sync: bool) -> io::Result<()> {
         self.step()?;
-        self.folder.replace(name, bytes, sync)
+        let _ = sync;
+        self.folder.replace(name, bytes, false)
     }
     fn remove(&mut self, name: &str) -> io::Result<()> {
         if !self.can_remove {

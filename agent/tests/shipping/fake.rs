@@ -15,37 +15,38 @@ use quinn::{Connection, Endpoint, RecvStream, SendStream, ServerConfig};
 
 /// What to do wrong.
 #[derive(Debug, Clone, Copy, Default)]
-pub struct Manners {
+pub(crate) struct Manners {
     /// Break the connection after this many summaries of it, the last of them committed and not acknowledged.
-    pub break_after: Option<usize>,
-    pub refuse: bool,
+    pub(crate) break_after: Option<usize>,
+    pub(crate) refuse: bool,
     /// Answer Hello with bytes that are no message.
-    pub babble: bool,
+    pub(crate) babble: bool,
     /// Claim to have this much of every incarnation but those that really spoke.
-    pub pretend: Option<u64>,
+    pub(crate) pretend: Option<u64>,
 }
 
 /// What survives the fake's connections.
 #[derive(Debug, Default)]
-pub struct Store {
-    pub windows: Vec<i64>,
-    pub entries: Vec<Entry>,
-    pub overlaps: u64,
-    pub hellos: Vec<(NodeId, u64)>,
-    pub heartbeats: Vec<(u64, u64)>,
-    pub goodbyes: u64,
-    pub manners: Manners,
+pub(crate) struct Store {
+    pub(crate) windows: Vec<i64>,
+    pub(crate) entries: Vec<Entry>,
+    pub(crate) overlaps: u64,
+    pub(crate) hellos: Vec<(NodeId, u64)>,
+    pub(crate) heartbeats: Vec<(u64, u64)>,
+    pub(crate) goodbyes: u64,
+    pub(crate) manners: Manners,
 }
 
 #[derive(Debug)]
-pub struct Fake {
-    pub address: SocketAddr,
-    pub store: Arc<Mutex<Store>>,
+pub(crate) struct Fake {
+    pub(crate) address: SocketAddr,
+    pub(crate) store: Arc<Mutex<Store>>,
     endpoint: Endpoint,
+    accepting: tokio::task::JoinHandle<()>,
 }
 
 impl Fake {
-    pub fn start(identity: &Arc<Identity>, manners: Manners) -> Self {
+    pub(crate) fn start(identity: &Arc<Identity>, manners: Manners) -> Self {
         let store = Arc::new(Mutex::new(Store {
             manners,
             ..Store::default()
@@ -53,13 +54,17 @@ impl Fake {
         Self::start_with(identity, store, "127.0.0.1:0".parse().unwrap())
     }
 
-    pub fn start_with(identity: &Arc<Identity>, store: Arc<Mutex<Store>>, at: SocketAddr) -> Self {
+    pub(crate) fn start_with(
+        identity: &Arc<Identity>,
+        store: Arc<Mutex<Store>>,
+        at: SocketAddr,
+    ) -> Self {
         let crypto = QuicServerConfig::try_from(tls::server_config(identity).unwrap()).unwrap();
         let endpoint = Endpoint::server(ServerConfig::with_crypto(Arc::new(crypto)), at).unwrap();
         let address = endpoint.local_addr().unwrap();
-        let (accepting, kept) = (endpoint.clone(), Arc::clone(&store));
-        tokio::spawn(async move {
-            while let Some(incoming) = accepting.accept().await {
+        let (listening, kept) = (endpoint.clone(), Arc::clone(&store));
+        let accepting = tokio::spawn(async move {
+            while let Some(incoming) = listening.accept().await {
                 let store = Arc::clone(&kept);
                 tokio::spawn(async move {
                     if let Ok(connection) = incoming.await {
@@ -74,12 +79,17 @@ impl Fake {
             address,
             store,
             endpoint,
+            accepting,
         }
     }
 
-    pub async fn stop(self) -> Arc<Mutex<Store>> {
+    pub(crate) async fn stop(self) -> Arc<Mutex<Store>> {
         self.endpoint.close(0u32.into(), b"");
         self.endpoint.wait_idle().await;
+        self.accepting.abort();
+        let _ = self.accepting.await;
+        drop(self.endpoint);
+        tokio::time::sleep(std::time::Duration::from_millis(300)).await;
         self.store
     }
 }
@@ -222,7 +232,7 @@ async fn write(send: &mut SendStream, message: &ToAgent) -> Option<()> {
 }
 
 /// An identity issued by the authority in `dir`.
-pub fn identity(dir: &Path, node: &str) -> Arc<Identity> {
+pub(crate) fn identity(dir: &Path, node: &str) -> Arc<Identity> {
     if !dir.join("ca.crt").exists() {
         hsw_shell::cert::init(dir).unwrap();
     }

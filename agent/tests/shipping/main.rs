@@ -162,7 +162,7 @@ fn a_killed_agent_ships_the_rest_after_its_restart() {
 }
 
 #[tokio::test]
-async fn an_aggregator_that_comes_back_elsewhere_in_time_gets_what_waited() {
+async fn an_aggregator_that_comes_back_gets_what_waited() {
     let dir = tempfile::tempdir().unwrap();
     let server = identity(dir.path(), "aggregator");
     let client = identity(dir.path(), "shard-1-a");
