@@ -1,1 +1,3 @@
 //! hsw-tests
+
+pub mod simagents;
