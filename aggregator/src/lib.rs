@@ -1,1 +1,3 @@
 //! hsw-aggregator
+pub mod shared;
+pub mod store;
