@@ -1,3 +1,5 @@
 //! hsw-aggregator
+pub mod alerts;
 pub mod shared;
 pub mod store;
+pub mod web;

@@ -18,9 +18,9 @@ use super::message::{Alert, Sender};
 use super::silence::{Silence, silenced_by};
 
 /// A resolved alert is repeated to Alertmanager for so long; docs/alerts_api.md asks for 5 min.
-pub const RESOLVED_REPEAT_S: i64 = 300;
+pub(super) const RESOLVED_REPEAT_S: i64 = 300;
 /// What closed so recently before a start may not have been told: tell it (again).
-pub const RECENT_S: i64 = 900;
+pub(super) const RECENT_S: i64 = 900;
 
 /// What is known of one incident's messages.
 #[derive(Debug, Clone)]
@@ -32,7 +32,7 @@ struct Told {
 
 /// See the module's header.
 #[derive(Debug)]
-pub struct Book {
+pub(super) struct Book {
     sender: Sender,
     started: WallTime,
     told: BTreeMap<IncidentId, Told>,
@@ -46,7 +46,7 @@ pub struct Book {
 impl Book {
     /// An empty book; `started` decides what counts as raised in this life.
     #[must_use]
-    pub const fn new(sender: Sender, started: WallTime) -> Self {
+    pub(super) const fn new(sender: Sender, started: WallTime) -> Self {
         Self {
             sender,
             started,
@@ -58,7 +58,7 @@ impl Book {
     }
 
     /// The alerts to send now, in the order to send them. Calling it again at once gives none.
-    pub fn reconcile(
+    pub(super) fn reconcile(
         &mut self,
         now: WallTime,
         incidents: &[Arc<Incident>],
@@ -76,7 +76,9 @@ impl Book {
         }
         let known: BTreeSet<_> = incidents.iter().map(|incident| incident.id).collect();
         self.told.retain(|id, told| {
-            known.contains(id) || !told.is_over || told.resolved_at.is_some_and(|at| is_recent(at, now))
+            known.contains(id)
+                || !told.is_over
+                || told.resolved_at.is_some_and(|at| is_recent(at, now))
         });
         self.suppressed.retain(|id| known.contains(id));
         self.left.retain(|(at, _)| is_recent(*at, now));
@@ -85,7 +87,7 @@ impl Book {
 
     /// Everything Alertmanager must hear again at `now`: what fires, and what resolved a short while ago.
     #[must_use]
-    pub fn standing(&self, now: WallTime) -> Vec<Alert> {
+    pub(super) fn standing(&self, now: WallTime) -> Vec<Alert> {
         let told = self
             .told
             .iter()
@@ -114,7 +116,7 @@ impl Book {
 
     /// Messages kept back by silences since the start.
     #[must_use]
-    pub const fn n_suppressed(&self) -> u64 {
+    pub(super) const fn n_suppressed(&self) -> u64 {
         self.n_suppressed
     }
 
@@ -233,8 +235,15 @@ mod tests {
     fn said(due: &[Alert]) -> Vec<String> {
         due.iter()
             .map(|alert| {
-                let state = if alert.ends_at.is_some() { "resolved" } else { "firing" };
-                format!("{state} {} {}", alert.labels["shard"], alert.labels["severity"])
+                let state = if alert.ends_at.is_some() {
+                    "resolved"
+                } else {
+                    "firing"
+                };
+                format!(
+                    "{state} {} {}",
+                    alert.labels["shard"], alert.labels["severity"]
+                )
             })
             .collect()
     }
@@ -276,18 +285,30 @@ mod tests {
         assert_eq!(said(&due), ["resolved b warning", "firing b critical"]);
         incident.confidence = 0.5;
         assert!(book.reconcile(at(4), &[Arc::new(incident)], &[]).is_empty());
-        assert_eq!(said(&book.standing(at(4))).last().unwrap(), "firing b critical");
+        assert_eq!(
+            said(&book.standing(at(4))).last().unwrap(),
+            "firing b critical"
+        );
     }
 
     #[test]
     fn a_silence_keeps_the_message_back_until_it_expires() {
         let (mut book, incident) = (book(), Arc::new(fixture::incident(1, "a")));
         let silences = [silence("shard=a", 100)];
-        assert!(book.reconcile(at(1), &[Arc::clone(&incident)], &silences).is_empty());
-        assert!(book.reconcile(at(2), &[Arc::clone(&incident)], &silences).is_empty());
+        assert!(
+            book.reconcile(at(1), &[Arc::clone(&incident)], &silences)
+                .is_empty()
+        );
+        assert!(
+            book.reconcile(at(2), &[Arc::clone(&incident)], &silences)
+                .is_empty()
+        );
         assert_eq!(book.n_suppressed(), 1);
         assert!(book.standing(at(2)).is_empty());
-        assert_eq!(said(&book.reconcile(at(101), &[incident], &silences)), ["firing a warning"]);
+        assert_eq!(
+            said(&book.reconcile(at(101), &[incident], &silences)),
+            ["firing a warning"]
+        );
     }
 
     #[test]
@@ -337,7 +358,10 @@ mod tests {
         assert_eq!(said(&book.standing(at(2))), ["firing a warning"]);
         fixture::close(&mut incident, 60);
         book.reconcile(at(61), &[Arc::new(incident)], &[]);
-        assert_eq!(said(&book.standing(at(61 + RESOLVED_REPEAT_S))), ["resolved a warning"]);
+        assert_eq!(
+            said(&book.standing(at(61 + RESOLVED_REPEAT_S))),
+            ["resolved a warning"]
+        );
         assert!(book.standing(at(62 + RESOLVED_REPEAT_S)).is_empty());
     }
 }

@@ -23,7 +23,7 @@ use rustls::{ClientConfig, RootCertStore};
 
 /// How a delivery went.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Outcome {
+pub(super) enum Outcome {
     /// 2xx.
     Done,
     /// Worth another try: 5xx, 429, no connection, no answer in time.
@@ -34,7 +34,7 @@ pub enum Outcome {
 
 /// The client. Cheap to clone.
 #[derive(Debug, Clone)]
-pub struct Client {
+pub(super) struct Client {
     inner: Legacy<HttpsConnector<HttpConnector>, Full<Bytes>>,
 }
 
@@ -44,7 +44,7 @@ impl Client {
     ///
     /// # Errors
     /// When `ca_file` cannot be read or holds no certificate.
-    pub fn new(ca_file: Option<&Path>) -> anyhow::Result<Self> {
+    pub(super) fn new(ca_file: Option<&Path>) -> anyhow::Result<Self> {
         let provider = Arc::new(rustls::crypto::ring::default_provider());
         let builder = || {
             ClientConfig::builder_with_provider(Arc::clone(&provider))
@@ -79,7 +79,7 @@ impl Client {
     }
 
     /// Posts `body`; never longer than `timeout`.
-    pub async fn post(
+    pub(super) async fn post(
         &self,
         url: &str,
         token: Option<&str>,
@@ -88,7 +88,10 @@ impl Client {
     ) -> Outcome {
         let mut request = Request::post(url)
             .header(CONTENT_TYPE, "application/json")
-            .header(USER_AGENT, concat!("hypershardwatch/", env!("CARGO_PKG_VERSION")));
+            .header(
+                USER_AGENT,
+                concat!("hypershardwatch/", env!("CARGO_PKG_VERSION")),
+            );
         if let Some(token) = token {
             request = request.header(AUTHORIZATION, format!("Bearer {token}"));
         }

@@ -136,12 +136,34 @@ mod tests {
 
     #[test]
     fn a_receiver_needs_one_url_and_unknown_keys_are_errors() {
-        let good = check("[[webhook]]\nurl = \"https://hooks.example/a\"\n[[alertmanager]]\nurl = \"http://am:9093\"");
+        let good = check(
+            "[[webhook]]\nurl = \"https://hooks.example/a\"\n[[alertmanager]]\nurl = \"http://am:9093\"",
+        );
         assert!(good.unwrap().webhook[0].send_resolved);
-        assert!(check("[[webhook]]\nsend_resolved = false").unwrap_err().contains("url_file"));
-        assert!(check("[[webhook]]\nurl = \"hooks.example\"").unwrap_err().contains("webhook[0].url"));
-        assert!(check("[[alertmanager]]\nurl = \"http://am\"\ntimeout_s = 0").unwrap_err().contains("timeout_s"));
-        assert!(check("watchdog_interval = 5").unwrap_err().contains("unknown field"));
-        assert!(check("watchdog_interval_s = 5").unwrap_err().contains("10 to 3600"));
+        assert!(
+            check("[[webhook]]\nsend_resolved = false")
+                .unwrap_err()
+                .contains("url_file")
+        );
+        assert!(
+            check("[[webhook]]\nurl = \"hooks.example\"")
+                .unwrap_err()
+                .contains("webhook[0].url")
+        );
+        assert!(
+            check("[[alertmanager]]\nurl = \"http://am\"\ntimeout_s = 0")
+                .unwrap_err()
+                .contains("timeout_s")
+        );
+        assert!(
+            check("watchdog_interval = 5")
+                .unwrap_err()
+                .contains("unknown field")
+        );
+        assert!(
+            check("watchdog_interval_s = 5")
+                .unwrap_err()
+                .contains("10 to 3600")
+        );
     }
 }

@@ -14,7 +14,7 @@ use hsw_types::WallTime;
 use serde::Serialize;
 
 /// Label set; sorted, as the fingerprint needs it.
-pub type Labels = BTreeMap<String, String>;
+pub(super) type Labels = BTreeMap<String, String>;
 
 /// Alert name of an incident.
 pub const INCIDENT_ALERT: &str = "ShardIncident";
@@ -167,7 +167,7 @@ impl Alert {
 
 /// The body of `POST /api/v2/alerts`; those that fire end at `firing_until` unless told again.
 #[must_use]
-pub fn push_body(alerts: &[Alert], firing_until: WallTime) -> Vec<u8> {
+pub(super) fn push_body(alerts: &[Alert], firing_until: WallTime) -> Vec<u8> {
     let rows: Vec<_> = alerts
         .iter()
         .map(|alert| PushAlert {
@@ -201,7 +201,11 @@ fn description(incident: &Incident) -> String {
         let _ = writeln!(text, "- {}", evidence.sentence);
     }
     if incident.evidence.len() > SENTENCES_MAX {
-        let _ = writeln!(text, "- and {} more", incident.evidence.len() - SENTENCES_MAX);
+        let _ = writeln!(
+            text,
+            "- and {} more",
+            incident.evidence.len() - SENTENCES_MAX
+        );
     }
     if !incident.affected.is_empty() {
         let names: Vec<_> = incident.affected.iter().map(|(s, _)| s.as_str()).collect();
@@ -229,7 +233,11 @@ pub fn rfc3339(at: WallTime) -> String {
     let day_of_year = of_era - (365 * year_of_era + year_of_era / 4 - year_of_era / 100);
     let shifted = (5 * day_of_year + 2) / 153;
     let day = day_of_year - (153 * shifted + 2) / 5 + 1;
-    let month = if shifted < 10 { shifted + 3 } else { shifted - 9 };
+    let month = if shifted < 10 {
+        shifted + 3
+    } else {
+        shifted - 9
+    };
     let year = year_of_era + era * 400 + i64::from(month <= 2);
     let (hour, minute) = (of_day / 3_600_000, of_day / 60_000 % 60);
     let (second, milli) = (of_day / 1_000 % 60, of_day % 1_000);
@@ -298,8 +306,14 @@ mod tests {
     #[test]
     fn times_are_written_as_rfc3339() {
         assert_eq!(rfc3339(WallTime(0)), "1970-01-01T00:00:00.000Z");
-        assert_eq!(rfc3339(WallTime(1_709_164_799_250_000)), "2024-02-28T23:59:59.250Z");
-        assert_eq!(rfc3339(WallTime(1_709_164_800_000_000)), "2024-02-29T00:00:00.000Z");
+        assert_eq!(
+            rfc3339(WallTime(1_709_164_799_250_000)),
+            "2024-02-28T23:59:59.250Z"
+        );
+        assert_eq!(
+            rfc3339(WallTime(1_709_164_800_000_000)),
+            "2024-02-29T00:00:00.000Z"
+        );
         assert_eq!(rfc3339(WallTime(-1_000)), "1969-12-31T23:59:59.999Z");
     }
 
@@ -307,7 +321,55 @@ mod tests {
     fn a_webhook_call_has_exactly_the_fields_of_version_4() {
         let incident = fixture::incident(7, "shard-3");
         let alert = Alert::of(&incident, &sender());
-        check(&alert.webhook_body(&sender()), &expect![[""]]);
+        check(&alert.webhook_body(&sender()), &expect![[r#"
+            {
+              "alerts": [
+                {
+                  "annotations": {
+                    "dashboard": "https://watch.example/#incident/0000000000000007",
+                    "description": "- sessions waiting for a lock: 7 (usually 0; siblings 0)",
+                    "incident": "0000000000000007",
+                    "summary": "shard-3: sessions wait for a lock"
+                  },
+                  "endsAt": "0001-01-01T00:00:00Z",
+                  "fingerprint": "0946d7008d09ad20",
+                  "generatorURL": "https://watch.example/#incident/0000000000000007",
+                  "labels": {
+                    "alertname": "ShardIncident",
+                    "cluster": "orders",
+                    "node": "shard-3-a",
+                    "severity": "warning",
+                    "shard": "shard-3"
+                  },
+                  "startsAt": "2023-11-14T22:13:20.000Z",
+                  "status": "firing"
+                }
+              ],
+              "commonAnnotations": {
+                "dashboard": "https://watch.example/#incident/0000000000000007",
+                "description": "- sessions waiting for a lock: 7 (usually 0; siblings 0)",
+                "incident": "0000000000000007",
+                "summary": "shard-3: sessions wait for a lock"
+              },
+              "commonLabels": {
+                "alertname": "ShardIncident",
+                "cluster": "orders",
+                "node": "shard-3-a",
+                "severity": "warning",
+                "shard": "shard-3"
+              },
+              "externalURL": "https://watch.example",
+              "groupKey": "{}:{alertname=\"ShardIncident\", cluster=\"orders\", shard=\"shard-3\"}",
+              "groupLabels": {
+                "alertname": "ShardIncident",
+                "cluster": "orders",
+                "shard": "shard-3"
+              },
+              "receiver": "hypershardwatch",
+              "status": "firing",
+              "truncatedAlerts": 0,
+              "version": "4"
+            }"#]]);
     }
 
     #[test]
@@ -317,7 +379,45 @@ mod tests {
         fixture::close(&mut incident, 90);
         let resolved = Alert::of(&incident, &sender());
         let until = WallTime::from_unix_seconds(1_700_000_400);
-        check(&push_body(&[firing, resolved], until), &expect![[""]]);
+        check(&push_body(&[firing, resolved], until), &expect![[r#"
+            [
+              {
+                "annotations": {
+                  "dashboard": "https://watch.example/#incident/0000000000000007",
+                  "description": "- sessions waiting for a lock: 7 (usually 0; siblings 0)",
+                  "incident": "0000000000000007",
+                  "summary": "shard-3: sessions wait for a lock"
+                },
+                "endsAt": "2023-11-14T22:20:00.000Z",
+                "generatorURL": "https://watch.example/#incident/0000000000000007",
+                "labels": {
+                  "alertname": "ShardIncident",
+                  "cluster": "orders",
+                  "node": "shard-3-a",
+                  "severity": "warning",
+                  "shard": "shard-3"
+                },
+                "startsAt": "2023-11-14T22:13:20.000Z"
+              },
+              {
+                "annotations": {
+                  "dashboard": "https://watch.example/#incident/0000000000000007",
+                  "description": "- sessions waiting for a lock: 7 (usually 0; siblings 0)",
+                  "incident": "0000000000000007",
+                  "summary": "shard-3: sessions wait for a lock"
+                },
+                "endsAt": "2023-11-14T22:14:50.000Z",
+                "generatorURL": "https://watch.example/#incident/0000000000000007",
+                "labels": {
+                  "alertname": "ShardIncident",
+                  "cluster": "orders",
+                  "node": "shard-3-a",
+                  "severity": "warning",
+                  "shard": "shard-3"
+                },
+                "startsAt": "2023-11-14T22:13:20.000Z"
+              }
+            ]"#]]);
     }
 
     #[test]

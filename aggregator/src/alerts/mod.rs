@@ -83,7 +83,18 @@ impl Silences {
                 let list: Vec<_> = read.collect();
                 self.list.send_replace(Arc::new(list));
             }
-            Err(error) => tracing::warn!(%error, "silences cannot be read: the last known ones stay"),
+            Err(error) => {
+                tracing::warn!(%error, "silences cannot be read: the last known ones stay")
+            }
+        }
+    }
+
+    /// A task of its own: a store that hangs must not hold alerts up.
+    async fn keep_fresh(self) {
+        let mut due = tokio::time::interval(SILENCES_EVERY);
+        loop {
+            due.tick().await;
+            self.refresh().await;
         }
     }
 
@@ -181,7 +192,8 @@ impl Alerts {
         let every = Duration::from_secs(round.config.watchdog_interval_s.max(1));
         let mut watchdog = tokio::time::interval(every);
         let mut repeat = tokio::time::interval(REPEAT);
-        let mut silences_due = tokio::time::interval(SILENCES_EVERY);
+        let mut readers = JoinSet::new();
+        readers.spawn(silences.clone().keep_fresh());
         loop {
             tokio::select! {
                 changed = snapshots.changed() => {
@@ -193,7 +205,6 @@ impl Alerts {
                 }
                 _ = watchdog.tick() => round.bark(&snapshots.borrow()),
                 _ = repeat.tick() => round.push(),
-                _ = silences_due.tick() => silences.refresh().await,
             }
         }
     }
@@ -215,7 +226,9 @@ impl Round {
         if !snapshot.is_replayed {
             return;
         }
-        let due = self.book.reconcile(wall_now(), &snapshot.incidents, silences);
+        let due = self
+            .book
+            .reconcile(wall_now(), &snapshot.incidents, silences);
         self.stats
             .suppressed
             .store(self.book.n_suppressed(), Ordering::Relaxed);
@@ -281,10 +294,7 @@ struct Outlets {
 impl Outlets {
     fn start(alerts: &Alerts) -> Self {
         let mut tasks = JoinSet::new();
-        let (hooks_of, managers_of) = alerts
-            .stats
-            .receivers
-            .split_at(alerts.config.webhook.len());
+        let (hooks_of, managers_of) = alerts.stats.receivers.split_at(alerts.config.webhook.len());
         let mut hooks = Vec::new();
         for (config, receiver) in alerts.config.webhook.iter().zip(hooks_of) {
             let queue = Arc::new(Queue::default());

@@ -37,7 +37,9 @@ pub enum SilenceError {
     #[error("pattern `{0}` is not a regular expression of reasonable size")]
     Pattern(String),
     /// Matchers that match the empty label set match everything.
-    #[error("these matchers match every alert: name at least one label it must have, e.g. shard=\"shard-3\"")]
+    #[error(
+        "these matchers match every alert: name at least one label it must have, e.g. shard=\"shard-3\""
+    )]
     MatchesAll,
     /// No reason.
     #[error("a silence needs a reason of 1 to 256 characters")]
@@ -113,11 +115,7 @@ impl Matcher {
             .strip_prefix('"')
             .and_then(|inner| inner.strip_suffix('"'))
             .unwrap_or(value);
-        if name.is_empty()
-            || !name
-                .bytes()
-                .all(|b| b.is_ascii_alphanumeric() || b == b'_')
-        {
+        if name.is_empty() || !name.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'_') {
             return Err(bad());
         }
         Ok(Self {
@@ -309,7 +307,10 @@ mod tests {
 
     fn spec(matchers: &[&str]) -> SilenceSpec {
         SilenceSpec {
-            matchers: matchers.iter().map(|m| Matcher::parse(m).unwrap()).collect(),
+            matchers: matchers
+                .iter()
+                .map(|m| Matcher::parse(m).unwrap())
+                .collect(),
             reason: "planned reindex".to_owned(),
             expires_at: NOW.window().0 + 3_600,
             author: String::new(),
@@ -320,7 +321,9 @@ mod tests {
         let labels = [("shard", "shard-3"), ("severity", "warning")]
             .map(|(k, v)| (k.to_owned(), v.to_owned()))
             .into();
-        Silence::new(1, spec(matchers), NOW).unwrap().matches(&labels)
+        Silence::new(1, spec(matchers), NOW)
+            .unwrap()
+            .matches(&labels)
     }
 
     #[test]
@@ -344,8 +347,14 @@ mod tests {
         };
         let now_s = NOW.window().0;
         assert_eq!(refused(&|s| s.expires_at = now_s), SilenceError::Expiry);
-        assert_eq!(refused(&|s| s.expires_at = now_s + 31 * 86_400), SilenceError::Expiry);
-        assert_eq!(refused(&|s| s.reason = "  ".to_owned()), SilenceError::Reason);
+        assert_eq!(
+            refused(&|s| s.expires_at = now_s + 31 * 86_400),
+            SilenceError::Expiry
+        );
+        assert_eq!(
+            refused(&|s| s.reason = "  ".to_owned()),
+            SilenceError::Reason
+        );
         assert_eq!(refused(&|s| s.matchers.clear()), SilenceError::Matchers);
         assert_eq!(
             refused(&|s| s.matchers = vec![Matcher::parse("shard!=b").unwrap()]),

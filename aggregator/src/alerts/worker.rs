@@ -19,7 +19,7 @@ use super::client::{Client, Outcome};
 use super::config::{Alertmanager, Webhook};
 
 /// Messages that wait for one webhook.
-pub const QUEUE_MAX: usize = 256;
+pub(super) const QUEUE_MAX: usize = 256;
 const BACKOFF_FIRST: Duration = Duration::from_secs(1);
 const BACKOFF_MAX: Duration = Duration::from_secs(60);
 
@@ -80,7 +80,11 @@ impl Target {
 
     async fn post(&self, client: &Client, body: Bytes) -> Outcome {
         match self.resolve().await {
-            Ok((url, token)) => client.post(&url, token.as_deref(), body, self.timeout).await,
+            Ok((url, token)) => {
+                client
+                    .post(&url, token.as_deref(), body, self.timeout)
+                    .await
+            }
             // A secret that is being rotated may be away for a moment.
             Err(error) => Outcome::Again(format!("{error:#}")),
         }
@@ -120,10 +124,16 @@ impl Queue {
         if waiting.len() >= QUEUE_MAX {
             waiting.pop_front();
             let total = receiver.dropped.fetch_add(1, Ordering::Relaxed) + 1;
-            tracing::warn!(receiver = receiver.name, total, "alert queue full: dropped the oldest message");
+            tracing::warn!(
+                receiver = receiver.name,
+                total,
+                "alert queue full: dropped the oldest message"
+            );
         }
         waiting.push_back(body);
-        receiver.waiting.store(waiting.len() as u64, Ordering::Relaxed);
+        receiver
+            .waiting
+            .store(waiting.len() as u64, Ordering::Relaxed);
         drop(waiting);
         self.has_more.notify_one();
     }
@@ -139,12 +149,16 @@ impl Queue {
     fn pop(&self, receiver: &Receiver) -> Option<Bytes> {
         let mut waiting = self.lock();
         let body = waiting.pop_front();
-        receiver.waiting.store(waiting.len() as u64, Ordering::Relaxed);
+        receiver
+            .waiting
+            .store(waiting.len() as u64, Ordering::Relaxed);
         body
     }
 
     fn lock(&self) -> std::sync::MutexGuard<'_, VecDeque<Bytes>> {
-        self.waiting.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
+        self.waiting
+            .lock()
+            .unwrap_or_else(std::sync::PoisonError::into_inner)
     }
 }
 
@@ -169,12 +183,21 @@ pub(super) async fn run_webhook(
                 }
                 Outcome::Refused(why) => {
                     receiver.refused.fetch_add(1, Ordering::Relaxed);
-                    tracing::warn!(receiver = receiver.name, why, "alert refused: check the receiver's URL and token");
+                    tracing::warn!(
+                        receiver = receiver.name,
+                        why,
+                        "alert refused: check the receiver's URL and token"
+                    );
                     break;
                 }
                 Outcome::Again(why) => {
                     receiver.retried.fetch_add(1, Ordering::Relaxed);
-                    tracing::warn!(receiver = receiver.name, why, pause_s = pause.as_secs(), "alert not delivered, will try again");
+                    tracing::warn!(
+                        receiver = receiver.name,
+                        why,
+                        pause_s = pause.as_secs(),
+                        "alert not delivered, will try again"
+                    );
                     tokio::time::sleep(pause).await;
                     pause = (pause * 2).min(BACKOFF_MAX);
                 }
@@ -204,12 +227,21 @@ pub(super) async fn run_alertmanager(
                 }
                 Outcome::Refused(why) => {
                     receiver.refused.fetch_add(1, Ordering::Relaxed);
-                    tracing::warn!(receiver = receiver.name, why, "alerts refused: check the Alertmanager's URL");
+                    tracing::warn!(
+                        receiver = receiver.name,
+                        why,
+                        "alerts refused: check the Alertmanager's URL"
+                    );
                     break;
                 }
                 Outcome::Again(why) => {
                     receiver.retried.fetch_add(1, Ordering::Relaxed);
-                    tracing::warn!(receiver = receiver.name, why, pause_s = pause.as_secs(), "alerts not pushed, will try again");
+                    tracing::warn!(
+                        receiver = receiver.name,
+                        why,
+                        pause_s = pause.as_secs(),
+                        "alerts not pushed, will try again"
+                    );
                     tokio::time::sleep(pause).await;
                     pause = (pause * 2).min(BACKOFF_MAX);
                 }
