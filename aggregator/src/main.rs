@@ -1,2 +1,115 @@
-//! hsw-aggregator
-fn main() {}
+//! The aggregator's binary: flags, configuration, the service, signals, the end. (steps 6–15)
+
+use std::process::ExitCode;
+use std::time::Duration;
+
+use anyhow::Context as _;
+use clap::{Parser, Subcommand};
+use hsw_aggregator::Service;
+use hsw_aggregator::config::{self, Config};
+use hsw_shell::{Signals, systemd, telemetry};
+
+/// How long an orderly stop may take.
+const STOP_S_MAX: Duration = Duration::from_secs(20);
+
+/// How often the process looks whether its threads still run, unless systemd asks for it more often.
+const LOOK: Duration = Duration::from_secs(5);
+
+/// Finds out which shard went bad, since when and why.
+#[derive(Parser)]
+#[command(name = "hsw-aggregator", version)]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Runs the aggregator.
+    Run(hsw_shell::config::Args),
+    /// Shows or checks the configuration.
+    #[command(subcommand)]
+    Config(hsw_shell::config::Command),
+}
+
+fn main() -> ExitCode {
+    let outcome = match Cli::parse().command {
+        Command::Run(args) => run(&args),
+        Command::Config(command) => show(command),
+    };
+    match outcome {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            complain(&error);
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run(args: &hsw_shell::config::Args) -> anyhow::Result<()> {
+    let config = Config::load(args)?;
+    telemetry::init(&config.log)?;
+    tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .build()
+        .context("start the runtime")?
+        .block_on(serve(config))
+}
+
+async fn serve(config: Config) -> anyhow::Result<()> {
+    let mut signals = Signals::listen()?;
+    let service = Service::start(&config)?;
+    tracing::info!(
+        name = config.name,
+        cluster = config.cluster,
+        version = env!("CARGO_PKG_VERSION"),
+        agents = %service.listening,
+        web = %config.web,
+        data_dir = %config.data_dir.display(),
+        "aggregator started"
+    );
+    // web and alerts start here, each with `service.shared.clone()` and `signals.shutdown.clone()`.
+    systemd::ready(&format!("agents connect to {}", service.listening));
+
+    let look = systemd::watchdog_interval().map_or(LOOK, |interval| interval.min(LOOK));
+    let ended = loop {
+        tokio::select! {
+            () = signals.shutdown.requested() => break Ok(()),
+            () = tokio::time::sleep(look) => {}
+        }
+        if !service.is_alive() {
+            break Err(anyhow::anyhow!(
+                "the store's or the driver's thread has ended: the process stops so that it is started anew"
+            ));
+        }
+        let snapshot = service.shared.snapshot.borrow().clone();
+        let connected = snapshot.agents.iter().filter(|a| a.is_connected).count();
+        systemd::watchdog(&format!("{connected} agents connected"));
+    };
+    systemd::stopping();
+    tokio::time::timeout(STOP_S_MAX, service.stop())
+        .await
+        .context("stop in order: it took too long, what was acknowledged is safe")??;
+    tracing::info!("aggregator stopped");
+    ended
+}
+
+#[expect(clippy::print_stdout, reason = "the answer of a command")]
+fn show(command: hsw_shell::config::Command) -> anyhow::Result<()> {
+    match command {
+        hsw_shell::config::Command::Show(args) => {
+            print!("{}", hsw_shell::config::show(&Config::load(&args)?)?);
+        }
+        hsw_shell::config::Command::Default => print!("{}", config::DOCUMENTED),
+        hsw_shell::config::Command::Check(args) => {
+            Config::load(&args)?;
+            println!("the configuration is good");
+        }
+    }
+    Ok(())
+}
+
+#[expect(clippy::print_stderr, reason = "logging may not have started")]
+fn complain(error: &anyhow::Error) {
+    eprintln!("hsw-aggregator: {error:#}");
+}

@@ -27,6 +27,7 @@ use tokio::sync::{oneshot, watch};
 
 use crate::shared::Silence;
 
+pub(crate) use handle::wall_now;
 pub use handle::{StoreError, StoreHandle};
 pub use worker::{Running, Store, start};
 

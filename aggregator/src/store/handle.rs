@@ -77,11 +77,7 @@ impl StoreHandle {
     }
 
     /// Where a connecting agent goes on; waits as long as it takes, because earlier data is committed first.
-    pub(crate) async fn hello(
-        &self,
-        node: NodeId,
-        incarnation: u64,
-    ) -> Result<Resume, StoreError> {
+    pub(crate) async fn hello(&self, node: NodeId, incarnation: u64) -> Result<Resume, StoreError> {
         let (reply, answer) = oneshot::channel();
         self.send(Command::Hello {
             node,

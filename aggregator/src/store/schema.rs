@@ -102,7 +102,7 @@ fn migrate(connection: &mut Connection) -> anyhow::Result<()> {
     for (version, sql) in MIGRATIONS.iter().enumerate().skip(found) {
         let transaction = connection.transaction()?;
         transaction.execute_batch(sql)?;
-        transaction.pragma_update(None, "user_version", version + 1)?;
+        transaction.pragma_update(None, "user_version", i64::try_from(version + 1)?)?;
         transaction.commit()?;
     }
     Ok(())
@@ -148,10 +148,10 @@ mod tests {
         drop(old);
 
         let connection = open(&path).unwrap();
-        let version: usize = connection
+        let version: i64 = connection
             .pragma_query_value(None, "user_version", |row| row.get(0))
             .unwrap();
-        assert_eq!(version, SCHEMA_VERSION);
+        assert_eq!(version, i64::try_from(SCHEMA_VERSION).unwrap());
         let payload: Vec<u8> = connection
             .query_row("SELECT payload FROM summary", [], |row| row.get(0))
             .unwrap();

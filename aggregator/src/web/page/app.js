@@ -137,7 +137,7 @@ function calm(closed) {
 }
 
 const SIGN = { bad: '■', troubled: '▲', well: '●', unknown: '○' };
-const WORD = { bad: 'root of an incident', troubled: 'troubled', well: 'well', unknown: 'unknown' };
+const WORD = { bad: 'incident root', troubled: 'troubled', well: 'well', unknown: 'unknown' };
 
 function shardSection(shards) {
   if (shards.length === 0) return h('section', null, h('h2', null, 'Shards'), h('p', { class: 'empty' }, 'No shard is known yet. A shard appears when its agent connects, or when it is named in the aggregator\u2019s config.'));
@@ -189,7 +189,7 @@ function proofs(incident, n) {
   return h('ol', { class: 'proofs' }, incident.evidence.slice(0, n).map((one, at) => h('li', { class: 'proof' },
     h('p', null, one.sentence),
     h('div', { class: 'meta' }, h('meter', { class: 'weight', min: 0, max: Math.max(...incident.evidence.map((e) => e.weight), 0.01), value: one.weight, 'aria-label': 'weight' }),
-      h('span', null, `${amount(one.weight, 'ratio')} of the evidence`), h('span', null, one.family), h('span', null, `since ${clock(one.since)}`)),
+      h('span', null, `${amount(one.weight, 'ratio')} of the evidence`), h('span', null, one.family), Math.abs(one.since - incident.started_at) > 3 && h('span', null, `since ${clock(one.since)}`)),
     chartOf(incident, at))));
 }
 

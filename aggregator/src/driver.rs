@@ -1,0 +1,290 @@
+//! The driver: one thread that owns the engine. (steps 8–15)
+//!
+//! In: [`Event`]s, everything that can wake it. Out: incidents to the store and to watchers, a [`Snapshot`] a second.
+//! Invariants: DR-1 the engine hears of a summary only after its commit, because only the store tells it. DR-2 the
+//! driver never waits for the store (the store waits for the driver): incidents that find no room wait here, the newest
+//! revision of each. DR-3 the engine's clock never runs backwards. Does not: judge.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use anyhow::Context as _;
+use hsw_engine::{Engine, Incident, IncidentId, Input, Output};
+use hsw_types::{Monotonic, NodeId, WallTime};
+use tokio::sync::{broadcast, mpsc, watch};
+
+use crate::ingest::Agents;
+use crate::shared::{
+    Counter, Counters, IncidentChange, IncidentEvent, Question, Snapshot, StoreStatus,
+};
+use crate::store::{Command, Committed, StoreHandle};
+
+/// Ticks between two views of the graph.
+const GRAPH_EVERY_TICKS: u64 = 5;
+
+/// Events that may wait for the driver; the store and the heartbeats feel it when it is full.
+pub const QUEUE: usize = 1_024;
+
+/// Incident events a slow watcher may be behind before it loses some.
+pub const INCIDENT_EVENTS: usize = 1_024;
+
+/// Everything that can wake the driver.
+#[derive(Debug)]
+pub enum Event {
+    /// The store has committed these, in order.
+    Committed(Vec<Committed>),
+    /// An agent is heard.
+    Heard {
+        /// Who.
+        node: NodeId,
+        /// Its clock minus ours.
+        clock_offset_us: Option<i64>,
+    },
+    /// Somebody asks.
+    Question(Question),
+    /// A second has passed.
+    Tick,
+    /// End.
+    Stop,
+}
+
+/// What the driver holds beside the engine.
+pub struct Driver {
+    /// The engine.
+    pub engine: Engine,
+    /// Name of the cluster, for the snapshot.
+    pub cluster: String,
+    /// Agents' connections.
+    pub agents: Arc<Agents>,
+    /// Takes incidents.
+    pub store: StoreHandle,
+    /// How the store fares.
+    pub store_status: watch::Receiver<StoreStatus>,
+    /// Where snapshots go.
+    pub snapshot: watch::Sender<Arc<Snapshot>>,
+    /// Where incident events go.
+    pub incidents: broadcast::Sender<IncidentEvent>,
+    /// The shell's counters.
+    pub counters: Arc<Counters>,
+}
+
+struct Loop {
+    driver: Driver,
+    began: Instant,
+    is_replayed: bool,
+    ticks: u64,
+    /// Incidents the store has not taken yet.
+    unsaved: BTreeMap<IncidentId, Arc<Incident>>,
+}
+
+/// Starts the driver's thread; it ends with [`Event::Stop`] or when nobody can wake it any more.
+///
+/// # Errors
+/// When the thread cannot be started.
+pub fn start(
+    driver: Driver,
+    events: mpsc::Receiver<Event>,
+) -> anyhow::Result<std::thread::JoinHandle<()>> {
+    let snapshot = Snapshot {
+        started: wall_now(),
+        wall: wall_now(),
+        cluster: driver.cluster.clone(),
+        ..Snapshot::default()
+    };
+    driver.snapshot.send_replace(Arc::new(snapshot));
+    let state = Loop {
+        driver,
+        began: Instant::now(),
+        is_replayed: false,
+        ticks: 0,
+        unsaved: BTreeMap::new(),
+    };
+    std::thread::Builder::new()
+        .name("driver".to_owned())
+        .spawn(move || state.run(events))
+        .context("start the driver's thread")
+}
+
+/// Feeds the driver what comes by other queues (the store's, questions) and the clock, until one end is gone.
+pub async fn feed(
+    mut committed: mpsc::Receiver<Vec<Committed>>,
+    mut questions: mpsc::Receiver<Question>,
+    events: mpsc::Sender<Event>,
+) {
+    let mut clock = tokio::time::interval(Duration::from_secs(1));
+    clock.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+    loop {
+        let event = tokio::select! {
+            biased;
+            _ = clock.tick() => Event::Tick,
+            Some(question) = questions.recv() => Event::Question(question),
+            batch = committed.recv() => match batch {
+                Some(batch) => Event::Committed(batch),
+                None => break,
+            },
+        };
+        if events.send(event).await.is_err() {
+            return;
+        }
+    }
+    // The store has closed: nothing more will come.
+    let _gone_already = events.send(Event::Stop).await;
+}
+
+impl Loop {
+    fn run(mut self, mut events: mpsc::Receiver<Event>) {
+        while let Some(event) = events.blocking_recv() {
+            match event {
+                Event::Committed(batch) => {
+                    for committed in batch {
+                        self.committed(committed);
+                    }
+                }
+                Event::Heard {
+                    node,
+                    clock_offset_us,
+                } => self.tell(Input::Heard {
+                    node,
+                    clock_offset_us,
+                }),
+                Event::Question(question) => self.answer(question),
+                Event::Tick => self.tick(),
+                Event::Stop => break,
+            }
+        }
+        self.publish();
+    }
+
+    fn committed(&mut self, committed: Committed) {
+        match committed {
+            Committed::Restored(incident) => self.tell(Input::Restored(incident)),
+            Committed::Summary {
+                node,
+                summary,
+                received,
+                is_replay,
+            } => self.tell(Input::Summary {
+                node,
+                summary,
+                received,
+                is_replay,
+            }),
+            Committed::Stopped { node } => self.tell(Input::Stopped { node }),
+            Committed::ReplayDone => {
+                self.tell(Input::ReplayDone { wall: wall_now() });
+                self.is_replayed = true;
+                self.publish();
+            }
+        }
+    }
+
+    /// Tells the engine and does what it says next.
+    fn tell(&mut self, input: Input) {
+        let now = Monotonic(u64::try_from(self.began.elapsed().as_micros()).unwrap_or(u64::MAX));
+        self.driver.engine.handle(now, input);
+        while let Some(output) = self.driver.engine.poll_output() {
+            let (change, incident) = match output {
+                Output::IncidentRaised(incident) => (IncidentChange::Raised, incident),
+                Output::IncidentChanged(incident) => (IncidentChange::Changed, incident),
+                Output::IncidentClosed(incident) => (IncidentChange::Closed, incident),
+            };
+            self.incident(change, incident);
+        }
+    }
+
+    fn incident(&mut self, change: IncidentChange, incident: Arc<Incident>) {
+        self.driver.counters.count(Counter::IncidentEvents);
+        if change != IncidentChange::Changed {
+            tracing::info!(
+                incident = format!("{:016x}", incident.id.0),
+                root = %incident.root,
+                change = ?change,
+                summary = incident.summary,
+                is_replay = !self.is_replayed,
+                "incident"
+            );
+        }
+        self.unsaved.insert(incident.id, Arc::clone(&incident));
+        self.save();
+        let event = IncidentEvent {
+            change,
+            incident,
+            is_replay: !self.is_replayed,
+        };
+        // An error only says that nobody watches.
+        let _ = self.driver.incidents.send(event);
+    }
+
+    /// Hands incidents to the store as far as it has room.
+    fn save(&mut self) {
+        while let Some((id, incident)) = self.unsaved.pop_first() {
+            if self
+                .driver
+                .store
+                .try_send(Command::Incident(Arc::clone(&incident)))
+                .is_err()
+            {
+                self.unsaved.insert(id, incident);
+                return;
+            }
+        }
+    }
+
+    fn tick(&mut self) {
+        self.ticks += 1;
+        let wall = wall_now();
+        // While replay goes on the engine's time is that of the replayed data.
+        if self.is_replayed {
+            self.tell(Input::Clock { wall });
+        }
+        self.save();
+        // A full queue means that the store is busy; it will be asked again in a second.
+        let _ = self.driver.store.try_send(Command::Maintain { now: wall });
+        self.publish();
+    }
+
+    fn publish(&mut self) {
+        let last = Arc::clone(&self.driver.snapshot.borrow());
+        let engine = &self.driver.engine;
+        let graph = if self.ticks % GRAPH_EVERY_TICKS == 0 {
+            Arc::new(engine.graph())
+        } else {
+            Arc::clone(&last.graph)
+        };
+        let snapshot = Snapshot {
+            wall: wall_now(),
+            started: last.started,
+            cluster: last.cluster.clone(),
+            shards: engine.shards(),
+            incidents: engine.incidents(),
+            graph,
+            armed: engine.armed(),
+            is_replayed: self.is_replayed,
+            agents: self.driver.agents.views(),
+            store: self.driver.store_status.borrow().clone(),
+            engine_counters: engine.counters(),
+        };
+        self.driver.snapshot.send_replace(Arc::new(snapshot));
+    }
+
+    fn answer(&self, question: Question) {
+        match question {
+            Question::Series {
+                key,
+                shards,
+                from,
+                reply,
+            } => {
+                let _nobody_waits = reply.send(self.driver.engine.series(&key, &shards, from));
+            }
+            Question::SeriesNames { node, reply } => {
+                let _nobody_waits = reply.send(self.driver.engine.series_names(&node));
+            }
+        }
+    }
+}
+
+fn wall_now() -> WallTime {
+    crate::store::wall_now()
+}

@@ -1,0 +1,112 @@
+//! Who is connected, and what each agent last said of itself. (step 6)
+//!
+//! In: what sessions see. Out: [`AgentView`]s for the snapshot. Invariants: AG-1 of one node the newest connection owns
+//! the entry; an older one that ends later changes nothing. Limits: [`AGENTS_MAX`] entries, the longest gone go first.
+
+use std::collections::BTreeMap;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use hsw_types::{NodeId, WallTime};
+
+use crate::shared::AgentView;
+
+/// Entries kept, connected or not; far above the connections admitted by default.
+const AGENTS_MAX: usize = 10_000;
+
+/// Agents by node.
+#[derive(Debug, Default)]
+pub struct Agents {
+    entries: Mutex<BTreeMap<NodeId, Entry>>,
+}
+
+#[derive(Debug)]
+struct Entry {
+    view: AgentView,
+    connection: quinn::Connection,
+}
+
+impl Agents {
+    /// All agents, in name order.
+    #[must_use]
+    pub fn views(&self) -> Vec<AgentView> {
+        self.lock()
+            .values()
+            .map(|entry| AgentView {
+                rtt_us: micros(entry.connection.rtt()),
+                ..entry.view.clone()
+            })
+            .collect()
+    }
+
+    /// A node is welcome on this connection; returns the connection it replaces, to be closed.
+    pub(super) fn enter(
+        &self,
+        node: &NodeId,
+        connection: &quinn::Connection,
+        version: &str,
+        now: WallTime,
+    ) -> Option<quinn::Connection> {
+        let mut entries = self.lock();
+        let before = entries.remove(node);
+        if entries.len() >= AGENTS_MAX {
+            let longest_gone = entries
+                .iter()
+                .filter(|(_, entry)| !entry.view.is_connected)
+                .min_by_key(|(_, entry)| entry.view.last_heard)
+                .map(|(node, _)| node.clone());
+            if let Some(node) = longest_gone {
+                entries.remove(&node);
+            }
+        }
+        let view = AgentView {
+            node: node.clone(),
+            is_connected: true,
+            is_stopped: false,
+            address: connection.remote_address().to_string(),
+            version: version.chars().take(64).collect(),
+            since: now,
+            last_heard: now,
+            summaries: before.as_ref().map_or(0, |entry| entry.view.summaries),
+            spool_bytes: 0,
+            spool_summaries: 0,
+            dropped: 0,
+            clock_offset_us: None,
+            rtt_us: 0,
+        };
+        let connection = connection.clone();
+        entries.insert(node.clone(), Entry { view, connection });
+        before
+            .filter(|entry| entry.view.is_connected)
+            .map(|entry| entry.connection)
+    }
+
+    /// Changes the entry, if this connection owns it.
+    pub(super) fn update(
+        &self,
+        node: &NodeId,
+        connection: &quinn::Connection,
+        change: impl FnOnce(&mut AgentView),
+    ) {
+        if let Some(entry) = self.lock().get_mut(node)
+            && entry.connection.stable_id() == connection.stable_id()
+        {
+            change(&mut entry.view);
+        }
+    }
+
+    /// Whether this connection still speaks for the node.
+    pub(super) fn is_current(&self, node: &NodeId, connection: &quinn::Connection) -> bool {
+        self.lock()
+            .get(node)
+            .is_some_and(|entry| entry.connection.stable_id() == connection.stable_id())
+    }
+
+    /// A panic while the lock is held leaves at worst one old entry.
+    fn lock(&self) -> MutexGuard<'_, BTreeMap<NodeId, Entry>> {
+        self.entries.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+pub(super) fn micros(duration: std::time::Duration) -> u64 {
+    u64::try_from(duration.as_micros()).unwrap_or(u64::MAX)
+}
