@@ -144,19 +144,21 @@ function shardSection(shards) {
   const count = (health) => shards.filter((shard) => shard.health === health).length;
   const counts = ['bad', 'troubled', 'well', 'unknown'].filter(count).map((health) => `${count(health)} ${health === 'bad' ? 'bad' : WORD[health]}`).join(' · ');
   const isDense = shards.length >= DENSE_FROM;
+  const weight = (shard) => (isDense ? ['bad', 'troubled', 'unknown', 'well'].indexOf(shard.health) : 0);
+  const ordered = [...shards].sort((a, b) => weight(a) - weight(b) || a.shard.localeCompare(b.shard, 'en', { numeric: true }));
   return h('section', null, h('div', { class: 'head' }, h('h2', null, isDense ? `${shards.length} shards` : 'Shards'), h('span', { class: 'legend' }, counts)),
-    h('ul', { class: isDense ? 'tiles dense' : 'tiles' }, shards.map((shard) => tile(shard))));
+    h('ul', { class: isDense ? 'tiles dense' : 'tiles' }, ordered.map((shard) => tile(shard, isDense))));
 }
 
-function tile(shard) {
+function tile(shard, isDense) {
   const primary = shard.nodes.find((node) => node.role === 'primary') ?? shard.nodes[0];
   const ill = shard.nodes.filter((node) => node.liveness !== 'alive');
-  const kind = shard.is_router ? ' · router' : shard.nodes.length > 1 ? ` · ${shard.nodes.length} nodes` : '';
+  const kind = isDense ? '' : shard.is_router ? ' · router' : shard.nodes.length > 1 ? ` · ${shard.nodes.length} nodes` : '';
   return h('li', { class: `tile ${shard.health}`, title: primary ? `${primary.database} at ${primary.address}` : null },
     h('h3', null, shard.shard),
     h('p', { class: 'word' }, h('b', null, `${SIGN[shard.health]} ${WORD[shard.health]}`), kind),
     h('dl', null, shard.headline.filter((row) => row.value !== null).map((row) => [h('dt', { title: row.about }, short(row)), h('dd', null, amount(row.value, row.unit))])),
-    ill.map((node) => h('p', { class: 'trouble' }, `${node.node}: ${LIVENESS[node.liveness]}`)));
+    ill.map((node) => h('p', { class: 'trouble' }, isDense ? node.node : `${node.node}: ${LIVENESS[node.liveness]}`)));
 }
 
 /** The catalogue's words are sentences; a tile has room for two words. */
