@@ -13,6 +13,10 @@ pub mod store;
 pub mod driver;
 pub mod shared;
 
+pub mod alerts;
+
+pub mod web;
+
 mod service;
 
 pub use service::{Service, ServiceParts};

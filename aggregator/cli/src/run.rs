@@ -1,0 +1,166 @@
+//! The commands: ask, print, choose the exit code. (step 15)
+#![expect(
+    clippy::print_stdout,
+    reason = "printing is what a command line is for"
+)]
+
+use std::io::IsTerminal as _;
+use std::path::PathBuf;
+
+use anyhow::Context as _;
+use hyper::Method;
+use serde_json::{Value, json};
+
+use crate::args::{Cert, Cli, Command, Silence};
+use crate::client::Api;
+use crate::show::{self, Paint};
+
+/// Fine.
+pub const FINE: u8 = 0;
+/// `hsw status`: an incident is open or the aggregator is not ready.
+pub const NOT_WELL: u8 = 3;
+const URL: &str = "http://127.0.0.1:8080";
+
+/// Runs one command and returns the exit code.
+///
+/// # Errors
+/// One line that names the remedy; the exit code is then 1.
+pub fn run(cli: Cli) -> anyhow::Result<u8> {
+    if let Command::Cert(command) = &cli.command {
+        return cert(command);
+    }
+    let url = cli
+        .url
+        .clone()
+        .or_else(|| std::env::var("HSW_URL").ok().filter(|url| !url.is_empty()))
+        .unwrap_or_else(|| URL.to_owned());
+    let token_file = cli.token_file.clone().or_else(|| {
+        std::env::var_os("HSW_TOKEN_FILE")
+            .filter(|path| !path.is_empty())
+            .map(PathBuf::from)
+    });
+    let api = Api::new(&url, token_file.as_deref(), cli.ca_file.as_deref())?;
+    tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .context("start the runtime")?
+        .block_on(online(&cli, &api))
+}
+
+async fn online(cli: &Cli, api: &Api) -> anyhow::Result<u8> {
+    let paint = Paint(std::io::stdout().is_terminal() && std::env::var_os("NO_COLOR").is_none());
+    let (answer, text, code) = match &cli.command {
+        Command::Status => return status(cli, api, paint).await,
+        Command::Shards => {
+            let answer = api.ask(Method::GET, "shards", None).await?;
+            let text = show::shards(&answer, paint);
+            (answer, text, FINE)
+        }
+        Command::Incidents { all, limit } => {
+            let state = if *all { "all" } else { "open" };
+            let path = format!("incidents?state={state}&limit={limit}");
+            let answer = api.ask(Method::GET, &path, None).await?;
+            let text = show::incidents(&answer, *all, paint);
+            (answer, text, FINE)
+        }
+        Command::Incident { id } => {
+            let answer = incident(api, id).await?;
+            let text = show::incident(&answer, paint);
+            (answer, text, FINE)
+        }
+        Command::Silence(Silence::List) => {
+            let answer = api.ask(Method::GET, "silences", None).await?;
+            let text = show::silences(&answer);
+            (answer, text, FINE)
+        }
+        Command::Silence(Silence::Add(new)) => {
+            let body = json!({
+                "matchers": new.matchers,
+                "reason": new.reason,
+                "author": new.author,
+                "minutes": new.minutes,
+            });
+            let answer = api.ask(Method::POST, "silences", Some(&body)).await?;
+            let text = format!("silence {} is in force\n", answer["id"]);
+            (answer, text, FINE)
+        }
+        Command::Silence(Silence::Remove { id }) => {
+            api.ask(Method::DELETE, &format!("silences/{id}"), None)
+                .await?;
+            (
+                json!({ "removed": id }),
+                format!("silence {id} is over\n"),
+                FINE,
+            )
+        }
+        Command::Cert(command) => return cert(command),
+    };
+    say(cli, &answer, &text);
+    Ok(code)
+}
+
+async fn status(cli: &Cli, api: &Api, paint: Paint) -> anyhow::Result<u8> {
+    let shards = api.ask(Method::GET, "shards", None).await?;
+    let open = api
+        .ask(Method::GET, "incidents?state=open&limit=100", None)
+        .await?;
+    let is_well =
+        show::list(&shards, "unready").is_empty() && show::list(&open, "incidents").is_empty();
+    let text = show::status(&shards, &open, paint);
+    let answer = json!({ "ready": show::list(&shards, "unready").is_empty(), "status": shards, "open": open["incidents"] });
+    say(cli, &answer, &text);
+    Ok(if is_well { FINE } else { NOT_WELL })
+}
+
+/// By id, or by the first digits of one.
+async fn incident(api: &Api, id: &str) -> anyhow::Result<Value> {
+    let is_hex = !id.is_empty() && id.len() <= 16 && id.bytes().all(|b| b.is_ascii_hexdigit());
+    anyhow::ensure!(
+        is_hex,
+        "`{id}` is not an incident's id: 16 hex digits, see `hsw incidents --all`"
+    );
+    let id = id.to_ascii_lowercase();
+    if id.len() == 16 {
+        return api.ask(Method::GET, &format!("incidents/{id}"), None).await;
+    }
+    let all = api.ask(Method::GET, "incidents?limit=500", None).await?;
+    let mut found = show::list(&all, "incidents")
+        .iter()
+        .filter(|one| one["id"].as_str().is_some_and(|full| full.starts_with(&id)));
+    match (found.next(), found.next()) {
+        (Some(one), None) => Ok(one.clone()),
+        (None, _) => anyhow::bail!("no incident begins with {id}: see `hsw incidents --all`"),
+        _ => anyhow::bail!("more than one incident begins with {id}: give more digits"),
+    }
+}
+
+fn cert(command: &Cert) -> anyhow::Result<u8> {
+    match command {
+        Cert::Init { dir } => {
+            hsw_shell::cert::init(dir)?;
+            println!(
+                "authority made in {}; keep its key where only you can read it",
+                dir.display()
+            );
+        }
+        Cert::Issue {
+            dir,
+            node,
+            address,
+            out,
+        } => {
+            hsw_shell::cert::issue(dir, node, address, out)?;
+            println!("certificate of {node} written to {}", out.display());
+        }
+        Cert::Show { file } => print!("{}", hsw_shell::cert::show(file)?),
+    }
+    Ok(FINE)
+}
+
+fn say(cli: &Cli, answer: &Value, text: &str) {
+    if cli.json {
+        println!("{answer:#}");
+    } else {
+        print!("{text}");
+    }
+}

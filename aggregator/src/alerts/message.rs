@@ -1,0 +1,445 @@
+//! Alerts as the world reads them: labels, annotations, Alertmanager's webhook v4 form and its push form. (step 14)
+//!
+//! In: an incident. Out: an [`Alert`] and its JSON.
+//! Invariants: AL-3 the fingerprint depends on the labels alone, by Prometheus' own function, so it is the same after
+//! a restart and the same that Alertmanager shows. AL-4 annotations hold no literal: sentences come from the engine.
+//! Source: prometheus/alertmanager `template/template.go` and `docs/alerts_api.md`; prometheus/common
+//! `model/fnv.go`, `model/signature.go`.
+
+use std::collections::BTreeMap;
+use std::fmt::Write as _;
+
+use hsw_engine::{Incident, IncidentState, Symptom};
+use hsw_types::WallTime;
+use serde::Serialize;
+
+/// Label set; sorted, as the fingerprint needs it.
+pub(super) type Labels = BTreeMap<String, String>;
+
+/// Alert name of an incident.
+pub const INCIDENT_ALERT: &str = "ShardIncident";
+/// Alert name of the dead man's switch.
+pub const WATCHDOG_ALERT: &str = "HyperShardWatchWatchdog";
+/// Sure enough to wake somebody, even where every shard still answers.
+const CONFIDENCE_CRITICAL: f64 = 0.9;
+/// Sentences of evidence in a description.
+const SENTENCES_MAX: usize = 5;
+
+/// What names this aggregator in its messages.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Sender {
+    /// Label `cluster`.
+    pub cluster: String,
+    /// Where people reach the page, without a slash at its end; may be empty.
+    pub external_url: String,
+}
+
+/// One alert.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Alert {
+    /// Identity.
+    pub labels: Labels,
+    /// What to read.
+    pub annotations: Labels,
+    /// First evidence.
+    pub starts_at: WallTime,
+    /// Recovery; `None` while it fires.
+    pub ends_at: Option<WallTime>,
+    /// Link to the incident on the page.
+    pub generator_url: String,
+}
+
+impl Alert {
+    /// The alert of an incident.
+    #[must_use]
+    pub fn of(incident: &Incident, sender: &Sender) -> Self {
+        let id = format!("{:016x}", incident.id.0);
+        let url = format!("{}/#incident/{id}", sender.external_url);
+        let labels = [
+            ("alertname", INCIDENT_ALERT),
+            ("cluster", &sender.cluster),
+            ("node", incident.node.as_str()),
+            ("severity", severity(incident)),
+            ("shard", incident.root.as_str()),
+        ];
+        let annotations = [
+            ("dashboard", url.as_str()),
+            ("description", &description(incident)),
+            ("incident", &id),
+            ("summary", &incident.summary),
+        ];
+        Self {
+            labels: owned(&labels),
+            annotations: owned(&annotations),
+            starts_at: incident.started.start(),
+            ends_at: (incident.state == IncidentState::Closed)
+                .then(|| incident.ended.unwrap_or(incident.raised).start()),
+            generator_url: url,
+        }
+    }
+
+    /// The dead man's switch: fires always; its silence is the alarm.
+    #[must_use]
+    pub fn watchdog(sender: &Sender, started: WallTime) -> Self {
+        let labels = [
+            ("alertname", WATCHDOG_ALERT),
+            ("cluster", &sender.cluster),
+            ("severity", "none"),
+        ];
+        let annotations = [
+            ("summary", "HyperShardWatch is running"),
+            (
+                "description",
+                "Always firing. When it stops, the aggregator or the way from it to here is broken.",
+            ),
+        ];
+        Self {
+            labels: owned(&labels),
+            annotations: owned(&annotations),
+            starts_at: started,
+            ends_at: None,
+            generator_url: format!("{}/", sender.external_url),
+        }
+    }
+
+    /// 16 hex digits of FNV-1a over the labels, as Prometheus computes it.
+    #[must_use]
+    pub fn fingerprint(&self) -> String {
+        let mut hash: u64 = 0xcbf2_9ce4_8422_2325;
+        let mut add = |bytes: &[u8]| {
+            for byte in bytes.iter().chain(&[0xff]) {
+                hash = (hash ^ u64::from(*byte)).wrapping_mul(0x0100_0000_01b3);
+            }
+        };
+        for (name, value) in &self.labels {
+            add(name.as_bytes());
+            add(value.as_bytes());
+        }
+        format!("{hash:016x}")
+    }
+
+    /// The body of a webhook call, version 4: one alert is one group.
+    #[must_use]
+    pub fn webhook_body(&self, sender: &Sender) -> Vec<u8> {
+        let status = if self.ends_at.is_some() {
+            "resolved"
+        } else {
+            "firing"
+        };
+        let group_labels: Labels = self
+            .labels
+            .iter()
+            .filter(|(name, _)| matches!(name.as_str(), "alertname" | "cluster" | "shard"))
+            .map(|(name, value)| (name.clone(), value.clone()))
+            .collect();
+        let mut group_key = "{}:{".to_owned();
+        for (at, (name, value)) in group_labels.iter().enumerate() {
+            let comma = if at == 0 { "" } else { ", " };
+            let _ = write!(group_key, "{comma}{name}={value:?}");
+        }
+        group_key.push('}');
+        let body = WebhookBody {
+            version: "4",
+            group_key,
+            truncated_alerts: 0,
+            status,
+            receiver: "hypershardwatch",
+            group_labels: &group_labels,
+            common_labels: &self.labels,
+            common_annotations: &self.annotations,
+            external_url: &sender.external_url,
+            alerts: [WebhookAlert {
+                status,
+                labels: &self.labels,
+                annotations: &self.annotations,
+                starts_at: rfc3339(self.starts_at),
+                // What Alertmanager sends for an alert without an end: Go's zero time.
+                ends_at: self
+                    .ends_at
+                    .map_or_else(|| "0001-01-01T00:00:00Z".to_owned(), rfc3339),
+                generator_url: &self.generator_url,
+                fingerprint: self.fingerprint(),
+            }],
+        };
+        serde_json::to_vec(&body).unwrap_or_default()
+    }
+}
+
+/// The body of `POST /api/v2/alerts`; those that fire end at `firing_until` unless told again.
+#[must_use]
+pub(super) fn push_body(alerts: &[Alert], firing_until: WallTime) -> Vec<u8> {
+    let rows: Vec<_> = alerts
+        .iter()
+        .map(|alert| PushAlert {
+            labels: &alert.labels,
+            annotations: &alert.annotations,
+            starts_at: rfc3339(alert.starts_at),
+            ends_at: rfc3339(alert.ends_at.unwrap_or(firing_until)),
+            generator_url: &alert.generator_url,
+        })
+        .collect();
+    serde_json::to_vec(&rows).unwrap_or_default()
+}
+
+/// `critical` when something does not answer, when others suffer too, or when the engine is very sure; else `warning`.
+#[must_use]
+pub fn severity(incident: &Incident) -> &'static str {
+    let is_gone = incident
+        .evidence
+        .iter()
+        .any(|e| !matches!(e.symptom, Symptom::Deviation | Symptom::AgentLost));
+    if is_gone || !incident.affected.is_empty() || incident.confidence >= CONFIDENCE_CRITICAL {
+        "critical"
+    } else {
+        "warning"
+    }
+}
+
+fn description(incident: &Incident) -> String {
+    let mut text = String::new();
+    for evidence in incident.evidence.iter().take(SENTENCES_MAX) {
+        let _ = writeln!(text, "- {}", evidence.sentence);
+    }
+    if incident.evidence.len() > SENTENCES_MAX {
+        let _ = writeln!(
+            text,
+            "- and {} more",
+            incident.evidence.len() - SENTENCES_MAX
+        );
+    }
+    if !incident.affected.is_empty() {
+        let names: Vec<_> = incident.affected.iter().map(|(s, _)| s.as_str()).collect();
+        let _ = writeln!(text, "Also affected: {}", names.join(", "));
+    }
+    text.truncate(text.trim_end().len());
+    text
+}
+
+fn owned(pairs: &[(&str, &str)]) -> Labels {
+    pairs
+        .iter()
+        .map(|(name, value)| ((*name).to_owned(), (*value).to_owned()))
+        .collect()
+}
+
+/// `2026-11-20T18:10:21.250Z`; Howard Hinnant's `civil_from_days`.
+#[must_use]
+pub fn rfc3339(at: WallTime) -> String {
+    let ms = at.0.div_euclid(1_000);
+    let (days, of_day) = (ms.div_euclid(86_400_000), ms.rem_euclid(86_400_000));
+    let z = days + 719_468;
+    let (era, of_era) = (z.div_euclid(146_097), z.rem_euclid(146_097));
+    let year_of_era = (of_era - of_era / 1_460 + of_era / 36_524 - of_era / 146_096) / 365;
+    let day_of_year = of_era - (365 * year_of_era + year_of_era / 4 - year_of_era / 100);
+    let shifted = (5 * day_of_year + 2) / 153;
+    let day = day_of_year - (153 * shifted + 2) / 5 + 1;
+    let month = if shifted < 10 {
+        shifted + 3
+    } else {
+        shifted - 9
+    };
+    let year = year_of_era + era * 400 + i64::from(month <= 2);
+    let (hour, minute) = (of_day / 3_600_000, of_day / 60_000 % 60);
+    let (second, milli) = (of_day / 1_000 % 60, of_day % 1_000);
+    format!("{year:04}-{month:02}-{day:02}T{hour:02}:{minute:02}:{second:02}.{milli:03}Z")
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct WebhookBody<'a> {
+    version: &'static str,
+    group_key: String,
+    truncated_alerts: u32,
+    status: &'static str,
+    receiver: &'static str,
+    group_labels: &'a Labels,
+    common_labels: &'a Labels,
+    common_annotations: &'a Labels,
+    #[serde(rename = "externalURL")]
+    external_url: &'a str,
+    alerts: [WebhookAlert<'a>; 1],
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct WebhookAlert<'a> {
+    status: &'static str,
+    labels: &'a Labels,
+    annotations: &'a Labels,
+    starts_at: String,
+    ends_at: String,
+    #[serde(rename = "generatorURL")]
+    generator_url: &'a str,
+    fingerprint: String,
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct PushAlert<'a> {
+    labels: &'a Labels,
+    annotations: &'a Labels,
+    starts_at: String,
+    ends_at: String,
+    #[serde(rename = "generatorURL")]
+    generator_url: &'a str,
+}
+
+#[cfg(test)]
+mod tests {
+    use expect_test::{Expect, expect};
+
+    use super::*;
+    use crate::alerts::fixture;
+
+    fn sender() -> Sender {
+        Sender {
+            cluster: "orders".to_owned(),
+            external_url: "https://watch.example".to_owned(),
+        }
+    }
+
+    fn check(body: &[u8], expected: &Expect) {
+        let value: serde_json::Value = serde_json::from_slice(body).unwrap();
+        expected.assert_eq(&serde_json::to_string_pretty(&value).unwrap());
+    }
+
+    #[test]
+    fn times_are_written_as_rfc3339() {
+        assert_eq!(rfc3339(WallTime(0)), "1970-01-01T00:00:00.000Z");
+        assert_eq!(
+            rfc3339(WallTime(1_709_164_799_250_000)),
+            "2024-02-28T23:59:59.250Z"
+        );
+        assert_eq!(
+            rfc3339(WallTime(1_709_164_800_000_000)),
+            "2024-02-29T00:00:00.000Z"
+        );
+        assert_eq!(rfc3339(WallTime(-1_000)), "1969-12-31T23:59:59.999Z");
+    }
+
+    #[test]
+    fn a_webhook_call_has_exactly_the_fields_of_version_4() {
+        let incident = fixture::incident(7, "shard-3");
+        let alert = Alert::of(&incident, &sender());
+        check(&alert.webhook_body(&sender()), &expect![[r#"
+            {
+              "alerts": [
+                {
+                  "annotations": {
+                    "dashboard": "https://watch.example/#incident/0000000000000007",
+                    "description": "- sessions waiting for a lock: 7 (usually 0; siblings 0)",
+                    "incident": "0000000000000007",
+                    "summary": "shard-3: sessions wait for a lock"
+                  },
+                  "endsAt": "0001-01-01T00:00:00Z",
+                  "fingerprint": "0946d7008d09ad20",
+                  "generatorURL": "https://watch.example/#incident/0000000000000007",
+                  "labels": {
+                    "alertname": "ShardIncident",
+                    "cluster": "orders",
+                    "node": "shard-3-a",
+                    "severity": "warning",
+                    "shard": "shard-3"
+                  },
+                  "startsAt": "2023-11-14T22:13:20.000Z",
+                  "status": "firing"
+                }
+              ],
+              "commonAnnotations": {
+                "dashboard": "https://watch.example/#incident/0000000000000007",
+                "description": "- sessions waiting for a lock: 7 (usually 0; siblings 0)",
+                "incident": "0000000000000007",
+                "summary": "shard-3: sessions wait for a lock"
+              },
+              "commonLabels": {
+                "alertname": "ShardIncident",
+                "cluster": "orders",
+                "node": "shard-3-a",
+                "severity": "warning",
+                "shard": "shard-3"
+              },
+              "externalURL": "https://watch.example",
+              "groupKey": "{}:{alertname=\"ShardIncident\", cluster=\"orders\", shard=\"shard-3\"}",
+              "groupLabels": {
+                "alertname": "ShardIncident",
+                "cluster": "orders",
+                "shard": "shard-3"
+              },
+              "receiver": "hypershardwatch",
+              "status": "firing",
+              "truncatedAlerts": 0,
+              "version": "4"
+            }"#]]);
+    }
+
+    #[test]
+    fn a_push_names_the_end_of_what_fires() {
+        let mut incident = fixture::incident(7, "shard-3");
+        let firing = Alert::of(&incident, &sender());
+        fixture::close(&mut incident, 90);
+        let resolved = Alert::of(&incident, &sender());
+        let until = WallTime::from_unix_seconds(1_700_000_400);
+        check(&push_body(&[firing, resolved], until), &expect![[r#"
+            [
+              {
+                "annotations": {
+                  "dashboard": "https://watch.example/#incident/0000000000000007",
+                  "description": "- sessions waiting for a lock: 7 (usually 0; siblings 0)",
+                  "incident": "0000000000000007",
+                  "summary": "shard-3: sessions wait for a lock"
+                },
+                "endsAt": "2023-11-14T22:20:00.000Z",
+                "generatorURL": "https://watch.example/#incident/0000000000000007",
+                "labels": {
+                  "alertname": "ShardIncident",
+                  "cluster": "orders",
+                  "node": "shard-3-a",
+                  "severity": "warning",
+                  "shard": "shard-3"
+                },
+                "startsAt": "2023-11-14T22:13:20.000Z"
+              },
+              {
+                "annotations": {
+                  "dashboard": "https://watch.example/#incident/0000000000000007",
+                  "description": "- sessions waiting for a lock: 7 (usually 0; siblings 0)",
+                  "incident": "0000000000000007",
+                  "summary": "shard-3: sessions wait for a lock"
+                },
+                "endsAt": "2023-11-14T22:14:50.000Z",
+                "generatorURL": "https://watch.example/#incident/0000000000000007",
+                "labels": {
+                  "alertname": "ShardIncident",
+                  "cluster": "orders",
+                  "node": "shard-3-a",
+                  "severity": "warning",
+                  "shard": "shard-3"
+                },
+                "startsAt": "2023-11-14T22:13:20.000Z"
+              }
+            ]"#]]);
+    }
+
+    #[test]
+    fn the_fingerprint_is_the_one_prometheus_computes() {
+        // model.LabelSet{}.Fingerprint() is FNV-1a's offset basis.
+        let mut alert = Alert::watchdog(&sender(), WallTime(0));
+        alert.labels.clear();
+        assert_eq!(alert.fingerprint(), "cbf29ce484222325");
+        let first = Alert::of(&fixture::incident(7, "shard-3"), &sender());
+        let mut again = first.clone();
+        again.annotations.clear();
+        again.ends_at = Some(WallTime(5));
+        assert_eq!(first.fingerprint(), again.fingerprint());
+        let other = Alert::of(&fixture::incident(7, "shard-4"), &sender());
+        assert_ne!(first.fingerprint(), other.fingerprint());
+    }
+
+    #[test]
+    fn what_does_not_answer_is_critical() {
+        let mut incident = fixture::incident(1, "shard-3");
+        assert_eq!(severity(&incident), "warning");
+        incident.evidence[0].symptom = Symptom::DatabaseSilent;
+        assert_eq!(severity(&incident), "critical");
+    }
+}

@@ -1,0 +1,420 @@
+//! A cluster for tests and for eyes: five shards and a router, a row lock on shard-3, and what holds the state.
+
+use std::sync::Arc;
+
+use hsw_engine::{
+    Armed, EdgeView, Evidence, GraphView, Health, Incident, IncidentId, IncidentState,
+    NodeLiveness, NodeView, Point, SeriesView, ShardView, Symptom, VertexView,
+};
+use hsw_types::{
+    Bad, EdgeKind, LogSample, NodeFacts, NodeId, Role, SeriesKey, ShardId, SourceState,
+    SourceStatus, WallTime, WindowIndex, metric_spec,
+};
+use tokio::sync::{broadcast, mpsc, watch};
+
+use super::Parts;
+use crate::alerts::{Silences, Stats, wall_now};
+use crate::shared::{
+    AgentView, Counters, DriverHandle, Question, Shared, Silence, Snapshot, StoreStatus,
+};
+use crate::store::{Command, StoreHandle};
+
+/// When the incident began, seconds before the snapshot.
+pub(crate) const BEGAN_S: i64 = 200;
+
+/// Parts over a snapshot, a store in memory and an engine that answers with made-up series.
+pub(crate) fn parts(snapshot: Snapshot) -> (Parts, watch::Sender<Arc<Snapshot>>) {
+    let (snapshots, snapshot) = watch::channel(Arc::new(snapshot));
+    let (questions, asked) = mpsc::channel(16);
+    let (commands, ordered) = mpsc::channel(16);
+    tokio::spawn(answer(asked, snapshot.clone()));
+    tokio::spawn(keep(ordered));
+    let store = StoreHandle::new(commands);
+    let parts = Parts {
+        shared: Shared {
+            snapshot,
+            incidents: broadcast::Sender::new(16),
+            driver: DriverHandle::new(questions),
+            store: store.clone(),
+            counters: Arc::new(Counters::default()),
+        },
+        silences: Silences::new(store),
+        alerts: Arc::new(Stats::default()),
+        identity: None,
+    };
+    (parts, snapshots)
+}
+
+async fn keep(mut ordered: mpsc::Receiver<Command>) {
+    let mut silences: Vec<Silence> = Vec::new();
+    while let Some(command) = ordered.recv().await {
+        match command {
+            Command::Silences { reply, .. } => drop(reply.send(Ok(silences.clone()))),
+            Command::AddSilence { mut silence, reply } => {
+                silence.id = silences.last().map_or(1, |last| last.id + 1);
+                drop(reply.send(Ok(silence.id)));
+                silences.push(*silence);
+            }
+            Command::RemoveSilence { id, reply } => {
+                let before = silences.len();
+                silences.retain(|silence| silence.id != id);
+                drop(reply.send(Ok(silences.len() < before)));
+            }
+            Command::Incidents { reply, .. } => drop(reply.send(Ok(Vec::new()))),
+            _ => {}
+        }
+    }
+}
+
+/// Noise that is the same each time it is asked for.
+fn noise(seed: i64) -> f64 {
+    let mixed = (seed as u64).wrapping_mul(0x9e37_79b9_7f4a_7c15);
+    let mixed = (mixed ^ (mixed >> 29)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+    (mixed >> 40) as f64 / f64::from(1 << 24) - 0.5
+}
+
+async fn answer(mut asked: mpsc::Receiver<Question>, snapshot: watch::Receiver<Arc<Snapshot>>) {
+    while let Some(question) = asked.recv().await {
+        let snapshot = snapshot.borrow().clone();
+        match question {
+            Question::Series {
+                key, from, reply, ..
+            } => {
+                drop(reply.send(lines(&snapshot, &key, from)));
+            }
+            Question::SeriesNames { reply, .. } => {
+                drop(reply.send(vec![SeriesKey::node("pg.commits")]));
+            }
+        }
+    }
+}
+
+fn lines(snapshot: &Snapshot, key: &SeriesKey, from: WindowIndex) -> Vec<SeriesView> {
+    let evidence = snapshot
+        .incidents
+        .iter()
+        .flat_map(|incident| incident.evidence.iter().map(move |e| (incident.started, e)))
+        .find(|(_, evidence)| evidence.series == *key);
+    let usual = evidence.and_then(|(_, e)| e.usual).unwrap_or(40.0);
+    let mut lines = Vec::new();
+    for (at, shard) in snapshot.shards.iter().enumerate() {
+        for node in &shard.nodes {
+            let hit = evidence.filter(|(_, e)| e.node == node.node);
+            let points = (from.0..=snapshot.wall.window().0)
+                .map(|t| {
+                    let wobble = 1.0 + 0.3 * noise(t * 31 + at as i64) + 0.05 * at as f64;
+                    let base = usual.max(0.02) * wobble * f64::from(u8::from(usual > 0.0));
+                    let value = match hit {
+                        Some((started, e)) if t >= started.0 => {
+                            let ramp = ((t - started.0) as f64 / 12.0).min(1.0);
+                            base + (e.value - base) * ramp * (1.0 + 0.15 * noise(t))
+                        }
+                        _ => base,
+                    };
+                    Point {
+                        window: WindowIndex(t),
+                        value: value.max(0.0),
+                    }
+                })
+                .collect();
+            lines.push(SeriesView {
+                node: node.node.clone(),
+                points,
+                usual: Some(usual),
+            });
+        }
+    }
+    lines
+}
+
+fn shard_id(name: &str) -> ShardId {
+    ShardId::new(name).unwrap()
+}
+
+fn node_view(name: &str, role: Role, now: WallTime) -> NodeView {
+    let source = |source: &str, state, message: &str| SourceStatus {
+        source: source.to_owned(),
+        state,
+        dropped: 0,
+        message: message.to_owned(),
+    };
+    NodeView {
+        node: NodeId::new(name).unwrap(),
+        liveness: NodeLiveness::Alive,
+        role,
+        facts: NodeFacts {
+            database: "PostgreSQL 15.20".to_owned(),
+            address: "10.0.3.11:5432".to_owned(),
+            host: format!("host-{name}"),
+            ..NodeFacts::default()
+        },
+        last_window: Some(now.window()),
+        lag_s: Some(2.1),
+        clock_offset_s: Some(0.0031),
+        n_series: 412,
+        sources: ["host", "instance", "log", "postgres", "sockets"]
+            .map(|name| source(name, SourceState::Ok, ""))
+            .to_vec(),
+    }
+}
+
+fn shard_view(name: &str, at: usize, now: WallTime) -> ShardView {
+    let is_router = name == "router";
+    let is_bad = name == "shard-3";
+    let role = if is_router {
+        Role::Router
+    } else {
+        Role::Primary
+    };
+    let mut nodes = vec![node_view(&format!("{name}-a"), role, now)];
+    if !is_router {
+        nodes.push(node_view(&format!("{name}-b"), Role::Replica, now));
+    }
+    let wobble = at as f64;
+    ShardView {
+        shard: shard_id(name),
+        is_router,
+        health: if is_bad {
+            Health::Bad
+        } else if is_router {
+            Health::Troubled
+        } else {
+            Health::Well
+        },
+        badness: Some(if is_bad { 0.93 } else { 0.02 }),
+        nodes,
+        headline: vec![
+            ("pg.commits", Some(if is_bad { 1.2 } else { 29.4 + wobble })),
+            ("pg.sessions_active", Some(if is_bad { 11.0 } else { 1.0 })),
+            (
+                "pg.probe_ms",
+                Some(if is_bad { 3.4 } else { 0.71 + wobble / 20.0 }),
+            ),
+            ("instance.cpu_cores", Some(0.08 + wobble / 100.0)),
+            (
+                "pg.replication_lag_bytes",
+                (!is_router).then_some(1_640.0 * wobble),
+            ),
+        ],
+    }
+}
+
+/// The evidence: metric, value at its worst, usual, siblings, weight.
+const EVIDENCE: [(&str, f64, f64, f64, f64); 8] = [
+    ("pg.sessions_waiting_lock", 7.0, 0.0, 0.0, 0.27),
+    ("log.lock_waits", 1.4, 0.0, 0.0, 0.19),
+    ("pg.commits", 1.2, 29.8, 29.1, 0.16),
+    ("pg.sessions_active", 11.0, 1.2, 1.0, 0.13),
+    ("pg.query_age_max_s", 184.0, 0.2, 0.2, 0.10),
+    ("pg.transaction_age_max_s", 191.0, 0.4, 0.5, 0.07),
+    ("socket.tx_bytes", 9_400.0, 412_000.0, 408_000.0, 0.05),
+    ("instance.cpu_cores", 0.02, 0.11, 0.12, 0.03),
+];
+
+fn evidence(shard: &str, row: (&str, f64, f64, f64, f64), since: WindowIndex) -> Evidence {
+    let (metric, value, usual, siblings, weight) = row;
+    let spec = metric_spec(metric).unwrap();
+    let number = |value: f64| (value * 100.0).round() / 100.0;
+    Evidence {
+        symptom: Symptom::Deviation,
+        node: NodeId::new(&format!("{shard}-a")).unwrap(),
+        shard: shard_id(shard),
+        series: SeriesKey::node(metric),
+        family: spec.family,
+        unit: spec.unit,
+        since,
+        value,
+        usual: Some(usual),
+        siblings: Some(siblings),
+        residual: if spec.bad == Bad::Low { -9.0 } else { 14.0 },
+        weight,
+        sentence: format!(
+            "{}: {} (usually {}; siblings {})",
+            spec.about,
+            number(value),
+            number(usual),
+            number(siblings)
+        ),
+    }
+}
+
+fn incident(id: u64, shard: &str, started: i64, ended: Option<i64>) -> Incident {
+    let since = WindowIndex(started);
+    let log = |after_s: i64, severity: &str, code: &str, text: &str| LogSample {
+        at: (since + after_s).start(),
+        severity: severity.to_owned(),
+        code: code.to_owned(),
+        text: text.to_owned(),
+    };
+    let router = ("pg.query_age_max_s", 184.0, 0.3, 0.3, 1.0);
+    Incident {
+        id: IncidentId(id),
+        state: if ended.is_some() {
+            IncidentState::Closed
+        } else {
+            IncidentState::Open
+        },
+        root: shard_id(shard),
+        node: NodeId::new(&format!("{shard}-a")).unwrap(),
+        started: since,
+        raised: since + 6,
+        ended: ended.map(WindowIndex),
+        confidence: 0.94,
+        summary: format!(
+            "{shard}: 7 sessions wait for a lock, commits fell from 30 to 1 per second"
+        ),
+        evidence: EVIDENCE
+            .iter()
+            .map(|row| evidence(shard, *row, since))
+            .collect(),
+        affected: vec![(shard_id("router"), evidence("router", router, since + 4))],
+        log_samples: vec![
+            log(
+                1,
+                "LOG",
+                "",
+                "process ? still waiting for ShareLock on transaction ? after ? ms",
+            ),
+            log(
+                3,
+                "LOG",
+                "",
+                "process ? still waiting for ExclusiveLock on tuple (?,?) of relation ? of database ?",
+            ),
+            log(
+                31,
+                "ERROR",
+                "57014",
+                "canceling statement due to statement timeout <script>alert(1)</script>",
+            ),
+        ],
+        revision: 3,
+    }
+}
+
+fn graph(now: WallTime) -> GraphView {
+    let vertex = |id: &str, kind, label: &str, shard: Option<&str>| VertexView {
+        id: id.to_owned(),
+        kind,
+        label: label.to_owned(),
+        shard: shard.map(shard_id),
+    };
+    let mut vertices = vec![
+        vertex(
+            "client:10.0.9.4/checkout",
+            "client",
+            "checkout @ 10.0.9.4",
+            None,
+        ),
+        vertex(
+            "client:10.0.9.7/reports",
+            "client",
+            "reports @ 10.0.9.7",
+            None,
+        ),
+        vertex("node:router-a", "router", "router-a", Some("router")),
+    ];
+    let edge = |from: &str, to: &str, kind, sessions| EdgeView {
+        from: from.to_owned(),
+        to: to.to_owned(),
+        kind,
+        sessions,
+        first_seen: WallTime(now.0 - 86_400_000_000),
+        last_seen: now,
+    };
+    let mut edges = vec![
+        edge(
+            "client:10.0.9.4/checkout",
+            "node:router-a",
+            EdgeKind::Client,
+            24.0,
+        ),
+        edge(
+            "client:10.0.9.7/reports",
+            "node:router-a",
+            EdgeKind::Client,
+            3.0,
+        ),
+    ];
+    for n in 1..=5 {
+        let (a, b) = (format!("node:shard-{n}-a"), format!("node:shard-{n}-b"));
+        let shard = format!("shard-{n}");
+        vertices.push(vertex(&a, "shard", &format!("shard-{n}-a"), Some(&shard)));
+        vertices.push(vertex(&b, "replica", &format!("shard-{n}-b"), Some(&shard)));
+        edges.push(edge("node:router-a", &a, EdgeKind::ForeignServer, 8.0));
+        edges.push(edge(&a, &b, EdgeKind::Replication, 1.0));
+    }
+    GraphView { vertices, edges }
+}
+
+/// The cluster with `n` shards; `is_calm`: without an open incident and not armed yet.
+pub(crate) fn snapshot(n: usize, is_calm: bool) -> Snapshot {
+    let now = wall_now();
+    let at = now.window().0;
+    let names = (1..=n).map(|at| format!("shard-{at}"));
+    let mut shards: Vec<_> = std::iter::once("router".to_owned())
+        .chain(names)
+        .enumerate()
+        .map(|(place, name)| shard_view(&name, place, now))
+        .collect();
+    let mut incidents = vec![Arc::new(incident(
+        0x7a,
+        "shard-1",
+        at - 9_000,
+        Some(at - 8_640),
+    ))];
+    let mut armed = Armed {
+        is_armed: true,
+        reasons: Vec::new(),
+    };
+    if is_calm {
+        incidents.clear();
+        for shard in &mut shards {
+            shard.health = Health::Unknown;
+        }
+        armed = Armed {
+            is_armed: false,
+            reasons: vec!["warming up: shard-3 has 12 s of data, needs 30 s".to_owned()],
+        };
+    } else {
+        let open = incident(0x9f3c_2ab1_77d0_4e15, "shard-3", at - BEGAN_S, None);
+        incidents.insert(0, Arc::new(open));
+        let sick = &mut shards[n.min(5)].nodes[1];
+        sick.liveness = NodeLiveness::DatabaseSilent;
+        sick.sources[3].state = SourceState::Silent;
+        sick.sources[3].message =
+            "no answer within 1 s: the database hangs or is overloaded".to_owned();
+    }
+    let agents = shards
+        .iter()
+        .flat_map(|shard| &shard.nodes)
+        .map(|node| AgentView {
+            node: node.node.clone(),
+            is_connected: true,
+            is_stopped: false,
+            address: "10.0.3.11:51312".to_owned(),
+            version: env!("CARGO_PKG_VERSION").to_owned(),
+            since: WallTime(now.0 - 5_400_000_000),
+            last_heard: now,
+            summaries: 2_700,
+            spool_bytes: 1_840,
+            spool_summaries: 1,
+            dropped: 0,
+            clock_offset_us: Some(3_100),
+            rtt_us: 640,
+        })
+        .collect();
+    Snapshot {
+        wall: now,
+        started: WallTime(now.0 - 7_200_000_000),
+        cluster: "orders".to_owned(),
+        shards,
+        incidents,
+        graph: Arc::new(graph(now)),
+        armed,
+        is_replayed: true,
+        agents,
+        store: StoreStatus::default(),
+        engine_counters: vec![("series_refused", 0)],
+    }
+}

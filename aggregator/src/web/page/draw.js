@@ -1,0 +1,236 @@
+// What the page is drawn with: elements, numbers for people, charts. Text only ever becomes text nodes (no innerHTML).
+
+/** An element: attributes (a function is a listener), then children; null and false are left out. */
+export function h(tag, attributes, ...children) {
+  return fill(document.createElement(tag), attributes, children);
+}
+
+function s(tag, attributes, ...children) {
+  return fill(document.createElementNS('http://www.w3.org/2000/svg', tag), attributes, children);
+}
+
+function fill(element, attributes, children) {
+  for (const [name, value] of Object.entries(attributes ?? {})) {
+    if (value === null || value === undefined || value === false) continue;
+    if (typeof value === 'function') element.addEventListener(name, value);
+    else element.setAttribute(name, value === true ? '' : String(value));
+  }
+  element.append(...children.flat(2).filter((child) => child !== null && child !== undefined && child !== false));
+  return element;
+}
+
+// Numbers ---------------------------------------------------------------------------------------------------------
+
+function digits(value) {
+  const size = Math.abs(value);
+  if (size !== 0 && size < 0.01) return value.toPrecision(1);
+  if (size >= 10000) return Math.round(value).toLocaleString('en-GB').replaceAll(',', ' ');
+  return String(Number(value.toFixed(size >= 100 ? 0 : size >= 10 ? 1 : 2)));
+}
+
+function scaled(value, base, units) {
+  let at = 0;
+  let size = value;
+  while (Math.abs(size) >= base && at < units.length - 1) {
+    size /= base;
+    at += 1;
+  }
+  return `${digits(size)} ${units[at]}`;
+}
+
+const BYTES = ['B', 'kB', 'MB', 'GB', 'TB', 'PB'];
+
+/** A value with its unit: `12.4 MB/s`, `93 %`, `1.2 s`. */
+export function amount(value, unit) {
+  if (value === null || value === undefined) return '–';
+  switch (unit) {
+    case 'bytes': return scaled(value, 1000, BYTES);
+    case 'bytes_per_second': return `${scaled(value, 1000, BYTES)}/s`;
+    case 'milliseconds': return Math.abs(value) >= 1000 ? `${digits(value / 1000)} s` : `${digits(value)} ms`;
+    case 'milliseconds_per_second': return Math.abs(value) >= 1000 ? `${digits(value / 1000)} s/s` : `${digits(value)} ms/s`;
+    case 'seconds': return duration(value);
+    case 'ratio': return `${digits(value * 100)} %`;
+    case 'per_second': return Math.abs(value) >= 1e5 ? `${scaled(value, 1000, ['', 'k', 'M', 'G'])}/s` : `${digits(value)}/s`;
+    case 'cores': return `${digits(value)} cores`;
+    default: return Math.abs(value) >= 1e6 ? scaled(value, 1000, ['', 'k', 'M', 'G']) : digits(value);
+  }
+}
+
+/** A length of time: `640 ms`, `12 s`, `3 min`, `2 h 5 min`, `4 d`. */
+export function duration(seconds) {
+  if (seconds === null || seconds === undefined) return '–';
+  const t = Math.abs(seconds);
+  const sign = seconds < 0 ? '−' : '';
+  if (t < 1) return `${sign}${Math.round(t * 1000)} ms`;
+  if (t < 10) return `${sign}${Number(t.toFixed(1))} s`;
+  if (t < 100) return `${sign}${Math.round(t)} s`;
+  if (t < 3600) return `${sign}${Math.round(t / 60)} min`;
+  if (t < 48 * 3600) return `${sign}${Math.floor(t / 3600)} h ${Math.floor((t % 3600) / 60)} min`;
+  return `${sign}${Math.round(t / 86400)} d`;
+}
+
+const two = (n) => String(n).padStart(2, '0');
+
+/** `18:04:09`, in the reader's zone. */
+export function clock(unix) {
+  const at = new Date(unix * 1000);
+  return `${two(at.getHours())}:${two(at.getMinutes())}:${two(at.getSeconds())}`;
+}
+
+function calendar(unix) {
+  const at = new Date(unix * 1000);
+  return `${at.getFullYear()}-${two(at.getMonth() + 1)}-${two(at.getDate())} ${clock(unix)}`;
+}
+
+/** The aggregator's clock minus this machine's, seconds: relative times follow the aggregator. */
+export const skew = { seconds: 0 };
+const now = () => Date.now() / 1000 + skew.seconds;
+
+function relative(unix) {
+  const gone = now() - unix;
+  if (gone < -1) return `in ${duration(-gone)}`;
+  return gone < 2 ? 'just now' : `${duration(Math.round(gone))} ago`;
+}
+
+/** A `<time>` that stays true: `3 min ago`, the exact time on hover. */
+export function ago(unix) {
+  if (unix === null || unix === undefined) return '–';
+  return h('time', { class: 'rel nowrap', 'data-unix': unix, title: calendar(unix), datetime: new Date(unix * 1000).toISOString() }, relative(unix));
+}
+
+export function refreshTimes() {
+  for (const element of document.querySelectorAll('time.rel')) element.textContent = relative(Number(element.dataset.unix));
+}
+
+// Charts ----------------------------------------------------------------------------------------------------------
+
+const W = 360;
+const H = 112;
+const BOX = { left: 4, right: W - 4, top: 16, bottom: H - 16 };
+
+/** A chart of one metric: the node in question in red over its siblings in grey; the incident shaded from its start. */
+export function chart(data, incident) {
+  const focus = data.series.find((line) => line.focus) ?? data.series[0];
+  const values = data.series.flatMap((line) => line.points.map((point) => point[1]));
+  if (!focus || values.length === 0) return h('figure', null, h('figcaption', null, 'no values kept for this time'));
+  const top = Math.max(...values, focus.usual ?? 0) || 1;
+  const low = Math.min(0, ...values);
+  const x = (t) => BOX.left + ((t - data.from) / Math.max(1, data.to - data.from)) * (BOX.right - BOX.left);
+  const y = (v) => BOX.bottom - ((v - low) / (top - low)) * (BOX.bottom - BOX.top);
+  const others = data.series.filter((line) => line !== focus);
+  const from = Math.max(x(incident.started_at), BOX.left);
+  const until = incident.ended_at === null ? BOX.right : Math.min(x(incident.ended_at), BOX.right);
+  const cursor = s('line', { class: 'cursor', y1: BOX.top, y2: BOX.bottom, visibility: 'hidden' });
+  const usual = focus.usual !== null && focus.usual >= low && focus.usual <= top ? y(focus.usual) : null;
+  const svg = s('svg', { class: 'chart', viewBox: `0 0 ${W} ${H}`, role: 'img', 'aria-label': spoken(data, focus, others) },
+    s('rect', { class: 'span', x: from, y: BOX.top, width: Math.max(0, until - from), height: BOX.bottom - BOX.top }),
+    s('line', { class: 'grid', x1: BOX.left, x2: BOX.right, y1: BOX.bottom, y2: BOX.bottom }),
+    s('line', { class: 'grid', x1: BOX.left, x2: BOX.right, y1: BOX.top, y2: BOX.top }),
+    others.map((line) => path(line.points, x, y, 'other')),
+    usual === null ? null : s('line', { class: 'usual', x1: BOX.left, x2: BOX.right, y1: usual, y2: usual }),
+    path(focus.points, x, y, 'self'),
+    s('line', { class: 'start', x1: from, x2: from, y1: BOX.top - 4, y2: BOX.bottom }),
+    cursor,
+    s('text', { x: BOX.left, y: 10 }, amount(top, data.unit)),
+    s('text', { x: BOX.left, y: H - 3 }, clock(data.from)),
+    label(from, `start ${clock(incident.started_at)}`),
+    s('text', { x: BOX.right, y: H - 3, 'text-anchor': 'end' }, incident.ended_at === null && now() - data.to < 30 ? 'now' : clock(data.to)));
+  const rest = h('span', null, caption(focus, others));
+  svg.addEventListener('pointermove', (event) => {
+    const place = svg.getBoundingClientRect();
+    const t = data.from + (((event.clientX - place.left) / place.width) * W - BOX.left) / (BOX.right - BOX.left) * (data.to - data.from);
+    const at = nearest(focus.points, t);
+    if (!at) return;
+    cursor.setAttribute('x1', x(at[0]));
+    cursor.setAttribute('x2', x(at[0]));
+    cursor.setAttribute('visibility', 'visible');
+    const beside = median(others.map((line) => nearest(line.points, at[0])).filter((p) => p && Math.abs(p[0] - at[0]) < 5).map((p) => p[1]));
+    rest.textContent = `${clock(at[0])}  ${focus.node} ${amount(at[1], data.unit)}${beside === null ? '' : ` · siblings ${amount(beside, data.unit)}`}`;
+  });
+  svg.addEventListener('pointerleave', () => {
+    cursor.setAttribute('visibility', 'hidden');
+    rest.textContent = caption(focus, others);
+  });
+  return h('figure', null, svg, h('figcaption', null, rest));
+}
+
+/** The start's label, kept clear of the labels at both ends. */
+function label(at, text) {
+  const middle = Math.min(Math.max(at, BOX.left + 100), BOX.right - 85);
+  return s('text', { x: middle, y: H - 3, 'text-anchor': 'middle' }, text);
+}
+
+function caption(focus, others) {
+  if (others.length === 0) return focus.node;
+  return `${focus.node}, and ${others.length === 1 ? 'its sibling' : `${others.length} siblings`} in grey`;
+}
+
+function spoken(data, focus, others) {
+  const peak = Math.max(...focus.points.map((point) => point[1]));
+  const beside = median(others.flatMap((line) => line.points.slice(-1)).map((point) => point[1]));
+  const siblings = beside === null ? '' : `; siblings ${amount(beside, data.unit)}`;
+  return `${data.about ?? data.metric} on ${focus.node}: up to ${amount(peak, data.unit)}${siblings}`;
+}
+
+/** A line with gaps where more than some seconds are missing: missing is not zero. */
+function path(points, x, y, kind) {
+  let d = '';
+  let before = null;
+  const step = points.length > 1 ? (points[points.length - 1][0] - points[0][0]) / (points.length - 1) : 1;
+  for (const [t, v] of points) {
+    const isGap = before === null || t - before > Math.max(5, 4 * step);
+    d += `${isGap ? 'M' : 'L'}${x(t).toFixed(1)} ${y(v).toFixed(1)}`;
+    before = t;
+  }
+  return s('path', { class: kind, d });
+}
+
+function nearest(points, t) {
+  let best = null;
+  for (const point of points) if (!best || Math.abs(point[0] - t) < Math.abs(best[0] - t)) best = point;
+  return best;
+}
+
+function median(values) {
+  if (values.length === 0) return null;
+  const sorted = [...values].sort((a, b) => a - b);
+  const mid = sorted.length >> 1;
+  return sorted.length % 2 ? sorted[mid] : (sorted[mid - 1] + sorted[mid]) / 2;
+}
+
+// The interaction graph -------------------------------------------------------------------------------------------
+
+const COLUMNS = [['client', 'service'], ['router'], ['shard'], ['replica']];
+const ROW = 40;
+const BOX_W = 190;
+
+/** Who talks to whom, left to right: clients, routers, primaries, replicas. */
+export function net(vertices, edges, healthOf) {
+  const columns = COLUMNS.map((kinds) => vertices.filter((vertex) => kinds.includes(vertex.kind))).filter((column) => column.length > 0);
+  const gap = columns.length > 1 ? (1100 - BOX_W) / (columns.length - 1) : 0;
+  const height = Math.max(...columns.map((column) => column.length)) * ROW + 10;
+  const at = new Map();
+  columns.forEach((column, c) => column.forEach((vertex, r) => {
+    at.set(vertex.id, { x: c * gap, y: ((r + 0.5) * height) / column.length, column: c });
+  }));
+  const lines = edges.filter((edge) => at.has(edge.from) && at.has(edge.to)).map((edge) => {
+    const [a, b] = [at.get(edge.from), at.get(edge.to)];
+    const isBackwards = b.column < a.column;
+    const x1 = isBackwards ? a.x : a.x + BOX_W;
+    const x2 = b.column > a.column ? b.x : b.x + BOX_W;
+    const bend = b.column === a.column ? 60 : (x2 - x1) / 2;
+    return s('path', {
+      class: edge.kind,
+      'stroke-width': (1 + Math.min(4, Math.log2(1 + edge.sessions))).toFixed(1),
+      d: `M${x1} ${a.y}C${x1 + bend} ${a.y} ${b.column === a.column ? x2 + bend : x2 - bend} ${b.y} ${x2} ${b.y}`,
+    }, s('title', null, `${edge.from} → ${edge.to}: ${amount(edge.sessions)} sessions`));
+  });
+  const boxes = vertices.filter((vertex) => at.has(vertex.id)).map((vertex) => {
+    const { x, y } = at.get(vertex.id);
+    const text = vertex.label.length > 25 ? `${vertex.label.slice(0, 24)}…` : vertex.label;
+    return s('g', { class: healthOf(vertex.shard) },
+      s('rect', { x: x + 0.5, y: y - 15, width: BOX_W - 1, height: 30, rx: 6 }),
+      s('text', { x: x + 10, y: y + 4 }, text), s('title', null, `${vertex.kind} ${vertex.label}`));
+  });
+  return s('svg', { class: 'net', viewBox: `-1 0 1102 ${height}`, role: 'img', 'aria-label': 'who talks to whom; the table below says the same' }, lines, boxes);
+}
