@@ -16,7 +16,7 @@ use crate::{shipper, spool, wiring};
 pub const ENV_PREFIX: &str = "HSW_AGENT__";
 
 /// Every key with its default; `hsw-agent config default` prints it.
-pub const DOCUMENTED: &str = include_str!("config_default.toml");
+pub const DEFAULT: &str = include_str!("config_default.toml");
 
 /// Everything the agent can be told.
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -71,7 +71,7 @@ fn default_cluster() -> String {
 }
 
 fn default_state_dir() -> PathBuf {
-    PathBuf::from("/var/lib/hyper-shard-watch/agent")
+    PathBuf::from("/var/lib/hsw-agent")
 }
 
 impl Config {
@@ -141,11 +141,11 @@ mod tests {
 
     #[test]
     fn the_documented_defaults_are_the_defaults() {
-        let documented = load(DOCUMENTED).unwrap();
+        let documented = load(DEFAULT).unwrap();
         let least = load(
             "node=\"shard-1-a\"\n[aggregator]\naddress=\"aggregator.example:7443\"\n[tls]\n\
-             cert=\"/etc/hyper-shard-watch/shard-1-a.crt\"\nkey=\"/etc/hyper-shard-watch/shard-1-a.key\"\n\
-             ca=\"/etc/hyper-shard-watch/ca.crt\"\n",
+             cert=\"/etc/hypershardwatch/shard-1-a.crt\"\nkey=\"/etc/hypershardwatch/shard-1-a.key\"\n\
+             ca=\"/etc/hypershardwatch/ca.crt\"\n",
         )
         .unwrap();
         assert_eq!(
@@ -156,7 +156,7 @@ mod tests {
 
     #[test]
     fn what_cannot_work_is_refused_with_its_key() {
-        let good = DOCUMENTED;
+        let good = DEFAULT;
         for (from, to, key) in [
             (
                 "aggregator.example:7443",
@@ -164,7 +164,7 @@ mod tests {
                 "aggregator.address",
             ),
             ("node = \"shard-1-a\"", "node = \"shard 1\"", "node"),
-            ("\"/etc/hyper-shard-watch/ca.crt\"", "\"ca.crt\"", "tls.ca"),
+            ("\"/etc/hypershardwatch/ca.crt\"", "\"ca.crt\"", "tls.ca"),
             ("fsync = true", "fsnyc = true", "fsnyc"),
             (
                 "segment_bytes = 4194304",

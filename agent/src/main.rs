@@ -5,7 +5,7 @@ use std::process::ExitCode;
 use anyhow::Context;
 use clap::Parser;
 use hsw_agent::agent;
-use hsw_agent::config::{Config, DOCUMENTED};
+use hsw_agent::config::{Config, DEFAULT};
 use hsw_shell::{Signals, config, telemetry};
 
 /// Watches one database node and ships what it sees to the aggregator.
@@ -52,7 +52,7 @@ fn check(config: &Config) -> anyhow::Result<()> {
 fn show(command: &config::Command) -> anyhow::Result<()> {
     match command {
         config::Command::Show(args) => say(&config::show(&Config::load(args)?)?),
-        config::Command::Default => say(DOCUMENTED),
+        config::Command::Default => say(DEFAULT),
         config::Command::Check(args) => {
             Config::load(args)?;
             say("configuration is good");

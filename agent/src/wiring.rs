@@ -191,10 +191,7 @@ where
             _ = &mut supervisor => return,
             () = stop.requested() => {}
         }
-        if timeout(SOURCE_PATIENCE, supervisor)
-            .await
-            .is_err()
-        {
+        if timeout(SOURCE_PATIENCE, supervisor).await.is_err() {
             abort.abort();
             tracing::warn!(source = name, "source did not stop in time and was ended");
         }

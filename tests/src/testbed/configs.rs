@@ -51,6 +51,8 @@ pub struct Member {
     pub name: String,
     /// Its nodes.
     pub nodes: Vec<String>,
+    /// Holds no partition of its own, such as a coordinator.
+    pub router: bool,
 }
 
 /// What the aggregator must know.
@@ -64,10 +66,8 @@ pub struct AggregatorFacts {
     pub web: String,
     /// Folder with its certificate.
     pub certs: PathBuf,
-    /// The shards.
+    /// The shards and routers.
     pub shards: Vec<Member>,
-    /// The routers, such as a coordinator.
-    pub routers: Vec<Member>,
 }
 
 #[derive(Serialize)]
@@ -115,7 +115,7 @@ struct Instance<'a> {
 struct Log<'a> {
     paths: &'a [String],
     #[serde(skip_serializing_if = "Option::is_none")]
-    prefix: Option<&'a str>,
+    line_prefix: Option<&'a str>,
 }
 
 #[derive(Serialize)]
@@ -125,9 +125,9 @@ struct Aggregator<'a> {
     data_dir: &'a PathBuf,
     listen: &'a str,
     web: &'a str,
+    open: bool,
     tls: Tls,
     shard: &'a [Member],
-    router: &'a [Member],
 }
 
 fn tls(certs: &std::path::Path) -> Tls {
@@ -166,7 +166,7 @@ pub fn agent(facts: &AgentFacts) -> Result<String, toml::ser::Error> {
             .map(|data_dir| Instance { data_dir }),
         log: Log {
             paths: &facts.logs,
-            prefix: facts.log_prefix.as_deref(),
+            line_prefix: facts.log_prefix.as_deref(),
         },
     })
 }
@@ -182,8 +182,8 @@ pub fn aggregator(facts: &AggregatorFacts) -> Result<String, toml::ser::Error> {
         data_dir: &facts.data_dir,
         listen: &facts.listen,
         web: &facts.web,
+        open: false,
         tls: tls(&facts.certs),
         shard: &facts.shards,
-        router: &facts.routers,
     })
 }
