@@ -321,3 +321,72 @@ fn report_recovery(state: &State, folder: &Path) {
         "spool opened"
     );
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::io;
+    use std::sync::mpsc::{Receiver, Sender, channel};
+    use std::time::{Duration, Instant};
+
+    /// Its first append waits until it is let go.
+    struct Hanging {
+        folder: Folder,
+        arrived: Sender<()>,
+        go: Option<Receiver<()>>,
+    }
+
+    impl Disk for Hanging {
+        fn names(&mut self) -> io::Result<Vec<String>> {
+            self.folder.names()
+        }
+        fn read(&mut self, name: &str) -> io::Result<Vec<u8>> {
+            self.folder.read(name)
+        }
+        fn read_at(&mut self, name: &str, offset: u64, into: &mut [u8]) -> io::Result<()> {
+            self.folder.read_at(name, offset, into)
+        }
+        fn append(&mut self, name: &str, bytes: &[u8], _sync: bool) -> io::Result<()> {
+            if let Some(go) = self.go.take() {
+                let _ = self.arrived.send(());
+                let _ = go.recv();
+            }
+            self.folder.append(name, bytes, false)
+        }
+        fn truncate(&mut self, name: &str, bytes: u64) -> io::Result<()> {
+            self.folder.truncate(name, bytes)
+        }
+        fn replace(&mut self, name: &str, bytes: &[u8], sync: bool) -> io::Result<()> {
+            self.folder.replace(name, bytes, sync)
+        }
+        fn remove(&mut self, name: &str) -> io::Result<()> {
+            self.folder.remove(name)
+        }
+    }
+
+    #[tokio::test]
+    async fn a_disk_that_hangs_stops_nobody_and_what_does_not_fit_is_counted() {
+        let dir = tempfile::tempdir().unwrap();
+        let (arrived, has_arrived) = channel();
+        let (let_go, go) = channel();
+        let disk = Hanging {
+            folder: Folder::open(dir.path()).unwrap(),
+            arrived,
+            go: Some(go),
+        };
+        let (spool, _) = Spool::start(disk, dir.path().to_owned(), Config::default()).unwrap();
+        spool.append(WindowIndex(0), vec![0; 10], None);
+        has_arrived.recv().unwrap();
+        let began = Instant::now();
+        for window in 1..=300 {
+            spool.append(WindowIndex(window), vec![1; 10], None);
+        }
+        assert!(spool.request(Sequence(0)).is_none(), "ask again later");
+        assert!(began.elapsed() < Duration::from_secs(1));
+        assert_eq!(spool.overrun(), 300 - N_QUEUED_MAX as u64);
+        let_go.send(()).unwrap();
+        spool.settled().await;
+        assert_eq!(spool.state().newest, Sequence(1 + N_QUEUED_MAX as u64));
+        spool.close().await;
+    }
+}

@@ -94,7 +94,16 @@ impl Fake {
     }
 }
 
-async fn serve(connection: &Connection, store: &Mutex<Store>) -> Option<()> {
+/// A conversation that has been welcomed.
+struct Guest {
+    node: NodeId,
+    incarnation: Incarnation,
+    receiver: Receiver,
+    send: SendStream,
+    recv: RecvStream,
+}
+
+async fn greet(connection: &Connection, store: &Mutex<Store>) -> Option<Guest> {
     let chain = connection
         .peer_identity()?
         .downcast::<Vec<rustls::pki_types::CertificateDer<'static>>>()
@@ -117,7 +126,7 @@ async fn serve(connection: &Connection, store: &Mutex<Store>) -> Option<()> {
         return None;
     }
     let incarnation = Incarnation(incarnation);
-    let mut receiver = Receiver::restore(store.lock().unwrap().entries.clone());
+    let receiver = Receiver::restore(store.lock().unwrap().entries.clone());
     let (mut last, _) = receiver.last(&node, incarnation);
     {
         let mut store = store.lock().unwrap();
@@ -135,6 +144,24 @@ async fn serve(connection: &Connection, store: &Mutex<Store>) -> Option<()> {
         wall_us: 0,
     };
     write(&mut send, &welcome).await?;
+    Some(Guest {
+        node,
+        incarnation,
+        receiver,
+        send,
+        recv,
+    })
+}
+
+async fn serve(connection: &Connection, store: &Mutex<Store>) -> Option<()> {
+    let Guest {
+        node,
+        incarnation,
+        mut receiver,
+        mut send,
+        mut recv,
+    } = greet(connection, store).await?;
+    let break_after = store.lock().unwrap().manners.break_after;
     let mut n = 0;
     loop {
         match read(&mut recv).await? {
@@ -176,7 +203,7 @@ async fn serve(connection: &Connection, store: &Mutex<Store>) -> Option<()> {
                     count,
                 );
                 n += 1;
-                if manners.break_after == Some(n) {
+                if break_after == Some(n) {
                     connection.close(1u32.into(), b"on order");
                     return None;
                 }

@@ -1,5 +1,7 @@
 //! The spool and the shipper against an aggregator that breaks, refuses, babbles and vanishes.
 
+#![allow(clippy::unwrap_used, reason = "helpers of tests fail like tests")]
+
 mod fake;
 
 use std::path::Path;
