@@ -247,7 +247,7 @@ impl Loop {
     fn publish(&mut self) {
         let last = Arc::clone(&self.driver.snapshot.borrow());
         let engine = &self.driver.engine;
-        let graph = if self.ticks % GRAPH_EVERY_TICKS == 0 {
+        let graph = if self.ticks.is_multiple_of(GRAPH_EVERY_TICKS) {
             Arc::new(engine.graph())
         } else {
             Arc::clone(&last.graph)

@@ -326,3 +326,23 @@ impl DriverHandle {
         self.questions.try_send(question).map_err(|_| Unanswered)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn counters_and_their_names_stand_in_the_same_order() {
+        let counters = Counters::default();
+        for (counter, name) in [
+            (Counter::Connections, "ingest_connections_total"),
+            (Counter::HeardDropped, "ingest_heard_dropped_total"),
+            (Counter::Unreadable, "store_unreadable_total"),
+            (Counter::IncidentEvents, "incident_events_total"),
+        ] {
+            counters.add(counter, 3);
+            assert!(counters.all().contains(&(name, 3)), "{name}");
+        }
+        assert_eq!(Counter::IncidentEvents as usize, COUNTERS.len() - 1);
+    }
+}

@@ -44,6 +44,7 @@ pub struct Config {
     /// Days a summary is kept. 7 by default.
     pub keep_days: u32,
     /// Size of the database file at most, MiB; beyond it the oldest summaries go. 8,192 by default.
+    /// A node with 500 series takes about 100 MB a day (measured with simulated agents: 2.1 KB a row of 2 s, names again every 5 minutes).
     pub size_max_mib: u64,
     /// How long a batch gathers before it is committed, milliseconds. 50 by default; more means fewer disk flushes.
     pub gather_ms: u64,

@@ -214,7 +214,11 @@ impl SimAgent {
     async fn connect(load: &Load, n: usize, endpoint: &Endpoint) -> anyhow::Result<Self> {
         let identity = identity(&load.authority, &load.identities, n)?;
         let crypto = QuicClientConfig::try_from(tls::client_config(&identity)?)?;
-        let config = quinn::ClientConfig::new(Arc::new(crypto));
+        let mut config = quinn::ClientConfig::new(Arc::new(crypto));
+        let mut transport = quinn::TransportConfig::default();
+        // The first of many waits long for the last to be connected.
+        transport.keep_alive_interval(Some(Duration::from_secs(5)));
+        config.transport_config(Arc::new(transport));
         let connection = endpoint
             .connect_with(config, load.address, &load.server_name)?
             .await?;

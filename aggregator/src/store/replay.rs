@@ -218,7 +218,7 @@ impl Told {
         }
         self.names
             .extend(summary.dictionary.into_iter().map(|def| (def.id, def)));
-        self.facts = summary.facts.or(self.facts.take());
+        self.facts = summary.facts.or_else(|| self.facts.take());
     }
 
     /// Adds what was told before to a summary that follows; what it says itself stands.

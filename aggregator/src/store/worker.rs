@@ -132,7 +132,7 @@ impl Store {
                 Err(error) => {
                     self.counters.count(Counter::CommitFailures);
                     let trouble = format!(
-                        "{error}: nothing is acknowledged until it can be written; make room on the disk of data_dir"
+                        "{error}: nothing is acknowledged until it can be written; make room on the disk of data_dir, or see what the error says"
                     );
                     if self.status.borrow().trouble.is_none() {
                         tracing::error!(error = trouble, "cannot commit");
