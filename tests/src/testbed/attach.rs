@@ -101,16 +101,17 @@ fn parse(text: &str) -> Result<Vec<Attached>> {
     Ok(listed.node)
 }
 
-/// The members in order of first mention, shards or routers.
-fn members(nodes: &[Attached], routers: bool) -> Vec<Member> {
+/// The shards and routers in order of first mention.
+fn members(nodes: &[Attached]) -> Vec<Member> {
     let mut members: Vec<Member> = Vec::new();
-    for node in nodes.iter().filter(|node| node.router == routers) {
+    for node in nodes {
         match members.iter_mut().find(|member| member.name == node.shard) {
             Some(member) => member.nodes.push(node.name.clone()),
             None => {
                 members.push(Member {
                     name: node.shard.clone(),
                     nodes: vec![node.name.clone()],
+                    router: node.router,
                 });
             }
         }
@@ -139,8 +140,7 @@ pub fn run(
         listen: listen.clone(),
         web: options.web.to_string(),
         certs: certs_of(&bed, "aggregator"),
-        shards: members(&nodes, false),
-        routers: members(&nodes, true),
+        shards: members(&nodes),
     };
     let agents: Vec<AgentFacts> = nodes
         .into_iter()
@@ -197,8 +197,9 @@ mod tests {
     fn shards_and_routers_are_told_apart() {
         let nodes = parse(TWO).unwrap();
         assert_eq!(nodes[0].port, 5432);
-        assert_eq!(members(&nodes, false)[0].name, "eu");
-        assert_eq!(members(&nodes, true)[0].nodes, ["router"]);
+        let members = members(&nodes);
+        let routers: Vec<bool> = members.iter().map(|member| member.router).collect();
+        assert_eq!((members[0].name.as_str(), routers), ("eu", vec![false, true]));
     }
 
     #[test]

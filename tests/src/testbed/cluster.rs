@@ -208,14 +208,14 @@ impl Cluster {
         let member = |fact: &AgentFacts| Member {
             name: fact.shard.clone(),
             nodes: vec![fact.node.clone()],
+            router: fact.shard == facts[0].shard,
         };
         let aggregator = AggregatorFacts {
             data_dir: self.bed.dir.join("aggregator"),
             listen,
             web: self.options.web.to_string(),
             certs: certs_of(&self.bed, "aggregator"),
-            shards: facts[1..].iter().map(member).collect(),
-            routers: facts[..1].iter().map(member).collect(),
+            shards: facts.iter().map(member).collect(),
         };
         Services::start(&self.bed, programs, self.options.web, &aggregator, &facts)
     }
