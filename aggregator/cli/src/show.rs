@@ -457,7 +457,8 @@ mod tests {
 
             Log of the root (masked)
               22:13:21 UTC LOG process ? [31mstill waiting
-        "#]].assert_eq(&text);
+        "#]]
+        .assert_eq(&text);
     }
 
     #[test]
@@ -478,7 +479,8 @@ mod tests {
               - client sessions waiting for a lock: 7 (usually 0; siblings 0)
 
             More: hsw incident ID
-        "#]].assert_eq(&status(&shards, &open, Paint(false)));
+        "#]]
+        .assert_eq(&status(&shards, &open, Paint(false)));
         assert!(status(&shards, &open, Paint(true)).contains("\u{1b}[1;31m1 bad\u{1b}[0m"));
     }
 
@@ -495,6 +497,7 @@ mod tests {
             router   well    router-a   router   alive            2 s
             shard-3  bad     shard-3-a  primary  database silent  400 ms
                              shard-3-b  replica  alive            –
-        "#]].assert_eq(&shards(&answer, Paint(false)));
+        "#]]
+        .assert_eq(&shards(&answer, Paint(false)));
     }
 }

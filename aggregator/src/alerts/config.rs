@@ -8,10 +8,6 @@ use serde::{Deserialize, Serialize};
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Config {
-    /// `[[alerts.webhook]]`: receivers of Alertmanager's webhook form, version 4. None by default.
-    pub webhook: Vec<Webhook>,
-    /// `[[alerts.alertmanager]]`: Alertmanagers to push to; list every member of a cluster. None by default.
-    pub alertmanager: Vec<Alertmanager>,
     /// Where people reach this aggregator's page, e.g. `https://watch.example`; the links of alerts begin with it.
     /// Empty by default: links are then relative.
     pub external_url: String,
@@ -19,6 +15,10 @@ pub struct Config {
     pub watchdog_interval_s: u64,
     /// PEM file of the CA certificates that https receivers are checked against; the system's by default.
     pub ca_file: Option<PathBuf>,
+    /// `[[alerts.webhook]]`: receivers of Alertmanager's webhook form, version 4. None by default.
+    pub webhook: Vec<Webhook>,
+    /// `[[alerts.alertmanager]]`: Alertmanagers to push to; list every member of a cluster. None by default.
+    pub alertmanager: Vec<Alertmanager>,
 }
 
 impl Default for Config {

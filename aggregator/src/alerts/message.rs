@@ -321,7 +321,9 @@ mod tests {
     fn a_webhook_call_has_exactly_the_fields_of_version_4() {
         let incident = fixture::incident(7, "shard-3");
         let alert = Alert::of(&incident, &sender());
-        check(&alert.webhook_body(&sender()), &expect![[r#"
+        check(
+            &alert.webhook_body(&sender()),
+            &expect![[r#"
             {
               "alerts": [
                 {
@@ -369,7 +371,8 @@ mod tests {
               "status": "firing",
               "truncatedAlerts": 0,
               "version": "4"
-            }"#]]);
+            }"#]],
+        );
     }
 
     #[test]
@@ -379,7 +382,9 @@ mod tests {
         fixture::close(&mut incident, 90);
         let resolved = Alert::of(&incident, &sender());
         let until = WallTime::from_unix_seconds(1_700_000_400);
-        check(&push_body(&[firing, resolved], until), &expect![[r#"
+        check(
+            &push_body(&[firing, resolved], until),
+            &expect![[r#"
             [
               {
                 "annotations": {
@@ -417,7 +422,8 @@ mod tests {
                 },
                 "startsAt": "2023-11-14T22:13:20.000Z"
               }
-            ]"#]]);
+            ]"#]],
+        );
     }
 
     #[test]
