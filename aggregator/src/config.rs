@@ -11,7 +11,7 @@ use hsw_engine::{ShardEntry, ShardMap};
 use hsw_types::{NodeId, ShardId};
 use serde::{Deserialize, Serialize};
 
-use crate::{ingest, store};
+use crate::{alerts, ingest, store};
 
 /// Prefix of environment variables that set keys.
 pub const ENVIRONMENT: &str = "HSW_AGGREGATOR__";
@@ -46,7 +46,7 @@ pub struct Config {
     /// Log lines.
     pub log: hsw_shell::telemetry::Config,
     /// Who is told of incidents.
-    pub alerts: toml::Table,
+    pub alerts: alerts::Config,
     /// The shard map.
     pub shard: Vec<Shard>,
 }
@@ -101,7 +101,7 @@ impl Default for Config {
             ingest: ingest::Config::default(),
             engine: Engine::default(),
             log: hsw_shell::telemetry::Config::default(),
-            alerts: toml::Table::new(),
+            alerts: alerts::Config::default(),
             shard: Vec::new(),
         }
     }
@@ -145,6 +145,7 @@ impl Config {
     pub fn check(&self) -> anyhow::Result<()> {
         self.shard_map()?;
         hsw_shell::telemetry::check(&self.log)?;
+        self.alerts.check()?;
         if !self.web.ip().is_loopback() && self.web_token_file.is_none() {
             bail!(
                 "web = \"{}\" can be reached from other machines: set web_token_file, or listen on 127.0.0.1",

@@ -1,13 +1,16 @@
 //! The aggregator's binary: flags, configuration, the service, signals, the end. (steps 6–15)
 
 use std::process::ExitCode;
+use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::Context as _;
 use clap::{Parser, Subcommand};
-use hsw_aggregator::Service;
+use hsw_aggregator::alerts::{Alerts, Silences};
 use hsw_aggregator::config::{self, Config};
+use hsw_aggregator::{Service, web};
 use hsw_shell::{Signals, systemd, telemetry};
+use tokio::task::JoinSet;
 
 /// How long an orderly stop may take.
 const STOP_S_MAX: Duration = Duration::from_secs(20);
@@ -59,6 +62,7 @@ fn run(args: &hsw_shell::config::Args) -> anyhow::Result<()> {
 async fn serve(config: Config) -> anyhow::Result<()> {
     let mut signals = Signals::listen()?;
     let service = Service::start(&config)?;
+    let mut faces = faces(&config, &service, &signals).await?;
     tracing::info!(
         name = config.name,
         cluster = config.cluster,
@@ -68,7 +72,6 @@ async fn serve(config: Config) -> anyhow::Result<()> {
         data_dir = %config.data_dir.display(),
         "aggregator started"
     );
-    // web and alerts start here, each with `service.shared.clone()` and `signals.shutdown.clone()`.
     systemd::ready(&format!("agents connect to {}", service.listening));
 
     let look = systemd::watchdog_interval().map_or(LOOK, |interval| interval.min(LOOK));
@@ -82,6 +85,11 @@ async fn serve(config: Config) -> anyhow::Result<()> {
                 "the store's or the driver's thread has ended: the process stops so that it is started anew"
             ));
         }
+        if faces.try_join_next().is_some() && !signals.shutdown.is_requested() {
+            break Err(anyhow::anyhow!(
+                "the page or the alerts have ended: the process stops so that it is started anew"
+            ));
+        }
         let snapshot = service.shared.snapshot.borrow().clone();
         let connected = snapshot.agents.iter().filter(|a| a.is_connected).count();
         systemd::watchdog(&format!("{connected} agents connected"));
@@ -92,6 +100,32 @@ async fn serve(config: Config) -> anyhow::Result<()> {
         .context("stop in order: it took too long, what was acknowledged is safe")??;
     tracing::info!("aggregator stopped");
     ended
+}
+
+/// Starts what people see: the page with its API, and the alerts. Dropping the set ends both.
+async fn faces(
+    config: &Config,
+    service: &Service,
+    signals: &Signals,
+) -> anyhow::Result<JoinSet<()>> {
+    let alerts = Alerts::new(config.alerts.clone())?;
+    let bound = web::bind(&web::Config {
+        listen: config.web,
+        token_file: config.web_token_file.clone(),
+        ..web::Config::default()
+    })
+    .await?;
+    let silences = Silences::new(service.shared.store.clone());
+    let parts = web::Parts {
+        shared: service.shared.clone(),
+        silences: silences.clone(),
+        alerts: alerts.stats(),
+        identity: Some(Arc::clone(&service.identity)),
+    };
+    let mut faces = JoinSet::new();
+    faces.spawn(web::serve(bound, parts, signals.shutdown.clone()));
+    faces.spawn(alerts.run(service.shared.clone(), silences));
+    Ok(faces)
 }
 
 #[expect(clippy::print_stdout, reason = "the answer of a command")]

@@ -33,6 +33,8 @@ pub struct Service {
     pub shared: Shared,
     /// Where agents connect.
     pub listening: SocketAddr,
+    /// The aggregator's certificate, for its expiry.
+    pub identity: Arc<Identity>,
     parts: ServiceParts,
 }
 
@@ -88,7 +90,7 @@ impl Service {
         )?;
         let feed = tokio::spawn(driver::feed(from_store, asked, events.clone()));
         let (stop, stopping) = Shutdown::manual();
-        tokio::spawn(tls::watch(identity, stopping.clone()));
+        tokio::spawn(tls::watch(Arc::clone(&identity), stopping.clone()));
         let ingest = Arc::new(Ingest {
             config: config.ingest.clone(),
             map,
@@ -106,6 +108,7 @@ impl Service {
                 counters,
             },
             listening,
+            identity,
             parts: ServiceParts {
                 stop,
                 ingest: tokio::spawn(ingest::serve(endpoint, ingest, stopping)),

@@ -241,6 +241,11 @@ pub fn incident(one: &Value, paint: Paint) -> String {
         );
         wrap(&mut text, "  ", &line);
     }
+    log_lines(&mut text, one);
+    text
+}
+
+fn log_lines(text: &mut String, one: &Value) {
     let logs = list(one, "log_samples");
     if !logs.is_empty() {
         text.push_str("\nLog of the root (masked)\n");
@@ -254,9 +259,8 @@ pub fn incident(one: &Value, paint: Paint) -> String {
             clean(&line["code"]),
             clean(&line["text"])
         );
-        wrap(&mut text, "  ", &said);
+        wrap(text, "  ", &said);
     }
-    text
 }
 
 /// `hsw silence list`.

@@ -8,17 +8,20 @@ use serde::{Deserialize, Serialize};
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Config {
-    /// `[[alerts.webhook]]`: receivers of Alertmanager's webhook form, version 4. None by default.
-    pub webhook: Vec<Webhook>,
-    /// `[[alerts.alertmanager]]`: Alertmanagers to push to; list every member of a cluster. None by default.
-    pub alertmanager: Vec<Alertmanager>,
     /// Where people reach this aggregator's page, e.g. `https://watch.example`; the links of alerts begin with it.
     /// Empty by default: links are then relative.
     pub external_url: String,
     /// Seconds between two `HyperShardWatchWatchdog` alerts, 10 to 3,600; 0 sends none. 60 by default.
     pub watchdog_interval_s: u64,
     /// PEM file of the CA certificates that https receivers are checked against; the system's by default.
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub ca_file: Option<PathBuf>,
+    /// `[[alerts.webhook]]`: receivers of Alertmanager's webhook form, version 4. None by default.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub webhook: Vec<Webhook>,
+    /// `[[alerts.alertmanager]]`: Alertmanagers to push to; list every member of a cluster. None by default.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub alertmanager: Vec<Alertmanager>,
 }
 
 impl Default for Config {

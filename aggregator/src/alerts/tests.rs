@@ -218,3 +218,55 @@ fn a_full_queue_drops_the_oldest_and_counts_it() {
         "the watchdog does not push others out"
     );
 }
+
+/// `HSW_ALERTMANAGER=http://127.0.0.1:9093 cargo test -p hsw-aggregator real_alertmanager -- --ignored`.
+#[tokio::test]
+#[ignore = "needs a running Alertmanager"]
+async fn a_real_alertmanager_shows_the_alert_under_our_fingerprint_and_resolves_it() {
+    let url =
+        std::env::var("HSW_ALERTMANAGER").unwrap_or_else(|_| "http://127.0.0.1:9093".to_owned());
+    let (snapshots, stats) = started(Config {
+        alertmanager: vec![Alertmanager {
+            url: url.clone(),
+            timeout_s: 5,
+            bearer_token_file: None,
+        }],
+        ..Config::default()
+    });
+    let active = async || {
+        tokio::time::sleep(Duration::from_secs(2)).await;
+        let uri = format!("{url}/api/v2/alerts").parse().unwrap();
+        let client =
+            hyper_util::client::legacy::Client::builder(hyper_util::rt::TokioExecutor::new())
+                .build_http::<http_body_util::Empty<Bytes>>();
+        let body = client.get(uri).await.unwrap().into_body();
+        let bytes = http_body_util::BodyExt::collect(body)
+            .await
+            .unwrap()
+            .to_bytes();
+        let alerts: Vec<Value> = serde_json::from_slice(&bytes).unwrap();
+        let name = |alert: &Value| alert["labels"]["alertname"].as_str().unwrap().to_owned();
+        let ours = alerts.iter().find(|alert| name(alert) == "ShardIncident");
+        let has_watchdog = alerts
+            .iter()
+            .any(|alert| name(alert) == "HyperShardWatchWatchdog");
+        (ours.map(|alert| alert["fingerprint"].clone()), has_watchdog)
+    };
+    let mut incident = fixture::incident(1, "shard-3");
+    snapshots.send_replace(snapshot(std::slice::from_ref(&incident)));
+    let sender = super::Sender {
+        cluster: "orders".to_owned(),
+        external_url: String::new(),
+    };
+    let fingerprint = super::Alert::of(&incident, &sender).fingerprint();
+    assert_eq!(active().await, (Some(fingerprint.into()), true));
+    fixture::close(&mut incident, 60);
+    snapshots.send_replace(snapshot(&[incident]));
+    assert_eq!(active().await, (None, true));
+    assert_eq!(
+        stats.receivers[0]
+            .refused
+            .load(std::sync::atomic::Ordering::Relaxed),
+        0
+    );
+}

@@ -41,6 +41,7 @@ fn text(parts: &Parts) -> String {
         );
     }
     shards(&mut page, &snapshot);
+    nodes_of_shards(&mut page, &snapshot);
     agents(&mut page, &snapshot);
     alerts(&mut page, &parts.alerts);
     page.text
@@ -148,6 +149,9 @@ fn shards(page: &mut Page, snapshot: &Snapshot) {
             );
         }
     }
+}
+
+fn nodes_of_shards(page: &mut Page, snapshot: &Snapshot) {
     let nodes = || {
         snapshot
             .shards

@@ -124,7 +124,7 @@ function overview() {
       h('ul', null, unready.slice(0, 8).map((reason) => h('li', null, reason)), unready.length > 8 && h('li', null, `and ${unready.length - 8} more`))),
     h('section', { 'aria-label': 'Open incidents' }, open.length > 0
       ? open.map((incident) => incidentCard(incident, open.length > 2 ? 0 : 4))
-      : h('div', { class: 'card calm' }, h('span', { class: 'dot', 'aria-hidden': 'true' }, '●'), h('div', null, h('b', null, 'No open incident. '), h('span', { class: 'quiet' }, calm(closed))))),
+      : h('div', { class: 'card calm' }, h('span', { class: state.shards.is_armed ? 'dot' : 'quiet', 'aria-hidden': 'true' }, '●'), h('div', null, h('b', null, 'No open incident. '), h('span', { class: 'quiet' }, calm(closed))))),
     shardSection(shards),
     closed.length > 0 && h('section', null, h('div', { class: 'head' }, h('h2', null, 'Closed lately'), h('a', { class: 'end small', href: '#incidents' }, 'all incidents')), incidentTable(closed.slice(0, 5))),
   ];
@@ -191,7 +191,7 @@ function proofs(incident, n) {
   return h('ol', { class: 'proofs' }, incident.evidence.slice(0, n).map((one, at) => h('li', { class: 'proof' },
     h('p', null, one.sentence),
     h('div', { class: 'meta' }, h('meter', { class: 'weight', min: 0, max: Math.max(...incident.evidence.map((e) => e.weight), 0.01), value: one.weight, 'aria-label': 'weight' }),
-      h('span', null, `${amount(one.weight, 'ratio')} of the evidence`), h('span', null, one.family), Math.abs(one.since - incident.started_at) > 3 && h('span', null, `since ${clock(one.since)}`)),
+      h('span', null, `weight ${amount(one.weight, 'ratio')}`), h('span', null, one.family), Math.abs(one.since - incident.started_at) > 3 && h('span', null, `since ${clock(one.since)}`)),
     chartOf(incident, at))));
 }
 

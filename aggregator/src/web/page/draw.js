@@ -104,8 +104,8 @@ export function refreshTimes() {
 
 // Charts ----------------------------------------------------------------------------------------------------------
 
-const W = 360;
-const H = 112;
+const W = 300;
+const H = 104;
 const BOX = { left: 4, right: W - 4, top: 16, bottom: H - 16 };
 
 /** A chart of one metric: the node in question in red over its siblings in grey; the incident shaded from its start. */
@@ -156,7 +156,7 @@ export function chart(data, incident) {
 
 /** The start's label, kept clear of the labels at both ends. */
 function label(at, text) {
-  const middle = Math.min(Math.max(at, BOX.left + 100), BOX.right - 85);
+  const middle = Math.min(Math.max(at, BOX.left + 95), BOX.right - 65);
   return s('text', { x: middle, y: H - 3, 'text-anchor': 'middle' }, text);
 }
 
