@@ -92,7 +92,8 @@ async fn serve(config: Config) -> anyhow::Result<()> {
         }
         let snapshot = service.shared.snapshot.borrow().clone();
         let connected = snapshot.agents.iter().filter(|a| a.is_connected).count();
-        systemd::watchdog(&format!("{connected} agents connected"));
+        systemd::watchdog();
+        systemd::status(&format!("{connected} agents connected"));
     };
     systemd::stopping();
     tokio::time::timeout(STOP_S_MAX, service.stop())
