@@ -199,7 +199,10 @@ mod tests {
         assert_eq!(nodes[0].port, 5432);
         let members = members(&nodes);
         let routers: Vec<bool> = members.iter().map(|member| member.router).collect();
-        assert_eq!((members[0].name.as_str(), routers), ("eu", vec![false, true]));
+        assert_eq!(
+            (members[0].name.as_str(), routers),
+            ("eu", vec![false, true])
+        );
     }
 
     #[test]

@@ -24,7 +24,7 @@ pub struct AgentFacts {
     pub aggregator: String,
     /// Folder for the agent's spool and checkpoints.
     pub state_dir: PathBuf,
-    /// Folder with `node.crt`, `node.key`, `ca.crt`.
+    /// Folder with `NODE.crt`, `NODE.key`, `ca.crt`.
     pub certs: PathBuf,
     /// The database's address.
     pub host: String,
@@ -130,10 +130,10 @@ struct Aggregator<'a> {
     shard: &'a [Member],
 }
 
-fn tls(certs: &std::path::Path) -> Tls {
+fn tls(certs: &std::path::Path, node: &str) -> Tls {
     Tls {
-        cert: certs.join("node.crt"),
-        key: certs.join("node.key"),
+        cert: certs.join(format!("{node}.crt")),
+        key: certs.join(format!("{node}.key")),
         ca: certs.join("ca.crt"),
     }
 }
@@ -152,7 +152,7 @@ pub fn agent(facts: &AgentFacts) -> Result<String, toml::ser::Error> {
             address: &facts.aggregator,
             name: AGGREGATOR,
         },
-        tls: tls(&facts.certs),
+        tls: tls(&facts.certs, &facts.node),
         postgres: Postgres {
             host: &facts.host,
             port: facts.port,
@@ -183,7 +183,7 @@ pub fn aggregator(facts: &AggregatorFacts) -> Result<String, toml::ser::Error> {
         listen: &facts.listen,
         web: &facts.web,
         open: false,
-        tls: tls(&facts.certs),
+        tls: tls(&facts.certs, AGGREGATOR),
         shard: &facts.shards,
     })
 }

@@ -182,7 +182,11 @@ fn issue(bed: &Bed, node: &str, out: &Path, address: Option<&str>) -> Result<()>
     }
     launch.output(bed, "")?;
     bed.give(out, 0o700)?;
-    for (file, mode) in [("node.crt", 0o644), ("node.key", 0o600), ("ca.crt", 0o644)] {
+    for (file, mode) in [
+        (format!("{node}.crt"), 0o644),
+        (format!("{node}.key"), 0o600),
+        ("ca.crt".to_owned(), 0o644),
+    ] {
         bed.give(&out.join(file), mode)?;
     }
     Ok(())
