@@ -98,6 +98,12 @@ impl Identity {
         self.current.load().not_after.saturating_sub(now)
     }
 
+    /// When our certificate expires, Unix seconds.
+    #[must_use]
+    pub fn cert_expires_at(&self) -> i64 {
+        self.current.load().not_after
+    }
+
     /// Reads the files again when they changed since they were last read; true when a new identity is in force.
     ///
     /// # Errors
