@@ -125,7 +125,7 @@ catalogue! {
     "agent.rss_bytes" Bytes Memory High Context 1e7 "memory of the agent itself"
     "agent.spool_bytes" Bytes Storage High Context 1e6 "bytes waiting in the agent's spool"
     "cgroup.cpu_cores" Cores Cpu High Activity 0.15 "CPU used by the node's cgroup"
-    "cgroup.foreign_cpu_cores" Cores Cpu High Cause 0.35 "CPU used in the node's cgroup by processes that are not the database"
+    "cgroup.foreign_cpu_cores" Cores Cpu High Cause 0.2 "CPU used in the node's cgroup by processes that are not the database"
     "cgroup.frozen" Count Liveness High Cause 0.5 "the node's cgroup is frozen"
     "cgroup.io_read_bytes" BytesPerSecond Storage High Activity 1e6 "bytes the node's cgroup read"
     "cgroup.io_write_bytes" BytesPerSecond Storage High Activity 2e6 "bytes the node's cgroup wrote"
