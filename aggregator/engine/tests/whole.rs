@@ -1,6 +1,9 @@
 //! The whole engine on a small cluster whose truth is known: four shards, a router, one host each. (steps 8–13)
 
-#![expect(clippy::unwrap_used, reason = "a test may stop where its own names are wrong")]
+#![expect(
+    clippy::unwrap_used,
+    reason = "a test may stop where its own names are wrong"
+)]
 
 use std::sync::Arc;
 
