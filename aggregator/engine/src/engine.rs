@@ -19,6 +19,8 @@ use crate::view::{Armed, GraphView, NodeLiveness, SeriesView, ShardView};
 
 /// A node whose newest window is further than this from the middle of all is not waited for.
 const APART_WINDOWS: i64 = 6;
+/// A clock that is wrong by less than this, seconds, is left as it is: windows wait for each other about as long.
+const CLOCK_APART_S: i64 = 3;
 /// Windows judged in one go at most; after a longer gap the older ones are skipped.
 const CATCH_UP_WINDOWS: i64 = 200;
 /// The metric that carries an edge's sessions.
@@ -101,6 +103,7 @@ struct Counters {
     windows_judged: u64,
     windows_skipped: u64,
     summaries: u64,
+    summaries_shifted: u64,
     nodes_without_shard: u64,
 }
 
@@ -165,7 +168,7 @@ impl Engine {
                 received,
                 is_replay,
             } => {
-                self.take(&node, *summary, is_replay);
+                self.take(&node, *summary, received, is_replay);
                 if !is_replay {
                     self.wall = self.wall.max(received);
                 }
@@ -284,6 +287,7 @@ impl Engine {
         let counters = &self.counters;
         vec![
             ("summaries", counters.summaries),
+            ("summaries_of_wrong_clocks", counters.summaries_shifted),
             ("windows_judged", counters.windows_judged),
             ("windows_skipped", counters.windows_skipped),
             ("values_of_unknown_series", counters.unknown_ids),
@@ -302,9 +306,18 @@ impl Engine {
         at
     }
 
-    fn take(&mut self, node: &NodeId, summary: ShardSummary, is_replay: bool) {
+    fn take(
+        &mut self,
+        node: &NodeId,
+        mut summary: ShardSummary,
+        received: WallTime,
+        is_replay: bool,
+    ) {
         self.counters.summaries += 1;
         let at = self.node(node);
+        let shift = self.shift(at, &summary, received);
+        self.counters.summaries_shifted += u64::from(shift != 0);
+        summary.first_window = summary.first_window + shift;
         if !is_replay {
             self.heard[at].last = Some(self.now);
             self.heard[at].is_stopped = false;
@@ -338,6 +351,25 @@ impl Engine {
             && let Some(series) = state.series.get(&key)
         {
             self.heard[at].has_been_up = series.back_from(last, n).any(|(_, up)| up > 0.5);
+        }
+    }
+
+    /// Windows to add so that a node with a wrong clock is compared with its siblings at the same moment: by what its
+    /// heartbeats say of its clock, and, since nobody can tell of the future, by when its newest window arrived.
+    fn shift(&self, at: NodeIndex, summary: &ShardSummary, received: WallTime) -> i64 {
+        let ahead_s = |us: i64| us.div_euclid(1_000_000);
+        let offset = self.heard[at].clock_offset_us.map_or(0, ahead_s);
+        let shift = if offset.abs() >= CLOCK_APART_S {
+            -offset
+        } else {
+            0
+        };
+        let last = summary.first_window + i64::from(summary.n_windows) + shift;
+        let ahead = last - received.window();
+        if ahead >= CLOCK_APART_S {
+            shift - ahead
+        } else {
+            shift
         }
     }
 

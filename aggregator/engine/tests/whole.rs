@@ -44,6 +44,8 @@ struct World {
     silent_agents: Vec<usize>,
     one_host: bool,
     replay: bool,
+    /// Seconds that a node's clock is ahead.
+    ahead: (usize, i64),
 }
 
 fn new_engine() -> Engine {
@@ -67,6 +69,7 @@ impl World {
             silent_agents: Vec::new(),
             one_host: false,
             replay: false,
+            ahead: (0, 0),
         };
         world.input(Input::ReplayDone {
             wall: WallTime::from_unix_seconds(START),
@@ -126,7 +129,9 @@ impl World {
         };
         let is_up = value(i, "pg.up", 1.0) > 0.5;
         ShardSummary {
-            first_window: WindowIndex(START + self.second - 1),
+            first_window: WindowIndex(
+                START + self.second - 1 + if self.ahead.0 == i { self.ahead.1 } else { 0 },
+            ),
             n_windows: 1,
             dictionary_epoch: 1,
             facts: Some(NodeFacts {
@@ -317,6 +322,23 @@ fn an_open_incident_survives_a_restart_under_the_same_identity() {
     assert_eq!(again.engine.incidents()[0].id, open.id);
     again.run(40, calm);
     assert_eq!(again.told.last().unwrap().0, "closed shard-4");
+}
+
+#[test]
+fn a_node_whose_clock_is_wrong_is_judged_all_the_same() {
+    for ahead in [3_600, -3_600] {
+        let mut world = World::new();
+        world.run(60, calm);
+        world.ahead = (2, ahead);
+        let clock_offset_us = Some(ahead * 1_000_000);
+        world.input(Input::Heard {
+            node: node(2),
+            clock_offset_us,
+        });
+        world.run(20, calm);
+        world.run(10, locked(2));
+        assert_eq!(world.raised(), ["raised shard-2"], "ahead by {ahead} s");
+    }
 }
 
 #[test]
