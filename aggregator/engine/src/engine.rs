@@ -323,16 +323,19 @@ impl Engine {
             self.heard[at].is_stopped = false;
         }
         let (first, n) = (summary.first_window, i64::from(summary.n_windows));
+        let has_facts = summary.facts.is_some();
         let applied = self.cluster.apply(at, summary);
         self.counters.unknown_ids += applied.unknown_ids;
         self.counters.over_limit += applied.over_limit;
         let state = &self.cluster.nodes()[at];
         self.graph.place(node, &state.facts.address);
-        if self.map.shard_of(node).is_none() {
-            self.map
-                .join(node, &state.facts.shard, state.facts.role == Role::Router);
-            self.counters.nodes_without_shard += u64::from(self.map.shard_of(node).is_none());
+        if self.map.shard_of(node).is_none() && has_facts {
+            let is_router = state.facts.role == Role::Router;
+            let shard = self.shard_by_facts(at);
+            self.map.join(node, &shard, is_router);
         }
+        self.counters.nodes_without_shard += u64::from(self.map.shard_of(node).is_none());
+        let state = &self.cluster.nodes()[at];
         let last = first + (n - 1);
         for (key, series) in &state.series {
             let info = &self.cluster.keys()[*key];
@@ -352,6 +355,24 @@ impl Engine {
         {
             self.heard[at].has_been_up = series.back_from(last, n).any(|(_, up)| up > 0.5);
         }
+    }
+
+    /// Where a node that the map does not name belongs: the shard its agent was told, or the shard of a node that holds
+    /// the same data (PostgreSQL's system identifier is one on a primary and its replicas), or one of its own name.
+    fn shard_by_facts(&self, at: NodeIndex) -> String {
+        let facts = &self.cluster.nodes()[at].facts;
+        if !facts.shard.is_empty() {
+            return facts.shard.clone();
+        }
+        let same_data = |other: &&hsw_state::NodeState| {
+            !facts.system_identifier.is_empty()
+                && other.facts.system_identifier == facts.system_identifier
+        };
+        let kin = self.cluster.nodes().iter().filter(same_data);
+        let shard = kin
+            .filter_map(|other| self.map.shard_of(&other.node))
+            .next();
+        shard.map(ToString::to_string).unwrap_or_default()
     }
 
     /// Windows to add so that a node with a wrong clock is compared with its siblings at the same moment: by what its

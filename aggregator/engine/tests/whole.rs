@@ -325,6 +325,50 @@ fn an_open_incident_survives_a_restart_under_the_same_identity() {
 }
 
 #[test]
+fn nodes_that_hold_the_same_data_are_one_shard_without_being_told_and_keep_it_when_they_change_roles()
+ {
+    let mut engine = Engine::new(Config::default(), ShardMap::new(Vec::new(), true).unwrap());
+    let mut tell = |name: &str, role: Role, data: &str, second: i64| {
+        let summary = ShardSummary {
+            first_window: WindowIndex(START + second),
+            n_windows: 1,
+            dictionary_epoch: 1,
+            facts: Some(NodeFacts {
+                role,
+                system_identifier: data.to_owned(),
+                ..NodeFacts::default()
+            }),
+            dictionary: Vec::new(),
+            series: Vec::new(),
+            latencies: Vec::new(),
+            log_samples: Vec::new(),
+            sources: Vec::new(),
+        };
+        let received = WallTime::from_unix_seconds(START + second + 1);
+        let node = NodeId::new(name).unwrap();
+        engine.handle(
+            Monotonic(0),
+            Input::Summary {
+                node,
+                summary: Box::new(summary),
+                received,
+                is_replay: false,
+            },
+        );
+        let shards = engine.shards().into_iter();
+        shards
+            .map(|s| (s.shard.to_string(), s.nodes.len()))
+            .collect::<Vec<_>>()
+    };
+    tell("a", Role::Primary, "71", 1);
+    tell("b", Role::Replica, "71", 1);
+    let before = tell("c", Role::Primary, "72", 1);
+    assert_eq!(before, [("a".to_owned(), 2), ("c".to_owned(), 1)]);
+    tell("a", Role::Replica, "71", 2);
+    assert_eq!(tell("b", Role::Primary, "71", 2), before);
+}
+
+#[test]
 fn a_node_whose_clock_is_wrong_is_judged_all_the_same() {
     for ahead in [3_600, -3_600] {
         let mut world = World::new();
