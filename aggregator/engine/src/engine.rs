@@ -10,6 +10,7 @@ use hsw_types::{
     Monotonic, NodeId, Role, SeriesKey, ShardId, ShardSummary, Subject, WallTime, WindowIndex,
 };
 
+use crate::contract::{Config, Counters, Input, Output};
 use crate::incident::{Incident, IncidentId};
 use crate::liveness::{self, Heard};
 use crate::map::ShardMap;
@@ -25,87 +26,6 @@ const CLOCK_APART_S: i64 = 3;
 const CATCH_UP_WINDOWS: i64 = 200;
 /// The metric that carries an edge's sessions.
 const EDGE_SESSIONS: &str = "edge.sessions";
-
-/// Limits and thresholds.
-#[derive(Debug, Clone, PartialEq)]
-pub struct Config {
-    /// Series per node; beyond it new ones are counted and left out. 4,000 by default.
-    pub n_series_per_node_max: usize,
-    /// Closed incidents kept in memory. 1,000 by default.
-    pub n_incidents_max: usize,
-}
-
-impl Default for Config {
-    fn default() -> Self {
-        Self {
-            n_series_per_node_max: 4_000,
-            n_incidents_max: 1_000,
-        }
-    }
-}
-
-/// What the engine is told.
-#[derive(Debug)]
-pub enum Input {
-    /// A committed summary, in sequence order per node. `is_replay`: from the store at start, not live.
-    Summary {
-        /// From whom (certificate).
-        node: NodeId,
-        /// The summary.
-        summary: Box<ShardSummary>,
-        /// When the aggregator received it (its clock).
-        received: WallTime,
-        /// From the store at start.
-        is_replay: bool,
-    },
-    /// An agent's connection is up (its `Hello` was answered), or its heartbeat came.
-    Heard {
-        /// The node.
-        node: NodeId,
-        /// The agent's clock minus the aggregator's, microseconds, when known.
-        clock_offset_us: Option<i64>,
-    },
-    /// The agent said goodbye.
-    Stopped {
-        /// The node.
-        node: NodeId,
-    },
-    /// An incident from the store at start.
-    Restored(Box<Incident>),
-    /// Replay from the store is over; silence counts from now.
-    ReplayDone {
-        /// The aggregator's clock.
-        wall: WallTime,
-    },
-    /// The clock, at least once a second.
-    Clock {
-        /// The aggregator's clock.
-        wall: WallTime,
-    },
-}
-
-/// What the shell must do next.
-#[derive(Debug, Clone, PartialEq)]
-pub enum Output {
-    /// Store it, tell people.
-    IncidentRaised(Arc<Incident>),
-    /// Store it, tell people what changed.
-    IncidentChanged(Arc<Incident>),
-    /// Store it, tell people it is over.
-    IncidentClosed(Arc<Incident>),
-}
-
-/// What was left out or refused, since the start.
-#[derive(Debug, Clone, Copy, Default)]
-struct Counters {
-    unknown_ids: u64,
-    over_limit: u64,
-    windows_judged: u64,
-    windows_skipped: u64,
-    summaries: u64,
-    summaries_shifted: u64,
-    nodes_without_shard: u64,
-}
 
 /// The engine. See the crate's header.
 #[derive(Debug)]
@@ -284,17 +204,9 @@ impl Engine {
     /// What was left out or refused, since the start: (`name`, count), for `/metrics`.
     #[must_use]
     pub fn counters(&self) -> Vec<(&'static str, u64)> {
-        let counters = &self.counters;
-        vec![
-            ("summaries", counters.summaries),
-            ("summaries_of_wrong_clocks", counters.summaries_shifted),
-            ("windows_judged", counters.windows_judged),
-            ("windows_skipped", counters.windows_skipped),
-            ("values_of_unknown_series", counters.unknown_ids),
-            ("series_over_limit", counters.over_limit),
-            ("summaries_without_shard", counters.nodes_without_shard),
-            ("edges_left_out", self.graph.n_left_out()),
-        ]
+        let mut named = self.counters.named();
+        named.push(("edges_left_out", self.graph.n_left_out()));
+        named
     }
 
     /// The node's index; a new one gets its places in the lists beside the state.
