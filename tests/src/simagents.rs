@@ -189,7 +189,7 @@ fn facts(node: usize) -> NodeFacts {
         cluster: "simulated".to_owned(),
         role: if node.is_multiple_of(2) {
             Role::Primary
-    } else {
+        } else {
             Role::Replica
         },
         database: "PostgreSQL 15".to_owned(),

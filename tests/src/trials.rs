@@ -120,6 +120,7 @@ pub fn run(args: &Args) -> Result<bool> {
         .iter()
         .map(|name| Fault::parse(name))
         .collect::<Result<_>>()?;
+    let commit = commit();
     let stop = Stop::new();
     stop.on_signals()?;
     let own = std::env::current_exe().context("find our own program")?;
@@ -137,7 +138,10 @@ pub fn run(args: &Args) -> Result<bool> {
     })?;
     let measured = measure(&mut cluster, args, &faults, &stop);
     cluster.stop()?;
-    let report = measured?;
+    let report = Report {
+        commit,
+        ..measured?
+    };
     say(&report);
     if let Some(out) = &args.out {
         write(out, &report)?;
@@ -303,7 +307,7 @@ fn report(args: &Args, trials: Vec<Trial>, calm: Vec<String>) -> Report {
             args.span,
             args.calm_minutes
         ),
-        commit: commit(),
+        commit: String::new(),
         at: std::time::SystemTime::now()
             .duration_since(std::time::UNIX_EPOCH)
             .map_or(0, |since| since.as_secs()),
