@@ -92,11 +92,10 @@ fn about_itself(page: &mut Page, snapshot: &Snapshot, parts: &Parts) {
         f64::from(u8::from(has_trouble)),
     );
     if let Some(identity) = &parts.identity {
-        let expiry = identity.cert_expiry() as f64;
         page.gauge(
             "cert_expiry_timestamp_seconds",
             "When the aggregator's certificate expires.",
-            expiry,
+            identity.cert_not_after() as f64,
         );
     }
     let now = crate::alerts::wall_now();

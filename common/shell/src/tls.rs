@@ -89,6 +89,12 @@ impl Identity {
         self.current.load().node.clone()
     }
 
+    /// When our certificate expires, Unix seconds.
+    #[must_use]
+    pub fn cert_not_after(&self) -> i64 {
+        self.current.load().not_after
+    }
+
     /// Seconds until our certificate expires; negative when it has.
     #[must_use]
     pub fn cert_expiry(&self) -> i64 {
