@@ -48,7 +48,7 @@ fn served(rig: &Rig, node: &str) -> Option<CertificateDer<'static>> {
         let shown = peer.connection.peer_identity()?;
         let chain = shown.downcast::<Vec<CertificateDer<'static>>>().ok()?;
         peer.hello((1, 1)).await;
-        matches!(peer.hear().await, ToAgent::Welcome { .. }).then(|| chain[0].clone())
+        matches!(peer.hear_or_end().await, Some(ToAgent::Welcome { .. })).then(|| chain[0].clone())
     })
 }
 

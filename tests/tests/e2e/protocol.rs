@@ -51,19 +51,25 @@ impl Peer {
     }
 
     async fn say(&mut self, bytes: &[u8]) {
-        self.send.write_all(bytes).await.unwrap();
+        // One that is refused may be cut off already; what it hears tells.
+        let _cut_off = self.send.write_all(bytes).await;
     }
 
     pub(crate) async fn hello(&mut self, versions: (u8, u8)) {
         self.say(&hello(versions)).await;
     }
 
-    pub(crate) async fn hear(&mut self) -> ToAgent {
+    async fn hear(&mut self) -> ToAgent {
+        self.hear_or_end().await.unwrap()
+    }
+
+    /// The next message; `None` when the connection ends instead.
+    pub(crate) async fn hear_or_end(&mut self) -> Option<ToAgent> {
         let mut header = [0; FRAME_HEADER_BYTES];
-        self.recv.read_exact(&mut header).await.unwrap();
+        self.recv.read_exact(&mut header).await.ok()?;
         let mut body = vec![0; frame_length(header).unwrap()];
-        self.recv.read_exact(&mut body).await.unwrap();
-        ToAgent::decode(&body).unwrap()
+        self.recv.read_exact(&mut body).await.ok()?;
+        Some(ToAgent::decode(&body).unwrap())
     }
 }
 
