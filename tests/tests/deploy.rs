@@ -269,7 +269,7 @@ fn the_container_file_is_pinned_unprivileged_and_starts_what_it_holds() {
         0,
         "COPY says what it does, ADD fetches and unpacks"
     );
-    let user = of("USER").last().expect("a USER");
+    let user = of("USER").next_back().expect("a USER");
     let uid = user.split(':').next().unwrap().parse::<u32>();
     assert!(uid.is_ok_and(|uid| uid > 0), "USER {user}");
 

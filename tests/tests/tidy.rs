@@ -171,7 +171,8 @@ fn pure_crates_have_the_same_clippy_file_and_name_nothing_impure() {
     let arrows = arrows();
     let mut wrong = Vec::new();
     let mut clippy_files = BTreeMap::new();
-    for member in members()
+    let members = members();
+    for member in members
         .iter()
         .filter(|m| arrows.get(&m.name).is_some_and(|(pure, _)| *pure))
     {

@@ -371,6 +371,10 @@ mod tests {
             SilenceError::MatchesAll
         );
         assert_eq!(
+            refused(&|s| s.matchers = vec![Matcher::parse("shart=a").unwrap()]),
+            SilenceError::Label("shart".to_owned())
+        );
+        assert_eq!(
             refused(&|s| s.matchers = vec![Matcher::parse("shard=~(").unwrap()]),
             SilenceError::Pattern("(".to_owned())
         );

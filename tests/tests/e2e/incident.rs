@@ -6,7 +6,7 @@ use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::sync::mpsc::{Receiver, channel};
 use std::time::{Duration, Instant};
 
-use hsw_tests::testbed::{Cluster, Fault, Options};
+use hsw_tests::testbed::{Cluster, Fault, Managed, Options};
 use serde_json::Value;
 
 use crate::rig::{Database, Rig, wait_for};
@@ -81,6 +81,54 @@ fn cluster(dir: &std::path::Path, subnet: u8) -> Cluster {
     .unwrap()
 }
 
+/// The aggregator and an agent for each shard.
+fn start(rig: &Rig, cluster: &Cluster) -> Vec<Managed> {
+    let password: &'static str = std::fs::read_to_string(rig.dir().join("secrets/hsw.password"))
+        .unwrap()
+        .leak();
+    let mut running = vec![rig.start_aggregator()];
+    let agents = cluster.shards().iter().map(|shard| {
+        let node = format!("{}-a", shard.name);
+        let database = Database {
+            host: shard.address.clone(),
+            port: shard.port,
+            user: "hsw",
+            password,
+        };
+        rig.configure_agent(&node, &database, "");
+        rig.start_agent(&node)
+    });
+    running.extend(agents);
+    running
+}
+
+/// Page and command line say what the webhook said.
+fn is_told_alike(rig: &Rig, id: &str) {
+    let page = rig.get(&format!("/api/v1/incidents/{id}"));
+    assert_eq!(
+        (&page["state"], &page["root"]["shard"]),
+        (&"open".into(), &"shard-2".into())
+    );
+    let told = rig.hsw(&["incident", &id[..6]]);
+    assert!(told.code == 0 && told.out.contains("shard-2"), "{told:?}");
+    let told = rig.hsw(&["incident", id, "--json"]).json();
+    assert!(
+        told["evidence"][0]["sentence"]
+            .as_str()
+            .is_some_and(|s| !s.is_empty()),
+        "{told}"
+    );
+    let listed = rig.hsw(&["incidents", "--json"]).json();
+    assert_eq!(listed["incidents"].as_array().unwrap().len(), 1, "{listed}");
+    let status = rig.hsw(&["status"]);
+    assert!(
+        status.code == 3 && status.out.contains("shard-2"),
+        "{status:?}"
+    );
+    let shards = rig.hsw(&["shards", "--json"]).json();
+    assert!(shards["shards"].to_string().contains("\"bad\""), "{shards}");
+}
+
 #[test]
 fn a_stopped_database_is_one_incident_that_webhook_page_and_command_line_tell_alike() {
     let parent = tempfile::tempdir_in("/tmp").unwrap();
@@ -96,25 +144,7 @@ fn a_stopped_database_is_one_incident_that_webhook_page_and_command_line_tell_al
             "[alerts]\nwatchdog_interval_s = 10\n[[alerts.webhook]]\nurl = \"http://{hook}/hook\""
         ),
     );
-    let password: &'static str = std::fs::read_to_string(rig.dir().join("secrets/hsw.password"))
-        .unwrap()
-        .leak();
-    let _aggregator = rig.start_aggregator();
-    let _agents: Vec<_> = cluster
-        .shards()
-        .iter()
-        .map(|shard| {
-            let node = format!("{}-a", shard.name);
-            let database = Database {
-                host: shard.address.clone(),
-                port: shard.port,
-                user: "hsw",
-                password,
-            };
-            rig.configure_agent(&node, &database, "");
-            rig.start_agent(&node)
-        })
-        .collect();
+    let _running = start(&rig, &cluster);
     let watchdog = next(
         &received,
         "HyperShardWatchWatchdog",
@@ -151,29 +181,7 @@ fn a_stopped_database_is_one_incident_that_webhook_page_and_command_line_tell_al
         .unwrap()
         .to_owned();
 
-    let page = rig.get(&format!("/api/v1/incidents/{id}"));
-    assert_eq!(
-        (&page["state"], &page["root"]["shard"]),
-        (&"open".into(), &"shard-2".into())
-    );
-    let told = rig.hsw(&["incident", &id[..6]]);
-    assert!(told.code == 0 && told.out.contains("shard-2"), "{told:?}");
-    let told = rig.hsw(&["incident", &id, "--json"]).json();
-    assert!(
-        told["evidence"][0]["sentence"]
-            .as_str()
-            .is_some_and(|s| !s.is_empty()),
-        "{told}"
-    );
-    let listed = rig.hsw(&["incidents", "--json"]).json();
-    assert_eq!(listed["incidents"].as_array().unwrap().len(), 1, "{listed}");
-    let status = rig.hsw(&["status"]);
-    assert!(
-        status.code == 3 && status.out.contains("shard-2"),
-        "{status:?}"
-    );
-    let shards = rig.hsw(&["shards", "--json"]).json();
-    assert!(shards["shards"].to_string().contains("\"bad\""), "{shards}");
+    is_told_alike(&rig, &id);
 
     fault.heal().unwrap();
     let resolved = next(

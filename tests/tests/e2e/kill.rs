@@ -165,6 +165,10 @@ fn whoever_is_killed_at_whatever_moment_every_window_and_every_error_is_stored_o
         "seed {seed}: only the aggregator died, so nothing may be missing"
     );
     let missing = store::missing_windows(&rows, "shard-1-a");
+    assert!(
+        !missing.is_empty(),
+        "an agent that is dead measures nothing"
+    );
     let is_excused = |window: &i64| {
         dead.iter()
             .any(|(died, back)| (died - UNTOLD_S..=back + WAKING_S).contains(window))

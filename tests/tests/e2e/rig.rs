@@ -366,7 +366,10 @@ impl Rig {
 
     /// A small disk in memory that the service user owns.
     pub(crate) fn mount(&self, at: &Path, kib: u32) {
-        assert!(self.bed.host.root, "mounting a small disk needs root");
+        assert!(
+            self.bed.host.root,
+            "mounting a small disk needs root; without it leave this out: cargo nextest run -E 'not test(disks)'"
+        );
         self.bed.service_dir(at).unwrap();
         self.bed.ledger.mount(at).unwrap();
         let user = &self.bed.host.user;
