@@ -175,7 +175,7 @@ pub struct Counters {
 }
 
 /// Names of the shell's [`Counters`], as in `/metrics` after the prefix `hsw_`.
-pub const COUNTERS: [&str; 18] = [
+pub const COUNTERS: [&str; 19] = [
     "ingest_connections_total",
     "ingest_refused_unknown_node_total",
     "ingest_refused_version_total",
@@ -189,6 +189,7 @@ pub const COUNTERS: [&str; 18] = [
     "ingest_heard_dropped_total",
     "store_summaries_total",
     "store_duplicates_total",
+    "store_overlaps_total",
     "store_unreadable_total",
     "store_commits_total",
     "store_commit_failures_total",
@@ -216,6 +217,7 @@ pub enum Counter {
     HeardDropped,
     Summaries,
     Duplicates,
+    Overlaps,
     Unreadable,
     Commits,
     CommitFailures,

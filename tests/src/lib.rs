@@ -5,4 +5,6 @@
 
 pub mod testbed;
 
+pub mod trials;
+
 pub mod simagents;

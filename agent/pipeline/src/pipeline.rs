@@ -280,7 +280,7 @@ impl Pipeline {
     fn flush(&mut self, first_window: WindowIndex) {
         self.n_summaries = self.n_summaries.wrapping_add(1);
         let n = self.config.windows_per_summary;
-        let repeat = self.n_summaries % self.config.repeat_after == 0;
+        let repeat = self.n_summaries.is_multiple_of(self.config.repeat_after);
         let facts = if self.facts_pending || repeat {
             self.facts.clone()
         } else {

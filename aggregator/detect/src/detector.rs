@@ -278,7 +278,7 @@ impl Detector {
             Bad::Either => both.abs(),
         };
         let is_change = (sample.value - Scale::of(spec).from(residual.usual)).abs() >= spec.floor;
-        let counts = is_change && residual.is_beyond_habit;
+        let counts = is_change && residual.is_beyond_habit && sample.value >= spec.matters_from;
         // What is no change, or a habit, may still fade an older finding, but never reaches the threshold.
         let score = if counts {
             bad

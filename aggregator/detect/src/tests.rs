@@ -161,6 +161,16 @@ fn a_router_whose_shards_all_move_with_it_is_not_the_deviant() {
 }
 
 #[test]
+fn a_share_of_a_limit_matters_only_near_the_limit() {
+    for (share, is_found) in [(0.6, false), (0.95, true)] {
+        let mut world = World::new(4, "pg.connections_ratio");
+        world.run(120, |_, _| Some(0.2));
+        let found = world.run(20, |node, _| Some(if node == 1 { share } else { 0.2 }));
+        assert_eq!(!found.is_empty(), is_found, "{share}");
+    }
+}
+
+#[test]
 fn an_hour_of_noise_gives_no_finding() {
     for metric in [
         "pg.commits",

@@ -10,6 +10,7 @@ use hsw_types::{
     Monotonic, NodeId, Role, SeriesKey, ShardId, ShardSummary, Subject, WallTime, WindowIndex,
 };
 
+use crate::contract::{Config, Counters, Input, Output};
 use crate::incident::{Incident, IncidentId};
 use crate::liveness::{self, Heard};
 use crate::map::ShardMap;
@@ -19,90 +20,12 @@ use crate::view::{Armed, GraphView, NodeLiveness, SeriesView, ShardView};
 
 /// A node whose newest window is further than this from the middle of all is not waited for.
 const APART_WINDOWS: i64 = 6;
+/// A clock that is wrong by less than this, seconds, is left as it is: windows wait for each other about as long.
+const CLOCK_APART_S: i64 = 3;
 /// Windows judged in one go at most; after a longer gap the older ones are skipped.
 const CATCH_UP_WINDOWS: i64 = 200;
 /// The metric that carries an edge's sessions.
 const EDGE_SESSIONS: &str = "edge.sessions";
-
-/// Limits and thresholds.
-#[derive(Debug, Clone, PartialEq)]
-pub struct Config {
-    /// Series per node; beyond it new ones are counted and left out. 4,000 by default.
-    pub n_series_per_node_max: usize,
-    /// Closed incidents kept in memory. 1,000 by default.
-    pub n_incidents_max: usize,
-}
-
-impl Default for Config {
-    fn default() -> Self {
-        Self {
-            n_series_per_node_max: 4_000,
-            n_incidents_max: 1_000,
-        }
-    }
-}
-
-/// What the engine is told.
-#[derive(Debug)]
-pub enum Input {
-    /// A committed summary, in sequence order per node. `is_replay`: from the store at start, not live.
-    Summary {
-        /// From whom (certificate).
-        node: NodeId,
-        /// The summary.
-        summary: Box<ShardSummary>,
-        /// When the aggregator received it (its clock).
-        received: WallTime,
-        /// From the store at start.
-        is_replay: bool,
-    },
-    /// An agent's connection is up (its `Hello` was answered), or its heartbeat came.
-    Heard {
-        /// The node.
-        node: NodeId,
-        /// The agent's clock minus the aggregator's, microseconds, when known.
-        clock_offset_us: Option<i64>,
-    },
-    /// The agent said goodbye.
-    Stopped {
-        /// The node.
-        node: NodeId,
-    },
-    /// An incident from the store at start.
-    Restored(Box<Incident>),
-    /// Replay from the store is over; silence counts from now.
-    ReplayDone {
-        /// The aggregator's clock.
-        wall: WallTime,
-    },
-    /// The clock, at least once a second.
-    Clock {
-        /// The aggregator's clock.
-        wall: WallTime,
-    },
-}
-
-/// What the shell must do next.
-#[derive(Debug, Clone, PartialEq)]
-pub enum Output {
-    /// Store it, tell people.
-    IncidentRaised(Arc<Incident>),
-    /// Store it, tell people what changed.
-    IncidentChanged(Arc<Incident>),
-    /// Store it, tell people it is over.
-    IncidentClosed(Arc<Incident>),
-}
-
-/// What was left out or refused, since the start.
-#[derive(Debug, Clone, Copy, Default)]
-struct Counters {
-    unknown_ids: u64,
-    over_limit: u64,
-    windows_judged: u64,
-    windows_skipped: u64,
-    summaries: u64,
-    nodes_without_shard: u64,
-}
 
 /// The engine. See the crate's header.
 #[derive(Debug)]
@@ -165,7 +88,7 @@ impl Engine {
                 received,
                 is_replay,
             } => {
-                self.take(&node, *summary, is_replay);
+                self.take(&node, *summary, received, is_replay);
                 if !is_replay {
                     self.wall = self.wall.max(received);
                 }
@@ -281,16 +204,9 @@ impl Engine {
     /// What was left out or refused, since the start: (`name`, count), for `/metrics`.
     #[must_use]
     pub fn counters(&self) -> Vec<(&'static str, u64)> {
-        let counters = &self.counters;
-        vec![
-            ("summaries", counters.summaries),
-            ("windows_judged", counters.windows_judged),
-            ("windows_skipped", counters.windows_skipped),
-            ("values_of_unknown_series", counters.unknown_ids),
-            ("series_over_limit", counters.over_limit),
-            ("summaries_without_shard", counters.nodes_without_shard),
-            ("edges_left_out", self.graph.n_left_out()),
-        ]
+        let mut named = self.counters.named();
+        named.push(("edges_left_out", self.graph.n_left_out()));
+        named
     }
 
     /// The node's index; a new one gets its places in the lists beside the state.
@@ -302,24 +218,36 @@ impl Engine {
         at
     }
 
-    fn take(&mut self, node: &NodeId, summary: ShardSummary, is_replay: bool) {
+    fn take(
+        &mut self,
+        node: &NodeId,
+        mut summary: ShardSummary,
+        received: WallTime,
+        is_replay: bool,
+    ) {
         self.counters.summaries += 1;
         let at = self.node(node);
+        let shift = self.shift(at, &summary, received);
+        self.counters.summaries_shifted += u64::from(shift != 0);
+        summary.first_window = summary.first_window + shift;
         if !is_replay {
             self.heard[at].last = Some(self.now);
             self.heard[at].is_stopped = false;
         }
         let (first, n) = (summary.first_window, i64::from(summary.n_windows));
+        let has_facts = summary.facts.is_some();
         let applied = self.cluster.apply(at, summary);
         self.counters.unknown_ids += applied.unknown_ids;
         self.counters.over_limit += applied.over_limit;
         let state = &self.cluster.nodes()[at];
         self.graph.place(node, &state.facts.address);
-        if self.map.shard_of(node).is_none() {
-            self.map
-                .join(node, &state.facts.shard, state.facts.role == Role::Router);
-            self.counters.nodes_without_shard += u64::from(self.map.shard_of(node).is_none());
+        if self.map.shard_of(node).is_none() && has_facts {
+            let is_router = state.facts.role == Role::Router;
+            let shard = self.shard_by_facts(at);
+            self.map.join(node, &shard, is_router);
         }
+        self.counters.nodes_without_shard += u64::from(self.map.shard_of(node).is_none());
+        let state = &self.cluster.nodes()[at];
         let last = first + (n - 1);
         for (key, series) in &state.series {
             let info = &self.cluster.keys()[*key];
@@ -338,6 +266,43 @@ impl Engine {
             && let Some(series) = state.series.get(&key)
         {
             self.heard[at].has_been_up = series.back_from(last, n).any(|(_, up)| up > 0.5);
+        }
+    }
+
+    /// Where a node that the map does not name belongs: the shard its agent was told, or the shard of a node that holds
+    /// the same data (PostgreSQL's system identifier is one on a primary and its replicas), or one of its own name.
+    fn shard_by_facts(&self, at: NodeIndex) -> String {
+        let facts = &self.cluster.nodes()[at].facts;
+        if !facts.shard.is_empty() {
+            return facts.shard.clone();
+        }
+        let same_data = |other: &&hsw_state::NodeState| {
+            !facts.system_identifier.is_empty()
+                && other.facts.system_identifier == facts.system_identifier
+        };
+        let kin = self.cluster.nodes().iter().filter(same_data);
+        let shard = kin
+            .filter_map(|other| self.map.shard_of(&other.node))
+            .next();
+        shard.map(ToString::to_string).unwrap_or_default()
+    }
+
+    /// Windows to add so that a node with a wrong clock is compared with its siblings at the same moment: by what its
+    /// heartbeats say of its clock, and, since nobody can tell of the future, by when its newest window arrived.
+    fn shift(&self, at: NodeIndex, summary: &ShardSummary, received: WallTime) -> i64 {
+        let ahead_s = |us: i64| us.div_euclid(1_000_000);
+        let offset = self.heard[at].clock_offset_us.map_or(0, ahead_s);
+        let shift = if offset.abs() >= CLOCK_APART_S {
+            -offset
+        } else {
+            0
+        };
+        let last = summary.first_window + i64::from(summary.n_windows) + shift;
+        let ahead = last - received.window();
+        if ahead >= CLOCK_APART_S {
+            shift - ahead
+        } else {
+            shift
         }
     }
 

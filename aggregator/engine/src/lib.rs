@@ -20,11 +20,14 @@ mod symptoms;
 
 mod policy;
 
+mod contract;
+
 mod engine;
 
 mod show;
 
-pub use engine::{Config, Engine, Input, Output};
+pub use contract::{Config, Input, Output};
+pub use engine::Engine;
 pub use incident::{Evidence, Incident, IncidentId, IncidentState, Symptom};
 pub use map::{ShardEntry, ShardMap, ShardMapError};
 pub use view::{

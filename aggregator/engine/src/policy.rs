@@ -279,7 +279,7 @@ impl Policy {
     pub(crate) fn incidents(&self) -> Vec<Arc<Incident>> {
         let open = self.open.iter().map(|open| Arc::new(open.incident.clone()));
         let mut all: Vec<Arc<Incident>> = open.chain(self.closed.iter().cloned()).collect();
-        all.sort_by(|a, b| (b.raised, b.id).cmp(&(a.raised, a.id)));
+        all.sort_by_key(|incident| std::cmp::Reverse((incident.raised, incident.id)));
         all
     }
 }

@@ -186,7 +186,7 @@ fn silent_since(cluster: &Cluster, node: NodeIndex) -> Option<WindowIndex> {
     let key = cluster.find_key(&SeriesKey::node(UP))?;
     let values = state.series.get(&key)?.back_from(newest, 200);
     let unanswered = values.take_while(|(_, up)| *up < 0.5).last();
-    Some(unanswered.map_or(newest.next(), |(window, _)| window))
+    Some(unanswered.map_or_else(|| newest.next(), |(window, _)| window))
 }
 
 fn sort(evidence: &mut [Evidence]) {

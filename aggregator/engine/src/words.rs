@@ -38,7 +38,7 @@ fn number(value: f64) -> String {
 
 fn three_digits(value: f64) -> String {
     let text = match value.abs() {
-        v if v >= 99.95 || v < 0.005 => format!("{value:.0}"),
+        v if !(0.005..99.95).contains(&v) => format!("{value:.0}"),
         v if v >= 9.995 => format!("{value:.1}"),
         _ => format!("{value:.2}"),
     };

@@ -1,5 +1,10 @@
 //! The whole engine on a small cluster whose truth is known: four shards, a router, one host each. (steps 8–13)
 
+#![expect(
+    clippy::unwrap_used,
+    reason = "a test may stop where its own names are wrong"
+)]
+
 use std::sync::Arc;
 
 use hsw_engine::{
@@ -39,6 +44,8 @@ struct World {
     silent_agents: Vec<usize>,
     one_host: bool,
     replay: bool,
+    /// Seconds that a node's clock is ahead.
+    ahead: (usize, i64),
 }
 
 fn new_engine() -> Engine {
@@ -62,6 +69,7 @@ impl World {
             silent_agents: Vec::new(),
             one_host: false,
             replay: false,
+            ahead: (0, 0),
         };
         world.input(Input::ReplayDone {
             wall: WallTime::from_unix_seconds(START),
@@ -121,7 +129,9 @@ impl World {
         };
         let is_up = value(i, "pg.up", 1.0) > 0.5;
         ShardSummary {
-            first_window: WindowIndex(START + self.second - 1),
+            first_window: WindowIndex(
+                START + self.second - 1 + if self.ahead.0 == i { self.ahead.1 } else { 0 },
+            ),
             n_windows: 1,
             dictionary_epoch: 1,
             facts: Some(NodeFacts {
@@ -312,6 +322,67 @@ fn an_open_incident_survives_a_restart_under_the_same_identity() {
     assert_eq!(again.engine.incidents()[0].id, open.id);
     again.run(40, calm);
     assert_eq!(again.told.last().unwrap().0, "closed shard-4");
+}
+
+#[test]
+fn nodes_that_hold_the_same_data_are_one_shard_without_being_told_and_keep_it_when_they_change_roles()
+ {
+    let mut engine = Engine::new(Config::default(), ShardMap::new(Vec::new(), true).unwrap());
+    let mut tell = |name: &str, role: Role, data: &str, second: i64| {
+        let summary = ShardSummary {
+            first_window: WindowIndex(START + second),
+            n_windows: 1,
+            dictionary_epoch: 1,
+            facts: Some(NodeFacts {
+                role,
+                system_identifier: data.to_owned(),
+                ..NodeFacts::default()
+            }),
+            dictionary: Vec::new(),
+            series: Vec::new(),
+            latencies: Vec::new(),
+            log_samples: Vec::new(),
+            sources: Vec::new(),
+        };
+        let received = WallTime::from_unix_seconds(START + second + 1);
+        let node = NodeId::new(name).unwrap();
+        engine.handle(
+            Monotonic(0),
+            Input::Summary {
+                node,
+                summary: Box::new(summary),
+                received,
+                is_replay: false,
+            },
+        );
+        let shards = engine.shards().into_iter();
+        shards
+            .map(|s| (s.shard.to_string(), s.nodes.len()))
+            .collect::<Vec<_>>()
+    };
+    tell("a", Role::Primary, "71", 1);
+    tell("b", Role::Replica, "71", 1);
+    let before = tell("c", Role::Primary, "72", 1);
+    assert_eq!(before, [("a".to_owned(), 2), ("c".to_owned(), 1)]);
+    tell("a", Role::Replica, "71", 2);
+    assert_eq!(tell("b", Role::Primary, "71", 2), before);
+}
+
+#[test]
+fn a_node_whose_clock_is_wrong_is_judged_all_the_same() {
+    for ahead in [3_600, -3_600] {
+        let mut world = World::new();
+        world.run(60, calm);
+        world.ahead = (2, ahead);
+        let clock_offset_us = Some(ahead * 1_000_000);
+        world.input(Input::Heard {
+            node: node(2),
+            clock_offset_us,
+        });
+        world.run(20, calm);
+        world.run(10, locked(2));
+        assert_eq!(world.raised(), ["raised shard-2"], "ahead by {ahead} s");
+    }
 }
 
 #[test]

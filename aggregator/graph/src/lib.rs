@@ -84,6 +84,28 @@ impl InteractionGraph {
         if !address.is_empty() && self.node_at.get(address) != Some(node) {
             self.node_at.retain(|_, placed| placed != node);
             self.node_at.insert(address.to_owned(), node.clone());
+            self.recognise(node, address);
+        }
+    }
+
+    /// Edges towards `address` that were told before the node was placed there now end at the node.
+    fn recognise(&mut self, node: &NodeId, address: &str) {
+        let is_there = |vertex: &Vertex| matches!(vertex, Vertex::Service { host, port } if format!("{host}:{port}") == address);
+        let strangers: Vec<EdgeId> = self
+            .edges
+            .keys()
+            .filter(|id| is_there(&id.to))
+            .cloned()
+            .collect();
+        for id in strangers {
+            if let Some(edge) = self.edges.remove(&id) {
+                self.edges
+                    .entry(EdgeId {
+                        to: Vertex::Node(node.clone()),
+                        ..id
+                    })
+                    .or_insert(edge);
+            }
         }
     }
 
@@ -231,6 +253,24 @@ mod tests {
                 "service:10.0.0.2:5432"
             ]
         );
+    }
+
+    #[test]
+    fn a_service_that_turns_out_to_be_a_node_becomes_that_node() {
+        let (router, shard) = (
+            NodeId::new("router").unwrap(),
+            NodeId::new("shard-1-a").unwrap(),
+        );
+        let mut graph = InteractionGraph::default();
+        graph.touch(
+            &router,
+            &subject(EdgeKind::ForeignServer, "10.0.0.1", 5432, ""),
+            1.0,
+            WallTime(1),
+        );
+        graph.place(&shard, "10.0.0.1:5432");
+        assert_eq!(graph.dependencies(&router), [&shard]);
+        assert_eq!(graph.edges().count(), 1);
     }
 
     #[test]

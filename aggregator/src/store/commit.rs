@@ -1,13 +1,14 @@
 //! One batch, one transaction: what arrives becomes durable, then is acknowledged. (step 7)
 //!
 //! In: commands in the order they came. Out: effects to carry out after the commit, in the same order.
-//! Invariants: CO-1 marks in memory change only after the transaction that wrote them is committed, so that a failed
-//! batch can be tried again as it is. Does not: send anything.
+//! Invariants: CO-1 what is known of nodes changes only after the transaction that wrote it is committed, so that a failed
+//! batch can be tried again as it is. Does not: decide what is a duplicate (`hsw_delivery::Receiver` does), send anything.
 
 use std::collections::BTreeMap;
 
+use hsw_delivery::{Entry, Receiver, Verdict};
 use hsw_engine::{Incident, IncidentState};
-use hsw_types::{NodeId, ShardSummary, WallTime, WindowIndex};
+use hsw_types::{Incarnation, NodeId, Sequence, ShardSummary, WallTime, WindowIndex};
 use rusqlite::{Connection, Transaction, params};
 
 use super::{Received, Resume, StoreError, stored_incident};
@@ -20,48 +21,41 @@ pub(super) const HAS_FACTS: i64 = 2;
 /// Row flag: the payload could not be decoded when it came.
 pub(super) const UNREADABLE: i64 = 4;
 
-/// Spool lives remembered of one node: an agent whose spool does not outlive it makes a new one at each start.
-const N_LIVES_MAX: usize = 16;
-
-/// Marks of every node, as committed.
-///
-/// Not `hsw_delivery::Receiver`: that one also refuses windows at or before the newest it has seen, and would refuse a
-/// node whose clock jumped a year ahead and back for a year. Windows of a clock that was set back are the engine's matter.
+/// Every node, and what has been delivered by each.
 #[derive(Debug, Default)]
 pub(super) struct Marks {
-    nodes: BTreeMap<NodeId, NodeMarks>,
+    nodes: BTreeMap<NodeId, Known>,
+    receiver: Receiver,
 }
 
-/// What is known of one node's deliveries.
-#[derive(Debug, Clone, Default)]
-pub(super) struct NodeMarks {
+/// What is known of one node.
+#[derive(Debug, Clone, Copy)]
+struct Known {
     /// Row id.
     id: i64,
     /// It said goodbye and was not heard since.
     stopped: bool,
-    /// Each incarnation's mark, at most [`N_LIVES_MAX`].
-    lives: BTreeMap<u64, Life>,
-    /// Newest committed window.
-    last_window: Option<WindowIndex>,
 }
 
-/// One life of a spool.
-#[derive(Debug, Clone, Copy, Default)]
-struct Life {
-    /// Highest committed sequence.
-    sequence: u64,
-    /// When its last new summary came.
-    touched: WallTime,
+/// A summary judged new, to be told to the receiver once it is durable.
+#[derive(Debug)]
+struct Judged {
+    node: NodeId,
+    incarnation: Incarnation,
+    sequence: Sequence,
+    /// First window and number of windows; none for one whose windows are not stored.
+    windows: Option<(WindowIndex, u16)>,
+    received: WallTime,
 }
 
 /// A batch under way.
 pub(super) struct Batch<'a> {
-    transaction: Transaction<'a>,
+    /// There until it is committed.
+    transaction: Option<Transaction<'a>>,
     marks: &'a mut Marks,
-    /// Copies of the marks this batch changes; they take their place after the commit.
-    touched: BTreeMap<NodeId, NodeMarks>,
-    /// Which (node, incarnation) must be written, and when the last summary of it came.
-    delivered: BTreeMap<(NodeId, u64), WallTime>,
+    /// Copies of what this batch changes; they take their place after the commit.
+    touched: BTreeMap<NodeId, Known>,
+    judged: Vec<Judged>,
 }
 
 /// What became of a summary.
@@ -71,6 +65,8 @@ pub(super) enum Outcome {
     Stored,
     /// It had been committed before.
     Duplicate,
+    /// A new number, but its windows are committed already: only the number is kept.
+    Overlap,
 }
 
 impl Marks {
@@ -86,56 +82,43 @@ impl Marks {
             };
             let id = row.get(0)?;
             by_id.insert(id, name.clone());
-            let marks = NodeMarks {
-                id,
-                stopped: row.get(2)?,
-                ..NodeMarks::default()
-            };
-            nodes.insert(name, marks);
+            nodes.insert(
+                name,
+                Known {
+                    id,
+                    stopped: row.get(2)?,
+                },
+            );
         }
+        // Least recently used first, as the receiver wants them.
         let mut statement = connection.prepare(
-            "SELECT node, incarnation, last_sequence, last_window, touched_us FROM delivery",
+            "SELECT node, incarnation, last_sequence, last_window FROM delivery ORDER BY touched_us",
         )?;
         let mut rows = statement.query([])?;
+        let mut entries = Vec::new();
         while let Some(row) = rows.next()? {
-            let Some(marks) = by_id
-                .get(&row.get::<_, i64>(0)?)
-                .and_then(|name| nodes.get_mut(name))
-            else {
+            let Some(node) = by_id.get(&row.get::<_, i64>(0)?) else {
                 continue;
             };
-            let incarnation = row.get::<_, i64>(1)?.cast_unsigned();
-            let life = Life {
-                sequence: row.get::<_, i64>(2)?.cast_unsigned(),
-                touched: WallTime(row.get(4)?),
-            };
-            marks.lives.insert(incarnation, life);
-            marks.last_window = marks.last_window.max(Some(WindowIndex(row.get(3)?)));
+            let last_window: i64 = row.get(3)?;
+            entries.push(Entry {
+                node: node.clone(),
+                incarnation: Incarnation(row.get::<_, i64>(1)?.cast_unsigned()),
+                sequence: Sequence(row.get::<_, i64>(2)?.cast_unsigned()),
+                last_window: (last_window != i64::MIN).then_some(WindowIndex(last_window)),
+            });
         }
-        Ok(Self { nodes })
+        Ok(Self {
+            nodes,
+            receiver: Receiver::restore(entries),
+        })
     }
 
     /// Every node with its row id and whether it said goodbye, in name order.
     pub(super) fn nodes(&self) -> impl Iterator<Item = (&NodeId, i64, bool)> {
         self.nodes
             .iter()
-            .map(|(name, marks)| (name, marks.id, marks.stopped))
-    }
-}
-
-impl NodeMarks {
-    /// Forgets the life that was quiet longest when a new one finds no room; returns it.
-    fn make_room(&mut self, incarnation: u64) -> Option<u64> {
-        if self.lives.contains_key(&incarnation) || self.lives.len() < N_LIVES_MAX {
-            return None;
-        }
-        let oldest = self
-            .lives
-            .iter()
-            .min_by_key(|(_, life)| life.touched)
-            .map(|(incarnation, _)| *incarnation)?;
-        self.lives.remove(&oldest);
-        Some(oldest)
+            .map(|(name, known)| (name, known.id, known.stopped))
     }
 }
 
@@ -146,47 +129,55 @@ impl<'a> Batch<'a> {
         marks: &'a mut Marks,
     ) -> rusqlite::Result<Self> {
         Ok(Self {
-            transaction: connection.transaction()?,
+            transaction: Some(connection.transaction()?),
             marks,
             touched: BTreeMap::new(),
-            delivered: BTreeMap::new(),
+            judged: Vec::new(),
         })
     }
 
     /// Writes a summary, unless it was written before.
     pub(super) fn summary(&mut self, received: &Received) -> rusqlite::Result<Outcome> {
-        let marks = self.node(&received.node)?;
-        let node = marks.id;
-        let forgotten = marks.make_room(received.incarnation);
-        let life = marks.lives.entry(received.incarnation).or_default();
-        if received.sequence <= life.sequence {
-            return Ok(Outcome::Duplicate);
-        }
-        *life = Life {
-            sequence: received.sequence,
-            touched: received.received,
-        };
-        let mut window = WindowIndex(i64::MIN);
-        let (mut n_windows, mut flags) = (0, UNREADABLE);
-        if let Some(summary) = &received.summary {
-            window = summary.first_window;
-            n_windows = summary.n_windows;
-            flags = flags_of(summary);
-            let newest = summary.first_window + (i64::from(summary.n_windows) - 1);
-            marks.last_window = marks.last_window.max(Some(newest));
-        }
-        self.delivered.insert(
-            (received.node.clone(), received.incarnation),
-            received.received,
+        let node = self.node(&received.node)?.id;
+        let (incarnation, sequence) = (
+            Incarnation(received.incarnation),
+            Sequence(received.sequence),
         );
-        if let Some(forgotten) = forgotten {
-            self.transaction.execute(
-                "DELETE FROM delivery WHERE node = ?1 AND incarnation = ?2",
-                params![node, forgotten.cast_signed()],
-            )?;
-            self.delivered.remove(&(received.node.clone(), forgotten));
+        let windows = received
+            .summary
+            .as_ref()
+            .map(|s| (s.first_window, s.n_windows));
+        let verdict = self
+            .marks
+            .receiver
+            .judge(&received.node, incarnation, sequence, windows);
+        let outcome = match verdict {
+            Verdict::Duplicate => return Ok(Outcome::Duplicate),
+            Verdict::Overlap => Outcome::Overlap,
+            Verdict::Accept { .. } => Outcome::Stored,
+        };
+        self.judged.push(Judged {
+            node: received.node.clone(),
+            incarnation,
+            sequence,
+            windows: windows.filter(|_| outcome == Outcome::Stored),
+            received: received.received,
+        });
+        if outcome == Outcome::Stored {
+            self.insert(node, received, windows)?;
         }
-        self.transaction
+        Ok(outcome)
+    }
+
+    fn insert(
+        &self,
+        node: i64,
+        received: &Received,
+        windows: Option<(WindowIndex, u16)>,
+    ) -> rusqlite::Result<()> {
+        let (window, n_windows) = windows.unwrap_or((WindowIndex(i64::MIN), 0));
+        let flags = received.summary.as_deref().map_or(UNREADABLE, flags_of);
+        self.transaction()
             .prepare_cached(
                 "INSERT INTO summary (node, incarnation, sequence, first_window, n_windows, flags, received_us, payload)
                  VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)",
@@ -201,31 +192,29 @@ impl<'a> Batch<'a> {
                 received.received.0,
                 received.payload,
             ])?;
-        Ok(Outcome::Stored)
+        Ok(())
     }
 
     /// A connection begins: the node is known from now on and has not stopped.
     pub(super) fn hello(&mut self, node: &NodeId, incarnation: u64) -> rusqlite::Result<Resume> {
         self.set_stopped(node, false)?;
-        let marks = self.node(node)?;
+        let (last, last_window) = self.marks.receiver.last(node, Incarnation(incarnation));
         Ok(Resume {
-            last_sequence: marks
-                .lives
-                .get(&incarnation)
-                .map_or(0, |life| life.sequence),
-            last_window: marks.last_window,
+            last_sequence: last.0,
+            last_window,
         })
     }
 
     /// Remembers whether a node said goodbye.
     pub(super) fn set_stopped(&mut self, node: &NodeId, stopped: bool) -> rusqlite::Result<()> {
-        let marks = self.node(node)?;
-        if marks.stopped == stopped {
+        let known = self.node(node)?;
+        if known.stopped == stopped {
             return Ok(());
         }
-        marks.stopped = stopped;
-        let id = marks.id;
-        self.transaction
+        self.touched
+            .insert(node.clone(), Known { stopped, ..known });
+        let id = known.id;
+        self.transaction()
             .prepare_cached("UPDATE node SET stopped = ?2 WHERE id = ?1")?
             .execute(params![id, stopped])?;
         Ok(())
@@ -238,7 +227,7 @@ impl<'a> Batch<'a> {
             IncidentState::Open => "open",
             IncidentState::Closed => "closed",
         };
-        self.transaction
+        self.transaction()
             .prepare_cached(
                 "INSERT INTO incident (id, state, root, started, raised, ended, revision, body)
                  VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)
@@ -272,28 +261,38 @@ impl<'a> Batch<'a> {
             .collect();
         let matchers = serde_json::to_string(&matchers)
             .map_err(|error| StoreError(format!("write a silence as JSON: {error}")))?;
-        self.transaction.execute(
+        self.transaction().execute(
             "INSERT INTO silence (matchers, reason, author, created_us, expires_us) VALUES (?1, ?2, ?3, ?4, ?5)",
             params![matchers, silence.reason, silence.author, silence.created.0, silence.expires.0],
         )?;
-        Ok(self.transaction.last_insert_rowid())
+        Ok(self.transaction().last_insert_rowid())
     }
 
     /// Removes a silence; false when there was none.
     pub(super) fn remove_silence(&mut self, id: i64) -> Result<bool, StoreError> {
         Ok(self
-            .transaction
+            .transaction()
             .execute("DELETE FROM silence WHERE id = ?1", [id])?
             > 0)
     }
 
-    /// Makes it durable; only then the marks change.
-    pub(super) fn commit(self) -> rusqlite::Result<()> {
-        for ((node, incarnation), received) in &self.delivered {
-            let Some(marks) = self.touched.get(node) else {
+    /// Makes it durable; only then what is known changes.
+    pub(super) fn commit(mut self) -> rusqlite::Result<()> {
+        let mut newest: BTreeMap<(&NodeId, Incarnation), (&Judged, Option<WindowIndex>)> =
+            BTreeMap::new();
+        for judged in &self.judged {
+            let (_, stored) = self.marks.receiver.last(&judged.node, judged.incarnation);
+            let ends = judged.windows.map(|(first, n)| first + (i64::from(n) - 1));
+            let entry = newest
+                .entry((&judged.node, judged.incarnation))
+                .or_insert((judged, stored));
+            *entry = (judged, entry.1.max(ends));
+        }
+        for ((node, incarnation), (judged, window)) in &newest {
+            let Some(known) = self.touched.get(*node) else {
                 continue;
             };
-            self.transaction
+            self.transaction()
                 .prepare_cached(
                     "INSERT INTO delivery (node, incarnation, last_sequence, last_window, touched_us)
                      VALUES (?1, ?2, ?3, ?4, ?5)
@@ -301,38 +300,66 @@ impl<'a> Batch<'a> {
                          last_window = excluded.last_window, touched_us = excluded.touched_us",
                 )?
                 .execute(params![
-                    marks.id,
-                    incarnation.cast_signed(),
-                    marks.lives.get(incarnation).map_or(0, |life| life.sequence).cast_signed(),
-                    marks.last_window.map_or(i64::MIN, |window| window.0),
-                    received.0,
+                    known.id,
+                    incarnation.0.cast_signed(),
+                    judged.sequence.0.cast_signed(),
+                    window.map_or(i64::MIN, |window| window.0),
+                    judged.received.0,
                 ])?;
         }
-        self.transaction.commit()?;
-        self.marks.nodes.extend(self.touched);
+        if let Some(transaction) = self.transaction.take() {
+            transaction.commit()?;
+        }
+        for judged in std::mem::take(&mut self.judged) {
+            let (node, incarnation, sequence) = (&judged.node, judged.incarnation, judged.sequence);
+            match judged.windows {
+                Some((first, n)) => {
+                    self.marks
+                        .receiver
+                        .committed(node, incarnation, sequence, first, n);
+                }
+                None => self.marks.receiver.skipped(node, incarnation, sequence),
+            }
+        }
+        self.marks.nodes.append(&mut self.touched);
         Ok(())
     }
 
-    /// The marks of a node, to be changed; a new node gets its row.
-    fn node(&mut self, node: &NodeId) -> rusqlite::Result<&mut NodeMarks> {
-        if !self.touched.contains_key(node) {
-            let marks = match self.marks.nodes.get(node) {
-                Some(marks) => marks.clone(),
-                None => self.new_node(node)?,
-            };
-            self.touched.insert(node.clone(), marks);
-        }
-        Ok(self.touched.entry(node.clone()).or_default())
+    fn transaction(&self) -> &Transaction<'a> {
+        self.transaction
+            .as_ref()
+            .expect("only `commit` takes it, and consumes the batch")
     }
 
-    fn new_node(&self, node: &NodeId) -> rusqlite::Result<NodeMarks> {
-        self.transaction
-            .prepare_cached("INSERT INTO node (name) VALUES (?1)")?
-            .execute([node.as_str()])?;
-        Ok(NodeMarks {
-            id: self.transaction.last_insert_rowid(),
-            ..NodeMarks::default()
-        })
+    /// What is known of a node; a new node gets its row.
+    fn node(&mut self, node: &NodeId) -> rusqlite::Result<Known> {
+        if let Some(known) = self.touched.get(node) {
+            return Ok(*known);
+        }
+        let known = match self.marks.nodes.get(node) {
+            Some(known) => *known,
+            None => {
+                let transaction = self.transaction();
+                transaction
+                    .prepare_cached("INSERT INTO node (name) VALUES (?1)")?
+                    .execute([node.as_str()])?;
+                Known {
+                    id: transaction.last_insert_rowid(),
+                    stopped: false,
+                }
+            }
+        };
+        self.touched.insert(node.clone(), known);
+        Ok(known)
+    }
+}
+
+/// A batch that was not committed leaves nothing behind: what it judged may come again.
+impl Drop for Batch<'_> {
+    fn drop(&mut self) {
+        for judged in &self.judged {
+            self.marks.receiver.rollback(&judged.node);
+        }
     }
 }
 

@@ -322,6 +322,7 @@ fn effects(command: Command, written: Written, counters: &Counters) -> Vec<Effec
             let mut effects = vec![Effect::Ack(received.ack, received.sequence)];
             match outcome {
                 Outcome::Duplicate => counters.count(Counter::Duplicates),
+                Outcome::Overlap => counters.count(Counter::Overlaps),
                 Outcome::Stored => counters.count(Counter::Summaries),
             }
             if outcome == Outcome::Stored

@@ -92,10 +92,11 @@ fn about_itself(page: &mut Page, snapshot: &Snapshot, parts: &Parts) {
         f64::from(u8::from(has_trouble)),
     );
     if let Some(identity) = &parts.identity {
+        let expiry = identity.cert_expires_at() as f64;
         page.gauge(
             "cert_expiry_timestamp_seconds",
             "When the aggregator's certificate expires.",
-            identity.cert_not_after() as f64,
+            expiry,
         );
     }
     let now = crate::alerts::wall_now();

@@ -201,7 +201,10 @@ impl Model {
     fn deliver(&mut self, frame: Frame) {
         self.last_delivered = Some(frame);
         let (sequence, window, n) = frame;
-        match self.receiver.judge(&self.node, LIFE, sequence, window, n) {
+        match self
+            .receiver
+            .judge(&self.node, LIFE, sequence, Some((window, n)))
+        {
             Verdict::Accept { lost } => {
                 let before = self.judged.last().map_or(self.committed, |f| f.0);
                 let skipped = self

@@ -98,15 +98,15 @@ impl Receiver {
         receiver
     }
 
-    /// Judges a summary before it is committed. Several may be judged before the first is committed; when a commit
+    /// Judges a summary before it is committed; `windows` are its first window and their number, none when it could not
+    /// be read: then only its number counts. Several may be judged before the first is committed; when a commit
     /// fails, [`Receiver::rollback`] forgets what was judged since.
     pub fn judge(
         &mut self,
         node: &NodeId,
         incarnation: Incarnation,
         sequence: Sequence,
-        first_window: WindowIndex,
-        n_windows: u16,
+        windows: Option<(WindowIndex, u16)>,
     ) -> Verdict {
         let state = self.nodes.entry(node.clone()).or_default();
         let judged_window = state.judged_window;
@@ -123,11 +123,13 @@ impl Receiver {
         };
         life.judged = sequence;
         self.counters.lost += lost;
-        if judged_window.is_some_and(|last| first_window <= last) {
-            self.counters.overlaps += 1;
-            return Verdict::Overlap;
+        if let Some((first, n)) = windows {
+            if judged_window.is_some_and(|last| first <= last) {
+                self.counters.overlaps += 1;
+                return Verdict::Overlap;
+            }
+            state.judged_window = Some(last_of(first, n));
         }
-        state.judged_window = Some(last_of(first_window, n_windows));
         self.counters.accepted += 1;
         Verdict::Accept { lost }
     }
@@ -239,7 +241,12 @@ mod tests {
     }
 
     fn judge(receiver: &mut Receiver, life: Incarnation, sequence: u64, window: i64) -> Verdict {
-        receiver.judge(&node(), life, Sequence(sequence), WindowIndex(window), 2)
+        receiver.judge(
+            &node(),
+            life,
+            Sequence(sequence),
+            Some((WindowIndex(window), 2)),
+        )
     }
 
     #[test]

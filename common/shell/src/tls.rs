@@ -89,12 +89,6 @@ impl Identity {
         self.current.load().node.clone()
     }
 
-    /// When our certificate expires, Unix seconds.
-    #[must_use]
-    pub fn cert_not_after(&self) -> i64 {
-        self.current.load().not_after
-    }
-
     /// Seconds until our certificate expires; negative when it has.
     #[must_use]
     pub fn cert_expiry(&self) -> i64 {
@@ -102,6 +96,12 @@ impl Identity {
             .duration_since(UNIX_EPOCH)
             .map_or(0, |d| i64::try_from(d.as_secs()).unwrap_or(i64::MAX));
         self.current.load().not_after.saturating_sub(now)
+    }
+
+    /// When our certificate expires, Unix seconds.
+    #[must_use]
+    pub fn cert_expires_at(&self) -> i64 {
+        self.current.load().not_after
     }
 
     /// Reads the files again when they changed since they were last read; true when a new identity is in force.

@@ -97,6 +97,8 @@ pub struct MetricSpec {
     pub tier: Tier,
     /// A change smaller than this, in the unit, is no change.
     pub floor: f64,
+    /// Below this value it is no finding, however unusual: a limit is felt only near it. 0 where there is no such value.
+    pub matters_from: f64,
     /// What an operator calls it.
     pub about: &'static str,
 }
@@ -111,11 +113,11 @@ pub fn metric_spec(name: &str) -> Option<&'static MetricSpec> {
 }
 
 macro_rules! catalogue {
-    ($($name:literal $unit:ident $family:ident $bad:ident $tier:ident $floor:literal $about:literal)*) => {
+    ($($name:literal $unit:ident $family:ident $bad:ident $tier:ident $floor:literal $(from $from:literal)? $about:literal)*) => {
         /// Every known metric, ascending by name.
         pub static CATALOGUE: &[MetricSpec] = &[$(MetricSpec {
             name: $name, unit: Unit::$unit, family: Family::$family, bad: Bad::$bad, tier: Tier::$tier,
-            floor: $floor, about: $about,
+            floor: $floor, matters_from: 0.0 $(+ $from)?, about: $about,
         }),*];
     };
 }
@@ -125,13 +127,13 @@ catalogue! {
     "agent.rss_bytes" Bytes Memory High Context 1e7 "memory of the agent itself"
     "agent.spool_bytes" Bytes Storage High Context 1e6 "bytes waiting in the agent's spool"
     "cgroup.cpu_cores" Cores Cpu High Activity 0.15 "CPU used by the node's cgroup"
-    "cgroup.foreign_cpu_cores" Cores Cpu High Cause 0.35 "CPU used in the node's cgroup by processes that are not the database"
+    "cgroup.foreign_cpu_cores" Cores Cpu High Cause 0.2 "CPU used in the node's cgroup by processes that are not the database"
     "cgroup.frozen" Count Liveness High Cause 0.5 "the node's cgroup is frozen"
     "cgroup.io_read_bytes" BytesPerSecond Storage High Activity 1e6 "bytes the node's cgroup read"
     "cgroup.io_write_bytes" BytesPerSecond Storage High Activity 2e6 "bytes the node's cgroup wrote"
     "cgroup.memory_bytes" Bytes Memory High Context 3e7 "memory charged to the node's cgroup"
     "cgroup.memory_failcnt" PerSecond Memory High Activity 5.0 "times the node's cgroup hit its memory limit"
-    "cgroup.memory_limit_ratio" Ratio Memory High Activity 0.05 "memory of the node's cgroup against its limit"
+    "cgroup.memory_limit_ratio" Ratio Memory High Activity 0.05 from 0.9 "memory of the node's cgroup against its limit"
     "cgroup.oom_kills" PerSecond Memory High Cause 0.2 "processes of the node's cgroup killed for memory"
     "cgroup.pressure_cpu" Ratio Cpu High Activity 0.1 "share of time tasks of the node's cgroup waited for CPU"
     "cgroup.pressure_io" Ratio Storage High Activity 0.1 "share of time tasks of the node's cgroup waited for I/O"
@@ -139,8 +141,8 @@ catalogue! {
     "cgroup.throttled_ratio" Ratio Cpu High Cause 0.15 "share of CPU periods in which the node's cgroup was throttled"
     "cgroup.throttled_seconds" PerSecond Cpu High Activity 0.1 "seconds per second the node's cgroup was throttled"
     "data_fs.free_bytes" Bytes Storage Low Context 1e7 "file system of the data, bytes free"
-    "data_fs.inodes_used_ratio" Ratio Storage High Activity 0.03 "file system of the data, inodes used"
-    "data_fs.used_ratio" Ratio Storage High Activity 0.03 "file system of the data, space used"
+    "data_fs.inodes_used_ratio" Ratio Storage High Activity 0.03 from 0.85 "file system of the data, inodes used"
+    "data_fs.used_ratio" Ratio Storage High Activity 0.03 from 0.85 "file system of the data, space used"
     "disk.in_flight" Count Storage High Activity 4.0 "requests in the device's queue"
     "disk.read_bytes" BytesPerSecond Storage High Activity 1e6 "bytes read from the device"
     "disk.read_latency_ms" Milliseconds Storage High Activity 2.0 "time per read"
@@ -207,7 +209,7 @@ catalogue! {
     "pg.checkpoints_timed" PerSecond Maintenance High Context 0.1 "checkpoints on schedule"
     "pg.commits" PerSecond Throughput Low Symptom 5.0 "transactions committed"
     "pg.conflicts" PerSecond Replication High Activity 0.5 "queries cancelled by recovery conflicts"
-    "pg.connections_ratio" Ratio Connections High Cause 0.15 "client sessions against max_connections"
+    "pg.connections_ratio" Ratio Connections High Cause 0.15 from 0.8 "client sessions against max_connections"
     "pg.dead_tuples" Count Maintenance High Context 1e5 "dead rows in the tables"
     "pg.deadlocks" PerSecond Locks High Cause 0.15 "deadlocks"
     "pg.frozen_xid_age" Count Maintenance High Context 1e6 "age of the oldest unfrozen transaction"

@@ -31,6 +31,12 @@ pub struct NodeFacts {
     pub address: String,
     /// Host name.
     pub host: String,
+    /// The host's operating system and version, e.g. `Linux (Debian GNU/Linux 12)`.
+    pub operating_system: String,
+    /// Processors of the host.
+    pub cpu_cores: u32,
+    /// Memory of the host, bytes.
+    pub memory_bytes: u64,
     /// The host's boot id; changes when the host restarts.
     pub boot_id: String,
     /// Start of the database process, Unix seconds; 0 when unknown.

@@ -1,0 +1,103 @@
+//! What the engine is told, what it asks for, and its limits. (steps 8–13)
+
+use std::sync::Arc;
+
+use hsw_types::{NodeId, ShardSummary, WallTime};
+
+use crate::incident::Incident;
+
+/// Limits and thresholds.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Config {
+    /// Series per node; beyond it new ones are counted and left out. 4,000 by default.
+    pub n_series_per_node_max: usize,
+    /// Closed incidents kept in memory. 1,000 by default.
+    pub n_incidents_max: usize,
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        Self {
+            n_series_per_node_max: 4_000,
+            n_incidents_max: 1_000,
+        }
+    }
+}
+
+/// What the engine is told.
+#[derive(Debug)]
+pub enum Input {
+    /// A committed summary, in sequence order per node. `is_replay`: from the store at start, not live.
+    Summary {
+        /// From whom (certificate).
+        node: NodeId,
+        /// The summary.
+        summary: Box<ShardSummary>,
+        /// When the aggregator received it (its clock).
+        received: WallTime,
+        /// From the store at start.
+        is_replay: bool,
+    },
+    /// An agent's connection is up (its `Hello` was answered), or its heartbeat came.
+    Heard {
+        /// The node.
+        node: NodeId,
+        /// The agent's clock minus the aggregator's, microseconds, when known.
+        clock_offset_us: Option<i64>,
+    },
+    /// The agent said goodbye.
+    Stopped {
+        /// The node.
+        node: NodeId,
+    },
+    /// An incident from the store at start.
+    Restored(Box<Incident>),
+    /// Replay from the store is over; silence counts from now.
+    ReplayDone {
+        /// The aggregator's clock.
+        wall: WallTime,
+    },
+    /// The clock, at least once a second.
+    Clock {
+        /// The aggregator's clock.
+        wall: WallTime,
+    },
+}
+
+/// What the shell must do next.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Output {
+    /// Store it, tell people.
+    IncidentRaised(Arc<Incident>),
+    /// Store it, tell people what changed.
+    IncidentChanged(Arc<Incident>),
+    /// Store it, tell people it is over.
+    IncidentClosed(Arc<Incident>),
+}
+
+/// What was left out or refused, since the start.
+#[derive(Debug, Clone, Copy, Default)]
+pub(crate) struct Counters {
+    pub(crate) unknown_ids: u64,
+    pub(crate) over_limit: u64,
+    pub(crate) windows_judged: u64,
+    pub(crate) windows_skipped: u64,
+    pub(crate) summaries: u64,
+    pub(crate) summaries_shifted: u64,
+    pub(crate) nodes_without_shard: u64,
+}
+
+impl Counters {
+    /// By name, for `/metrics`.
+    pub(crate) fn named(&self) -> Vec<(&'static str, u64)> {
+        vec![
+            ("summaries", self.summaries),
+            ("summaries_of_wrong_clocks", self.summaries_shifted),
+            ("windows_judged", self.windows_judged),
+            ("windows_skipped", self.windows_skipped),
+            ("values_of_unknown_series", self.unknown_ids),
+            ("series_over_limit", self.over_limit),
+            ("summaries_without_shard", self.nodes_without_shard),
+        ]
+    }
+}

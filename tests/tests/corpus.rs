@@ -1,0 +1,43 @@
+//! The fuzz target's body over the committed corpus and over a few thousand cut and changed copies of it.
+
+#[path = "../fuzz/body.rs"]
+mod body;
+
+use std::path::Path;
+
+/// A small generator, so that the copies are the same on every run.
+fn next(state: &mut u64) -> u64 {
+    *state ^= *state << 13;
+    *state ^= *state >> 7;
+    *state ^= *state << 17;
+    *state
+}
+
+#[test]
+fn the_corpus_and_changed_copies_of_it_are_read_or_refused() {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("fuzz/corpus/frame");
+    let mut seeds: Vec<_> = std::fs::read_dir(&folder)
+        .unwrap()
+        .map(|entry| entry.unwrap().path())
+        .collect();
+    seeds.sort();
+    assert!(
+        seeds.len() >= 3,
+        "the corpus is missing from {}",
+        folder.display()
+    );
+    let mut state = 0x9E37_79B9_7F4A_7C15;
+    for seed in seeds {
+        let bytes = std::fs::read(&seed).unwrap();
+        body::frame(&bytes);
+        for _ in 0..2_000 {
+            let mut copy = bytes.clone();
+            for _ in 0..=next(&mut state) % 4 {
+                let at = next(&mut state) as usize % copy.len();
+                copy[at] = next(&mut state) as u8;
+            }
+            copy.truncate(copy.len() - next(&mut state) as usize % copy.len().div_ceil(4).max(1));
+            body::frame(&copy);
+        }
+    }
+}
