@@ -189,7 +189,8 @@ fn facts(node: usize) -> NodeFacts {
         cluster: "simulated".to_owned(),
         role: if node.is_multiple_of(2) {
             Role::Primary
-        } else {
+            ..NodeFacts::default()
+    } else {
             Role::Replica
         },
         database: "PostgreSQL 15".to_owned(),
