@@ -189,8 +189,7 @@ fn facts(node: usize) -> NodeFacts {
         cluster: "simulated".to_owned(),
         role: if node.is_multiple_of(2) {
             Role::Primary
-            ..NodeFacts::default()
-    } else {
+        } else {
             Role::Replica
         },
         database: "PostgreSQL 15".to_owned(),
@@ -201,6 +200,7 @@ fn facts(node: usize) -> NodeFacts {
         database_started: 1_700_000_000,
         agent_started: 1_700_000_000,
         agent_version: env!("CARGO_PKG_VERSION").to_owned(),
+        ..NodeFacts::default()
     }
 }
 
