@@ -20,6 +20,7 @@ use crate::config::Config;
 use crate::driver::{self, Driver};
 use crate::report::Report;
 use crate::shipper::{self, Shipper};
+use crate::sources::postgres;
 use crate::spool::Spool;
 use crate::wiring;
 
@@ -120,26 +121,61 @@ pub async fn run(config: Config, signals: Signals) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// `hsw-agent check`: what would keep the agent from working, beyond its configuration.
-///
-/// # Errors
-/// One line for the first thing that is wrong.
-pub async fn check(config: &Config) -> anyhow::Result<String> {
-    let identity = identity(config)?;
-    let folder = &config.state_dir;
-    tempfile_in(folder).with_context(|| {
+/// What `hsw-agent check` found.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Checked {
+    /// Everything looked at, for people.
+    pub text: String,
+    /// What would keep the agent from working, shortest words.
+    pub fatal: Vec<String>,
+}
+
+impl Checked {
+    fn add<T>(&mut self, what: &str, outcome: &anyhow::Result<T>, fine: impl Fn(&T) -> String) {
+        let line = match outcome {
+            Ok(found) => format!("  ok       {}", fine(found)),
+            Err(why) => {
+                self.fatal.push(what.to_owned());
+                format!("  FATAL    {what}: {why:#}")
+            }
+        };
+        self.text.push_str(&line);
+        self.text.push('\n');
+    }
+}
+
+/// `hsw-agent check`: what would keep the agent from working, beyond its configuration. Every part is looked at, whatever
+/// the others say.
+pub async fn check(config: &Config) -> Checked {
+    let mut checked = Checked {
+        text: format!("Agent of node {}\n", config.node),
+        ..Checked::default()
+    };
+    let identity = identity(config);
+    checked.add("certificate", &identity, |identity| {
+        let days = identity.cert_expiry() / 86_400;
+        format!("certificate good for {days} days")
+    });
+    let folder = config.state_dir.display();
+    let writable = tempfile_in(&config.state_dir).with_context(|| {
         format!(
-            "state_dir {} cannot be written by this user",
-            folder.display()
+            "state_dir {folder} cannot be written by this user: make it, or give it to this user"
         )
-    })?;
-    shipper::probe(&config.aggregator, &identity).await?;
-    Ok(format!(
-        "certificate good for {} days, {} writable, aggregator {} answers",
-        identity.cert_expiry() / 86_400,
-        folder.display(),
-        config.aggregator.address
-    ))
+    });
+    checked.add("spool", &writable, |()| format!("{folder} is writable"));
+    if let Ok(identity) = &identity {
+        let reached = shipper::probe(&config.aggregator, identity).await;
+        let address = &config.aggregator.address;
+        checked.add("aggregator", &reached, |()| {
+            format!("aggregator {address} answers and takes the certificate")
+        });
+    }
+    let database = postgres::check(&config.postgres).await;
+    if database.is_fatal() {
+        checked.fatal.push("database".to_owned());
+    }
+    checked.text.push_str(&database.to_string());
+    checked
 }
 
 fn tempfile_in(folder: &std::path::Path) -> std::io::Result<()> {

@@ -14,7 +14,7 @@ use hsw_shell::{Signals, config, telemetry};
 enum Arguments {
     /// Watches until told to stop.
     Run(config::Args),
-    /// Says what would keep it from working: configuration, certificate, folders, the way to the aggregator.
+    /// Says what would keep it from working: certificate, folders, aggregator, database; and what each query costs.
     Check(config::Args),
     /// The configuration.
     #[command(subcommand)]
@@ -30,7 +30,10 @@ fn main() -> ExitCode {
             Ok(config) => exit(start(config), 1),
             Err(why) => exit(Err(why), EXIT_CONFIG),
         },
-        Arguments::Check(args) => exit(Config::load(&args).and_then(|c| check(&c)), EXIT_CONFIG),
+        Arguments::Check(args) => match Config::load(&args) {
+            Ok(config) => exit(check(&config), 1),
+            Err(why) => exit(Err(why), EXIT_CONFIG),
+        },
         Arguments::Config(command) => exit(show(&command), EXIT_CONFIG),
     }
 }
@@ -44,8 +47,13 @@ fn start(config: Config) -> anyhow::Result<()> {
 }
 
 fn check(config: &Config) -> anyhow::Result<()> {
-    let found = runtime()?.block_on(agent::check(config))?;
-    say(&found);
+    let found = runtime()?.block_on(agent::check(config));
+    say(&found.text);
+    anyhow::ensure!(
+        found.fatal.is_empty(),
+        "would not work: {} (see FATAL above)",
+        found.fatal.join(", ")
+    );
     Ok(())
 }
 

@@ -33,6 +33,8 @@ pub struct Config {
     /// File that holds the token web clients must show; may be absent only while `web` is a loopback address.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub web_token_file: Option<PathBuf>,
+    /// Names a loopback listener also answers to, for a proxy on this host that keeps the browser's host name.
+    pub web_hosts: Vec<String>,
     /// Admit nodes that no `[[shard]]` names, into the shard that their own facts name.
     pub open: bool,
     /// Identity.
@@ -95,6 +97,7 @@ impl Default for Config {
             listen: SocketAddr::from(([0, 0, 0, 0], 7443)),
             web: SocketAddr::from(([127, 0, 0, 1], 8080)),
             web_token_file: None,
+            web_hosts: Vec::new(),
             open: true,
             tls: Tls::default(),
             store: store::Config::default(),
@@ -201,7 +204,7 @@ impl Config {
 }
 
 /// Every key with its default and what it does; a test holds it to [`Config::default`].
-pub const DOCUMENTED: &str = include_str!("config_default.toml");
+pub const DEFAULT: &str = include_str!("config_default.toml");
 
 #[cfg(test)]
 mod tests {
@@ -215,7 +218,7 @@ mod tests {
 
     #[test]
     fn the_documented_defaults_are_the_defaults() {
-        assert_eq!(read(DOCUMENTED).unwrap(), Config::default());
+        assert_eq!(read(DEFAULT).unwrap(), Config::default());
         let keys = |table: &toml::Table| -> Vec<String> {
             table
                 .iter()
@@ -227,7 +230,7 @@ mod tests {
                 })
                 .collect()
         };
-        let documented = keys(&DOCUMENTED.parse().unwrap());
+        let documented = keys(&DEFAULT.parse().unwrap());
         for key in keys(&toml::Table::try_from(Config::default()).unwrap()) {
             assert!(
                 key == "shard" || documented.contains(&key),

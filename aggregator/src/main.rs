@@ -35,22 +35,20 @@ enum Command {
     Config(hsw_shell::config::Command),
 }
 
+/// What `sysexits.h` says for a bad configuration; a service manager need not try again.
+const EXIT_CONFIG: u8 = 78;
+
 fn main() -> ExitCode {
-    let outcome = match Cli::parse().command {
-        Command::Run(args) => run(&args),
-        Command::Config(command) => show(command),
-    };
-    match outcome {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(error) => {
-            complain(&error);
-            ExitCode::FAILURE
-        }
+    match Cli::parse().command {
+        Command::Run(args) => match Config::load(&args) {
+            Ok(config) => exit(run(config), 1),
+            Err(why) => exit(Err(why), EXIT_CONFIG),
+        },
+        Command::Config(command) => exit(show(command), EXIT_CONFIG),
     }
 }
 
-fn run(args: &hsw_shell::config::Args) -> anyhow::Result<()> {
-    let config = Config::load(args)?;
+fn run(config: Config) -> anyhow::Result<()> {
     telemetry::init(&config.log)?;
     tokio::runtime::Builder::new_multi_thread()
         .enable_all()
@@ -113,6 +111,7 @@ async fn faces(
     let bound = web::bind(&web::Config {
         listen: config.web,
         token_file: config.web_token_file.clone(),
+        hosts: config.web_hosts.clone(),
         ..web::Config::default()
     })
     .await?;
@@ -135,7 +134,7 @@ fn show(command: hsw_shell::config::Command) -> anyhow::Result<()> {
         hsw_shell::config::Command::Show(args) => {
             print!("{}", hsw_shell::config::show(&Config::load(&args)?)?);
         }
-        hsw_shell::config::Command::Default => print!("{}", config::DOCUMENTED),
+        hsw_shell::config::Command::Default => print!("{}", config::DEFAULT),
         hsw_shell::config::Command::Check(args) => {
             Config::load(&args)?;
             println!("the configuration is good");
@@ -145,6 +144,12 @@ fn show(command: hsw_shell::config::Command) -> anyhow::Result<()> {
 }
 
 #[expect(clippy::print_stderr, reason = "logging may not have started")]
-fn complain(error: &anyhow::Error) {
-    eprintln!("hsw-aggregator: {error:#}");
+fn exit(outcome: anyhow::Result<()>, code: u8) -> ExitCode {
+    match outcome {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(why) => {
+            eprintln!("hsw-aggregator: {why:#}");
+            ExitCode::from(code)
+        }
+    }
 }

@@ -223,7 +223,7 @@ fn commit(
     first: WindowIndex,
     n: u16,
 ) {
-    let verdict = receiver.judge(node, incarnation, sequence, first, n);
+    let verdict = receiver.judge(node, incarnation, sequence, Some((first, n)));
     let mut store = store.lock().unwrap();
     let last_window = match verdict {
         Verdict::Duplicate => return,

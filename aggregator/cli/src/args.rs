@@ -37,6 +37,8 @@ pub struct Cli {
 pub enum Command {
     /// The whole at a glance; exits with 3 when an incident is open or the aggregator is not ready.
     Status,
+    /// Whether the aggregator answers; prints nothing when it does and needs no token: for health checks of containers.
+    Health,
     /// Every shard and its nodes.
     Shards,
     /// Open incidents, newest first.

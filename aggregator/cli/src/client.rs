@@ -80,6 +80,32 @@ impl Api {
         let request = request
             .body(Full::new(bytes))
             .context("the URL or the token is not valid in HTTP: check --url and --token-file")?;
+        let (status, body) = self.patiently(request).await?;
+        self.read(status, &body)
+    }
+
+    /// Whether the process answers `/healthz`; open to everybody, so no token is shown.
+    ///
+    /// # Errors
+    /// One line: not reached, or not an aggregator.
+    pub async fn health(&self) -> anyhow::Result<()> {
+        let request = Request::builder()
+            .uri(format!("{}/healthz", self.url))
+            .body(Full::new(Bytes::new()))
+            .context("the URL is not valid in HTTP: check --url")?;
+        let (status, _) = self.patiently(request).await?;
+        anyhow::ensure!(
+            status.is_success(),
+            "{} answered {status}: is it an aggregator?",
+            self.url
+        );
+        Ok(())
+    }
+
+    async fn patiently(
+        &self,
+        request: Request<Full<Bytes>>,
+    ) -> anyhow::Result<(StatusCode, Bytes)> {
         tokio::time::timeout(TIMEOUT, self.exchange(request))
             .await
             .with_context(|| {
@@ -91,7 +117,7 @@ impl Api {
             })?
     }
 
-    async fn exchange(&self, request: Request<Full<Bytes>>) -> anyhow::Result<Value> {
+    async fn exchange(&self, request: Request<Full<Bytes>>) -> anyhow::Result<(StatusCode, Bytes)> {
         let connector = HttpsConnectorBuilder::new()
             .with_tls_config(self.tls.clone())
             .https_or_http()
@@ -112,17 +138,20 @@ impl Api {
         let body = Limited::new(response.into_body(), ANSWER_MAX)
             .collect()
             .await
-            .map_err(|error| anyhow::anyhow!("the answer broke off: {error}"))?
-            .to_bytes();
+            .map_err(|error| anyhow::anyhow!("the answer broke off: {error}"))?;
+        Ok((status, body.to_bytes()))
+    }
+
+    fn read(&self, status: StatusCode, body: &Bytes) -> anyhow::Result<Value> {
         if status == StatusCode::UNAUTHORIZED {
             anyhow::bail!(
-                "the aggregator asks for a token: give --token-file with the file its web.token_file names"
+                "the aggregator asks for a token: give --token-file with the file its web_token_file names"
             );
         }
         if status.is_success() && body.is_empty() {
             return Ok(Value::Null);
         }
-        let answer: Option<Value> = serde_json::from_slice(&body).ok();
+        let answer: Option<Value> = serde_json::from_slice(body).ok();
         match answer {
             Some(answer) if status.is_success() => Ok(answer),
             Some(answer) => {

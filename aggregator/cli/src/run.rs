@@ -51,6 +51,7 @@ async fn online(cli: &Cli, api: &Api) -> anyhow::Result<u8> {
     let paint = Paint(std::io::stdout().is_terminal() && std::env::var_os("NO_COLOR").is_none());
     let (answer, text, code) = match &cli.command {
         Command::Status => return status(cli, api, paint).await,
+        Command::Health => return api.health().await.map(|()| FINE),
         Command::Shards => {
             let answer = api.ask(Method::GET, "shards", None).await?;
             let text = show::shards(&answer, paint);

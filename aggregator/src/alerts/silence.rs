@@ -21,6 +21,8 @@ pub const SILENCES_MAX: usize = 200;
 pub const MATCHERS_MAX: usize = 10;
 /// A silence ends at most so many days ahead.
 pub const EXPIRY_DAYS_MAX: i64 = 30;
+/// What an alert can be recognised by.
+const LABELS: [&str; 5] = ["alertname", "cluster", "shard", "node", "severity"];
 /// Characters of a reason, an author, a label name or a value.
 const TEXT_MAX: usize = 256;
 
@@ -36,6 +38,9 @@ pub enum SilenceError {
     /// A pattern that does not compile.
     #[error("pattern `{0}` is not a regular expression of reasonable size")]
     Pattern(String),
+    /// A label that no alert has: it would silence nothing, and its negation everything.
+    #[error("no alert has the label `{0}`: use alertname, cluster, shard, node or severity")]
+    Label(String),
     /// Matchers that match the empty label set match everything.
     #[error(
         "these matchers match every alert: name at least one label it must have, e.g. shard=\"shard-3\""
@@ -177,6 +182,11 @@ impl Silence {
         let ahead_s = spec.expires_at - now.window().0;
         if ahead_s <= 0 || ahead_s > EXPIRY_DAYS_MAX * 86_400 {
             return Err(SilenceError::Expiry);
+        }
+        let stray = |m: &&Matcher| !LABELS.contains(&m.name.as_str());
+        if let Some(matcher) = spec.matchers.iter().find(stray) {
+            let name = matcher.name.chars().take(80).collect();
+            return Err(SilenceError::Label(name));
         }
         Self::restored(id, spec)
     }
@@ -359,6 +369,10 @@ mod tests {
         assert_eq!(
             refused(&|s| s.matchers = vec![Matcher::parse("shard!=b").unwrap()]),
             SilenceError::MatchesAll
+        );
+        assert_eq!(
+            refused(&|s| s.matchers = vec![Matcher::parse("shart=a").unwrap()]),
+            SilenceError::Label("shart".to_owned())
         );
         assert_eq!(
             refused(&|s| s.matchers = vec![Matcher::parse("shard=~(").unwrap()]),

@@ -40,12 +40,12 @@ impl Guard {
             None => None,
             Some(path) => {
                 let text = std::fs::read_to_string(path)
-                    .with_context(|| format!("read web.token_file {}", path.display()))?;
+                    .with_context(|| format!("read web_token_file {}", path.display()))?;
                 let token = text.trim().to_owned();
                 anyhow::ensure!(
                     token.len() >= TOKEN_CHARACTERS_MIN
                         && token.bytes().all(|b| b.is_ascii_graphic()),
-                    "web.token_file {}: give at least {TOKEN_CHARACTERS_MIN} characters without blanks, e.g. from `openssl rand -hex 32`",
+                    "web_token_file {}: give at least {TOKEN_CHARACTERS_MIN} characters without blanks, e.g. from `openssl rand -hex 32`",
                     path.display()
                 );
                 Some(token)
@@ -53,7 +53,7 @@ impl Guard {
         };
         anyhow::ensure!(
             is_loopback || token.is_some(),
-            "web.listen {} is not a loopback address: set web.token_file, or listen on 127.0.0.1",
+            "web = {} is not a loopback address: set web_token_file, or listen on 127.0.0.1",
             config.listen
         );
         Ok(Self {
@@ -97,7 +97,7 @@ impl Guard {
         if !host.is_some_and(|host| self.admits_host(host)) {
             return Some(problem(
                 StatusCode::MISDIRECTED_REQUEST,
-                "this host name is not served here: use 127.0.0.1 or localhost, or name it in web.hosts",
+                "this host name is not served here: use 127.0.0.1 or localhost, or name it in web_hosts",
             ));
         }
         if matches!(*request.method(), Method::GET | Method::HEAD) {
@@ -170,7 +170,7 @@ pub(super) async fn check(
             ask,
             problem(
                 StatusCode::UNAUTHORIZED,
-                "a token is needed: send the header Authorization: Bearer TOKEN (the content of web.token_file)",
+                "a token is needed: send the header Authorization: Bearer TOKEN (the content of web_token_file)",
             ),
         )
             .into_response()
@@ -254,7 +254,7 @@ mod tests {
             Guard::new(&config)
                 .unwrap_err()
                 .to_string()
-                .contains("web.token_file")
+                .contains("web_token_file")
         );
         let file = tempfile::NamedTempFile::new().unwrap();
         std::fs::write(file.path(), "short\n").unwrap();
