@@ -14,7 +14,7 @@ use hsw_shell::tls::Identity;
 use hsw_shell::{cert, tls};
 use hsw_types::{
     CATALOGUE, NodeFacts, NodeId, Role, SeriesDef, SeriesId, SeriesKey, SeriesValues, ShardSummary,
-    SourceState, SourceStatus, WindowIndex,
+    SourceState, SourceStatus, Unit, WindowIndex,
 };
 use hsw_wire::{FRAME_HEADER_BYTES, ToAgent, ToAggregator, encode_summary, frame_length};
 use quinn::crypto::rustls::QuicClientConfig;
@@ -42,7 +42,7 @@ pub struct Load {
     pub authority: PathBuf,
     /// Folder the agents' certificates are issued into.
     pub identities: PathBuf,
-    /// How many agents; they are called `sim-0000` and so on, two to a shard.
+    /// How many agents; they are called `sim-0000` and so on, each the primary of its own shard.
     pub n_agents: usize,
     /// Series of each.
     pub n_series: usize,
@@ -173,7 +173,15 @@ pub fn summary(
     }
 }
 
+/// A calm node's value: its database answers, shares stay below one, the rest stays within a tenth of its level.
 fn value(n: usize, random: &mut Random) -> f64 {
+    let spec = &CATALOGUE[n % CATALOGUE.len()];
+    if spec.name == "pg.up" {
+        return 1.0;
+    }
+    if spec.unit == Unit::Ratio {
+        return 0.2 + 0.02 * random.unit();
+    }
     let level = 10.0 * (1 + n % 97) as f64;
     match n % 12 {
         0..4 => 0.0,
@@ -185,15 +193,11 @@ fn value(n: usize, random: &mut Random) -> f64 {
 
 fn facts(node: usize) -> NodeFacts {
     NodeFacts {
-        shard: format!("shard-{}", node / 2),
+        shard: format!("shard-{node:04}"),
         cluster: "simulated".to_owned(),
-        role: if node.is_multiple_of(2) {
-            Role::Primary
-        } else {
-            Role::Replica
-        },
+        role: Role::Primary,
         database: "PostgreSQL 15".to_owned(),
-        system_identifier: (node / 2).to_string(),
+        system_identifier: node.to_string(),
         address: format!("10.0.{}.{}:5432", node / 250, node % 250),
         host: format!("host-{node}"),
         boot_id: format!("boot-{node}"),

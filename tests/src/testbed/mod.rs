@@ -15,7 +15,7 @@ pub use stop::Stop;
 pub mod host;
 pub mod ledger;
 pub use ledger::{Ledger, ProcId};
-mod bed;
+pub(crate) mod bed;
 pub use bed::Bed;
 pub mod cgroup;
 pub mod disk;

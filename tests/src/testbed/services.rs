@@ -110,6 +110,25 @@ impl Services {
         self.aggregator.end(Signal::TERM, Duration::from_secs(5));
     }
 
+    /// Ends the agents alone; their last summaries are still taken.
+    pub fn end_agents(&mut self) {
+        for agent in &mut self.agents {
+            agent.end(Signal::TERM, Duration::from_secs(10));
+        }
+        self.agents.clear();
+    }
+
+    /// Starts a node's agent again, with the configuration that it had.
+    ///
+    /// # Errors
+    /// When it cannot be started.
+    pub fn start_agent(&mut self, bed: &Arc<Bed>, node: &str) -> Result<()> {
+        let config = bed.dir.join(format!("configs/agent-{node}.toml"));
+        let name = format!("agent-{node}");
+        self.agents.push(run(bed, "hsw-agent", &name, &config)?);
+        Ok(())
+    }
+
     /// The agents' and the aggregator's processes, by name, for measuring what they cost.
     pub fn processes(&self) -> impl Iterator<Item = (&str, super::ProcId)> {
         let all = self.agents.iter().chain([&self.aggregator]);
