@@ -7,7 +7,7 @@ use hsw_wire::{
 };
 
 /// Plays `bytes` through every decoder.
-pub fn frame(bytes: &[u8]) {
+pub(crate) fn frame(bytes: &[u8]) {
     let body = match bytes.split_first_chunk::<FRAME_HEADER_BYTES>() {
         Some((header, body)) if frame_length(*header).is_ok() => body,
         _ => bytes,

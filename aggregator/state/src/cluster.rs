@@ -2,9 +2,10 @@
 
 use std::collections::BTreeMap;
 
+use hsw_sketch::QuantileSketch;
 use hsw_types::{
-    LogSample, MetricSpec, NodeFacts, NodeId, SeriesKey, ShardSummary, SourceStatus, WindowIndex,
-    metric_spec,
+    Latencies, LogSample, MetricSpec, NodeFacts, NodeId, SeriesKey, ShardSummary, SourceStatus,
+    WindowIndex, metric_spec,
 };
 
 use crate::series::Series;
@@ -16,6 +17,8 @@ pub type KeyIndex = usize;
 
 /// Series that have had no value for this many windows are forgotten: an hour.
 const FORGET_WINDOWS: i64 = 3_600;
+/// What is kept of a summary's durations: the one that one in twenty exceeds.
+const SLOW: f64 = 0.95;
 /// Log samples kept a node.
 const N_LOG_SAMPLES: usize = 40;
 
@@ -175,7 +178,46 @@ impl Cluster {
         let last = first + i64::from(summary.n_windows) + -1;
         state.newest = Some(state.newest.map_or(last, |newest| newest.max(last)));
         state.first.get_or_insert(first);
+        self.apply_latencies(node, &summary.latencies, last, &mut applied);
         applied
+    }
+
+    /// Durations become one value, in the summary's last window.
+    fn apply_latencies(
+        &mut self,
+        node: NodeIndex,
+        all: &[Latencies],
+        last: WindowIndex,
+        applied: &mut Applied,
+    ) {
+        let state = &mut self.nodes[node];
+        for latencies in all {
+            let key = state
+                .key_of_id
+                .get(latencies.id.0 as usize)
+                .copied()
+                .flatten();
+            let slow = QuantileSketch::decode(&latencies.sketch)
+                .ok()
+                .and_then(|s| s.quantile(SLOW));
+            let (Some(key), Some(slow)) = (key, slow) else {
+                applied.unknown_ids += 1;
+                continue;
+            };
+            if state.series.contains_key(&key) || state.series.len() < self.n_series_per_node_max {
+                let nodes = &mut self.keys[key].nodes;
+                if let Err(at) = nodes.binary_search(&node) {
+                    nodes.insert(at, node);
+                }
+                state
+                    .series
+                    .entry(key)
+                    .or_insert_with(|| Series::new(last))
+                    .put(last, slow);
+            } else {
+                applied.over_limit += 1;
+            }
+        }
     }
 
     fn apply_names(&mut self, node: NodeIndex, summary: &ShardSummary, applied: &mut Applied) {
@@ -301,6 +343,24 @@ mod tests {
             .map(|(_, v)| v)
             .collect();
         assert_eq!(values, [31.0, 30.0]);
+    }
+
+    #[test]
+    fn durations_become_the_one_that_one_in_twenty_exceeds() {
+        let mut cluster = Cluster::new(10);
+        let node = cluster.node_index(&NodeId::new("a").unwrap());
+        let mut sketch = QuantileSketch::default();
+        (1..=100).for_each(|ms| sketch.add(f64::from(ms)));
+        let mut one = summary(1, 100, &[(0, "log.duration_ms")], &[]);
+        one.latencies = vec![hsw_types::Latencies {
+            id: SeriesId(0),
+            sketch: sketch.encode(),
+        }];
+        cluster.apply(node, one);
+        let slow = cluster.nodes()[node].series[&0]
+            .at(WindowIndex(100))
+            .unwrap();
+        assert!((slow - 95.0).abs() < 1.5, "{slow}");
     }
 
     #[test]
