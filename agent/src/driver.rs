@@ -12,7 +12,7 @@ use hsw_pipeline::{Counters, Input, Output, Pipeline};
 use hsw_shell::{Shutdown, systemd};
 use hsw_types::{NodeFacts, ShardSummary, WallTime};
 use tokio::sync::{mpsc, watch};
-use tokio::time::{Instant, MissedTickBehavior, interval};
+use tokio::time::{Instant, MissedTickBehavior, interval_at};
 
 use crate::clock::Clock;
 use crate::sources::SourceEvent;
@@ -23,6 +23,9 @@ pub const N_EVENTS_MAX: usize = 1024;
 
 /// Events taken at a time, so that a flood of them never keeps the clock away.
 const N_EVENTS_PER_ROUND: usize = 64;
+
+/// How long after the whole second the driver ticks: the pipeline waits a quarter of a second for late readings.
+const AFTER_CLOSING: Duration = Duration::from_millis(300);
 
 /// When stopping, the clock is told this much ahead so that the last whole window closes; as long as the pipeline waits
 /// for late readings.
@@ -79,7 +82,7 @@ impl Driver {
     /// Drives until `stop`, then until every source has let go of its end of `events` (or two seconds have passed), and
     /// hands over the last summary.
     pub async fn run(mut self, mut events: mpsc::Receiver<SourceEvent>, mut stop: Shutdown) {
-        let mut tick = interval(Duration::from_secs(1));
+        let mut tick = interval_at(self.first_tick(), Duration::from_secs(1));
         tick.set_missed_tick_behavior(MissedTickBehavior::Skip);
         let watchdog = systemd::watchdog_interval();
         let mut pinged = Instant::now();
@@ -118,6 +121,13 @@ impl Driver {
         let now = WallTime(self.clock.wall().0 + grace);
         self.tell(Input::Clock(now));
         self.publish();
+    }
+
+    /// Ticks come when the window before has just closed, so that a summary never waits most of a second for its tick.
+    fn first_tick(&self) -> Instant {
+        let into_second = self.clock.wall().0.rem_euclid(1_000_000);
+        let to_next = u64::try_from(1_000_000 - into_second).unwrap_or(0);
+        Instant::now() + Duration::from_micros(to_next) + AFTER_CLOSING
     }
 
     fn take(&mut self, event: SourceEvent) {
