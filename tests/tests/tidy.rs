@@ -1,5 +1,10 @@
 //! Keeps the prose true to the code: the map, the arrows, the invariants, purity, and how files look.
 
+#![expect(
+    clippy::unwrap_used,
+    reason = "a test file: helpers fail the test by panicking"
+)]
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::{Path, PathBuf};
