@@ -191,6 +191,8 @@ impl Detector {
                 at += 1;
             }
             if models.get(at).is_none_or(|(of, _)| *of != node) {
+                // Exactly as many as there are nodes: doubling would waste half of the largest thing in memory.
+                models.reserve_exact(info.nodes.len().saturating_sub(models.len()));
                 models.insert(at, (node, Model::default()));
                 self.n_models[node].0 += 1;
             }
