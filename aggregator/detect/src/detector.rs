@@ -1,7 +1,5 @@
 //! Every judged series of every node, window by window. (step 10)
 
-use std::collections::BTreeMap;
-
 use hsw_state::{Cluster, KeyIndex, KeyInfo, NodeIndex, Series};
 use hsw_types::{Bad, MetricSpec, Tier, WindowIndex};
 
@@ -75,6 +73,8 @@ struct Model {
 struct Sample {
     node: NodeIndex,
     group: usize,
+    /// Place of its model among the key's.
+    model: usize,
     value: f64,
     y: f64,
     residual: Option<Residual>,
@@ -83,7 +83,10 @@ struct Sample {
 /// The detector. See the crate's header for the ordering contract.
 #[derive(Debug, Default)]
 pub struct Detector {
-    models: Vec<BTreeMap<KeyIndex, Model>>,
+    /// Models of each key, nodes ascending: judging goes key by key, so this is the order in memory.
+    models: Vec<Vec<(NodeIndex, Model)>>,
+    /// Models of each node, and how many of them can judge.
+    n_models: Vec<(usize, usize)>,
     samples: Vec<Sample>,
     deviations: Vec<LeaveOneOut>,
     values: Vec<LeaveOneOut>,
@@ -102,7 +105,8 @@ impl Detector {
         frozen: &[bool],
     ) -> Vec<Finding> {
         let n_nodes = cluster.nodes().len();
-        self.models.resize_with(n_nodes, BTreeMap::new);
+        self.models.resize_with(cluster.keys().len(), Vec::new);
+        self.n_models.resize(n_nodes, (0, 0));
         self.group_of.clear();
         self.group_of.resize(n_nodes, None);
         for (index, group) in groups.iter().enumerate() {
@@ -132,15 +136,23 @@ impl Detector {
 
     /// Forgets the model of a series that the state has forgotten.
     pub fn forget(&mut self, node: NodeIndex, key: KeyIndex) {
-        if let Some(models) = self.models.get_mut(node) {
-            models.remove(&key);
+        let Some(models) = self.models.get_mut(key) else {
+            return;
+        };
+        if let Ok(at) = models.binary_search_by_key(&node, |(node, _)| *node) {
+            let (_, model) = models.remove(at);
+            let (n, n_known) = &mut self.n_models[node];
+            *n -= 1;
+            *n_known -= usize::from(model.past.is_known());
         }
     }
 
     /// What is usual for a series, in its unit.
     #[must_use]
     pub fn usual(&self, node: NodeIndex, key: KeyIndex, spec: &MetricSpec) -> Option<f64> {
-        let model = self.models.get(node)?.get(&key)?;
+        let models = self.models.get(key)?;
+        let at = models.binary_search_by_key(&node, |(node, _)| *node).ok()?;
+        let (_, model) = &models[at];
         model
             .past
             .residual(0.0)
@@ -150,14 +162,10 @@ impl Detector {
     /// Whether a node's series are known well enough to be judged: the share of them that is, 0 to 1.
     #[must_use]
     pub fn known_share(&self, node: NodeIndex) -> f64 {
-        let Some(models) = self.models.get(node).filter(|models| !models.is_empty()) else {
-            return 0.0;
-        };
-        let known = models
-            .values()
-            .filter(|model| model.past.residual(0.0).is_some())
-            .count();
-        known as f64 / models.len() as f64
+        match self.n_models.get(node) {
+            Some((n, n_known)) if *n > 0 => *n_known as f64 / *n as f64,
+            _ => 0.0,
+        }
     }
 
     fn judge_key(
@@ -171,13 +179,24 @@ impl Detector {
     ) {
         let scale = Scale::of(spec);
         self.samples.clear();
+        let models = &mut self.models[key];
+        let mut at = 0;
         for &node in &info.nodes {
             let (Some(group), Some(series)) =
                 (self.group_of[node], cluster.nodes()[node].series.get(&key))
             else {
                 continue;
             };
-            let model = self.models[node].entry(key).or_default();
+            while models.get(at).is_some_and(|(of, _)| *of < node) {
+                at += 1;
+            }
+            if models.get(at).is_none_or(|(of, _)| *of != node) {
+                // Exactly as many as there are nodes: doubling would waste half of the largest thing in memory.
+                models.reserve_exact(info.nodes.len().saturating_sub(models.len()));
+                models.insert(at, (node, Model::default()));
+                self.n_models[node].0 += 1;
+            }
+            let model = &mut models[at].1;
             let Some(value) = smooth(series, window) else {
                 model.fade(false);
                 continue;
@@ -187,6 +206,7 @@ impl Detector {
             self.samples.push(Sample {
                 node,
                 group,
+                model: at,
                 value,
                 y,
                 residual,
@@ -196,10 +216,7 @@ impl Detector {
         for at in 0..self.samples.len() {
             let sample = self.samples[at];
             let judged = self.judge(groups, spec, &sample);
-            let node = &cluster.nodes()[sample.node];
-            let Some(model) = self.models[sample.node].get_mut(&key) else {
-                continue;
-            };
+            let model = &mut self.models[key][sample.model].1;
             model.hold(window, judged.score);
             if judged.score >= SCORE_TOLD || model.held > 0 {
                 findings.push(Finding {
@@ -220,11 +237,13 @@ impl Detector {
                 (_, true) => Learning::Suspicious,
                 _ => Learning::Free,
             };
-            let series = node.series.get(&key);
+            let was_known = model.past.is_known();
             model.past.learn(sample.y, learning, || {
+                let series = cluster.nodes()[sample.node].series.get(&key);
                 let values = series.into_iter().flat_map(|s| s.back_from(window, 10));
                 values.map(|(_, value)| scale.to(value))
             });
+            self.n_models[sample.node].1 += usize::from(!was_known && model.past.is_known());
         }
     }
 

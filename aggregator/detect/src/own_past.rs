@@ -114,10 +114,16 @@ impl Default for OwnPast {
 }
 
 impl OwnPast {
+    /// Whether enough is known to judge; once it is, it stays so.
+    #[must_use]
+    pub const fn is_known(&self) -> bool {
+        self.n_blocks >= N_BLOCKS_MIN
+    }
+
     /// How `y` stands to the past; `None` while too little is known. O(1).
     #[must_use]
     pub fn residual(&self, y: f64) -> Option<Residual> {
-        if self.n_blocks < N_BLOCKS_MIN {
+        if !self.is_known() {
             return None;
         }
         let deviation = y - self.usual;

@@ -4,6 +4,7 @@ use hsw_graph::Vertex;
 use hsw_types::{Role, SeriesKey, ShardId, WallTime, WindowIndex, metric_spec};
 
 use crate::engine::Engine;
+use crate::map::ShardEntry;
 use crate::view::{
     Armed, EdgeView, GraphView, Health, NodeLiveness, NodeView, Point, SeriesView, ShardView,
     VertexView,
@@ -28,23 +29,20 @@ pub(crate) fn shards(engine: &Engine) -> Vec<ShardView> {
     engine
         .map
         .shards()
-        .map(|entry| shard(engine, &entry.shard))
+        .map(|entry| shard(engine, entry))
         .collect()
 }
 
-fn shard(engine: &Engine, shard: &ShardId) -> ShardView {
-    let entry = engine.map.shards().find(|entry| entry.shard == *shard);
+fn shard(engine: &Engine, entry: &ShardEntry) -> ShardView {
+    let shard = &entry.shard;
     let nodes: Vec<NodeView> = entry
+        .nodes
         .iter()
-        .flat_map(|entry| &entry.nodes)
         .filter_map(|node| engine.cluster.find(node))
         .map(|at| node(engine, at))
         .collect();
-    let symptoms = engine
-        .symptoms
-        .iter()
-        .find(|(of, _)| of == shard)
-        .map(|(_, symptoms)| symptoms);
+    let found = engine.symptoms.binary_search_by(|(of, _)| of.cmp(shard));
+    let symptoms = found.ok().map(|at| &engine.symptoms[at].1);
     let is_fresh = nodes
         .iter()
         .any(|node| node.lag_s.is_some_and(|lag| lag < FRESH_S));
@@ -72,7 +70,7 @@ fn shard(engine: &Engine, shard: &ShardId) -> ShardView {
         .map(|metric| (*metric, at.and_then(|at| newest(engine, at, metric))));
     ShardView {
         shard: shard.clone(),
-        is_router: entry.is_some_and(|entry| entry.is_router),
+        is_router: entry.is_router,
         health,
         badness,
         headline: headline.collect(),

@@ -165,9 +165,9 @@ fn state(web: SocketAddr) -> Result<Judged> {
     let (shards, incidents) = (json("/api/v1/shards")?, json("/api/v1/incidents")?);
     let metrics = http::get(web, "/metrics")?.body;
     let wanted = [
-        "hsw_windows_judged",
-        "hsw_windows_skipped",
-        "hsw_values_of_unknown_series",
+        "hsw_engine_windows_judged_total",
+        "hsw_engine_windows_skipped_total",
+        "hsw_engine_values_of_unknown_series_total",
     ];
     let lines = metrics
         .lines()

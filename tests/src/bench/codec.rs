@@ -1,7 +1,6 @@
 //! `wire`: bytes and time of a summary, against bincode 2.0.1 with the same content.
 
 use std::hint::black_box;
-use std::time::Instant;
 
 use anyhow::Result;
 use bincode::config;
@@ -9,6 +8,7 @@ use hsw_types::ShardSummary;
 use hsw_wire::{decode_summary, encode_summary};
 
 use super::content::{N_SERIES, summary};
+use super::usage::own_thread_seconds;
 use super::{Figure, Report};
 
 /// Rounds of each of A B B A.
@@ -103,7 +103,7 @@ pub(super) fn wire() -> Result<Report> {
         };
         abba(&mut decode, &mut decode_them, we_decode, they_decode);
     }
-    let how = "per summary, A B B A against bincode in the same process";
+    let how = "per summary, A B B A against bincode in the same process, processor time";
     report.add(Figure::of("encode, µs", &encode, how).at_most(100.0));
     report.add(Figure::of("encode, µs, bincode 2.0.1", &encode_them, how));
     report.add(Figure::of("decode, µs", &decode, how).at_most(100.0));
@@ -127,9 +127,9 @@ fn abba(a: &mut Vec<f64>, b: &mut Vec<f64>, run_a: impl Fn() -> bool, run_b: imp
 }
 
 fn time(run: impl Fn() -> bool) -> f64 {
-    let began = Instant::now();
+    let began = own_thread_seconds();
     for _ in 0..PER_ROUND {
         assert!(run(), "a summary that worked before fails now");
     }
-    began.elapsed().as_secs_f64() * 1e6 / PER_ROUND as f64
+    (own_thread_seconds() - began) * 1e6 / PER_ROUND as f64
 }

@@ -12,6 +12,12 @@ pub(super) fn cpu_seconds(pid: u32) -> Option<f64> {
     Some((user + system) / rustix::param::clock_ticks_per_second() as f64)
 }
 
+/// Processor seconds of this thread, to the nanosecond.
+pub(super) fn own_thread_seconds() -> f64 {
+    let time = rustix::time::clock_gettime(rustix::time::ClockId::ThreadCPUTime);
+    time.tv_sec as f64 + time.tv_nsec as f64 / 1e9
+}
+
 /// Largest resident memory so far, bytes.
 pub(super) fn rss_max_bytes(pid: u32) -> Option<f64> {
     let status = fs::read_to_string(format!("/proc/{pid}/status")).ok()?;

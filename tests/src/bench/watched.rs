@@ -56,7 +56,7 @@ impl Watched {
         watched.fill()?;
         watched.services = Some(watched.start_services(args)?);
         if let Some(services) = &mut watched.services {
-            services.wait_ready(stop, Duration::from_secs(20))?;
+            services.wait_ready(stop, Duration::from_secs(90))?;
             services.end_agents();
         }
         Ok(watched)
