@@ -2,6 +2,7 @@
 
 use std::fmt::Write as _;
 
+use hsw_types::WallTime;
 use serde_json::Value;
 
 /// Colours, when the output is a terminal.
@@ -321,28 +322,10 @@ fn duration(seconds: f64) -> String {
     }
 }
 
-/// `2026-11-20 18:10:21 UTC`; Howard Hinnant's `civil_from_days`.
+/// `2026-11-20 18:10:21 UTC`.
 fn utc(unix: f64) -> String {
-    let t = unix as i64;
-    let (days, s) = (t.div_euclid(86_400), t.rem_euclid(86_400));
-    let z = days + 719_468;
-    let (era, of_era) = (z.div_euclid(146_097), z.rem_euclid(146_097));
-    let of_year = (of_era - of_era / 1_460 + of_era / 36_524 - of_era / 146_096) / 365;
-    let day_of = of_era - (365 * of_year + of_year / 4 - of_year / 100);
-    let shifted = (5 * day_of + 2) / 153;
-    let day = day_of - (153 * shifted + 2) / 5 + 1;
-    let month = if shifted < 10 {
-        shifted + 3
-    } else {
-        shifted - 9
-    };
-    let year = of_year + era * 400 + i64::from(month <= 2);
-    format!(
-        "{year:04}-{month:02}-{day:02} {:02}:{:02}:{:02} UTC",
-        s / 3_600,
-        s / 60 % 60,
-        s % 60
-    )
+    let written = WallTime::from_unix_seconds(unix as i64).to_rfc3339();
+    format!("{} UTC", written[..19].replace('T', " "))
 }
 
 /// Words broken at 80 columns; further lines are indented as deep as `lead` is long.

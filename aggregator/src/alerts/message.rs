@@ -152,11 +152,11 @@ impl Alert {
                 status,
                 labels: &self.labels,
                 annotations: &self.annotations,
-                starts_at: rfc3339(self.starts_at),
+                starts_at: self.starts_at.to_rfc3339(),
                 // What Alertmanager sends for an alert without an end: Go's zero time.
                 ends_at: self
                     .ends_at
-                    .map_or_else(|| "0001-01-01T00:00:00Z".to_owned(), rfc3339),
+                    .map_or_else(|| "0001-01-01T00:00:00Z".to_owned(), WallTime::to_rfc3339),
                 generator_url: &self.generator_url,
                 fingerprint: self.fingerprint(),
             }],
@@ -173,8 +173,8 @@ pub(super) fn push_body(alerts: &[Alert], firing_until: WallTime) -> Vec<u8> {
         .map(|alert| PushAlert {
             labels: &alert.labels,
             annotations: &alert.annotations,
-            starts_at: rfc3339(alert.starts_at),
-            ends_at: rfc3339(alert.ends_at.unwrap_or(firing_until)),
+            starts_at: alert.starts_at.to_rfc3339(),
+            ends_at: alert.ends_at.unwrap_or(firing_until).to_rfc3339(),
             generator_url: &alert.generator_url,
         })
         .collect();
@@ -220,28 +220,6 @@ fn owned(pairs: &[(&str, &str)]) -> Labels {
         .iter()
         .map(|(name, value)| ((*name).to_owned(), (*value).to_owned()))
         .collect()
-}
-
-/// `2026-11-20T18:10:21.250Z`; Howard Hinnant's `civil_from_days`.
-#[must_use]
-pub fn rfc3339(at: WallTime) -> String {
-    let ms = at.0.div_euclid(1_000);
-    let (days, of_day) = (ms.div_euclid(86_400_000), ms.rem_euclid(86_400_000));
-    let z = days + 719_468;
-    let (era, of_era) = (z.div_euclid(146_097), z.rem_euclid(146_097));
-    let year_of_era = (of_era - of_era / 1_460 + of_era / 36_524 - of_era / 146_096) / 365;
-    let day_of_year = of_era - (365 * year_of_era + year_of_era / 4 - year_of_era / 100);
-    let shifted = (5 * day_of_year + 2) / 153;
-    let day = day_of_year - (153 * shifted + 2) / 5 + 1;
-    let month = if shifted < 10 {
-        shifted + 3
-    } else {
-        shifted - 9
-    };
-    let year = year_of_era + era * 400 + i64::from(month <= 2);
-    let (hour, minute) = (of_day / 3_600_000, of_day / 60_000 % 60);
-    let (second, milli) = (of_day / 1_000 % 60, of_day % 1_000);
-    format!("{year:04}-{month:02}-{day:02}T{hour:02}:{minute:02}:{second:02}.{milli:03}Z")
 }
 
 #[derive(Serialize)]
@@ -301,20 +279,6 @@ mod tests {
     fn check(body: &[u8], expected: &Expect) {
         let value: serde_json::Value = serde_json::from_slice(body).unwrap();
         expected.assert_eq(&serde_json::to_string_pretty(&value).unwrap());
-    }
-
-    #[test]
-    fn times_are_written_as_rfc3339() {
-        assert_eq!(rfc3339(WallTime(0)), "1970-01-01T00:00:00.000Z");
-        assert_eq!(
-            rfc3339(WallTime(1_709_164_799_250_000)),
-            "2024-02-28T23:59:59.250Z"
-        );
-        assert_eq!(
-            rfc3339(WallTime(1_709_164_800_000_000)),
-            "2024-02-29T00:00:00.000Z"
-        );
-        assert_eq!(rfc3339(WallTime(-1_000)), "1969-12-31T23:59:59.999Z");
     }
 
     #[test]

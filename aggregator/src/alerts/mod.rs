@@ -27,7 +27,7 @@ use tokio::sync::watch;
 use tokio::task::JoinSet;
 
 pub use config::{Alertmanager, Config, Webhook};
-pub use message::{Alert, INCIDENT_ALERT, Sender, WATCHDOG_ALERT, rfc3339, severity};
+pub use message::{Alert, INCIDENT_ALERT, Sender, WATCHDOG_ALERT, severity};
 pub use silence::{Matcher, Op, Silence, SilenceError, SilenceSpec};
 pub use worker::Receiver;
 
