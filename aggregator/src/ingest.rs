@@ -18,7 +18,7 @@ use std::time::Duration;
 
 use anyhow::Context as _;
 use hsw_engine::ShardMap;
-use hsw_shell::Shutdown;
+use hsw_shell::{Seldom, Shutdown};
 use hsw_shell::tls::{self, Identity};
 use quinn::crypto::rustls::QuicServerConfig;
 use quinn::{EndpointConfig, IdleTimeout, TransportConfig, VarInt};
@@ -72,6 +72,10 @@ pub struct Ingest {
     pub agents: Arc<Agents>,
     /// The shell's counters.
     pub counters: Arc<Counters>,
+    /// Strangers and refused agents, in the log.
+    pub refused: Seldom,
+    /// Summaries that cannot be read, in the log.
+    pub unreadable: Seldom,
 }
 
 /// How long a handshake may take.
@@ -151,7 +155,9 @@ pub async fn serve(endpoint: quinn::Endpoint, ingest: Arc<Ingest>, mut shutdown:
                 Ok(Ok(connection)) => session::serve(connection, &ingest).await,
                 Ok(Err(error)) => {
                     ingest.counters.count(Counter::HandshakeFailures);
-                    tracing::warn!(%address, %error, "refused a connection: its certificate must come from our authority");
+                    if let Some(left_out) = ingest.refused.now() {
+                        tracing::warn!(%address, %error, left_out, "refused a connection: its certificate must come from our authority");
+                    }
                 }
                 Err(_) => ingest.counters.count(Counter::HandshakeFailures),
             }

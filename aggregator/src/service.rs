@@ -9,7 +9,7 @@ use std::thread;
 
 use anyhow::Context as _;
 use hsw_engine::Engine;
-use hsw_shell::Shutdown;
+use hsw_shell::{Seldom, Shutdown};
 use hsw_shell::tls::{self, Identity};
 use tokio::sync::{broadcast, mpsc, watch};
 use tokio::task::JoinHandle;
@@ -98,6 +98,8 @@ impl Service {
             driver: events,
             agents,
             counters: Arc::clone(&counters),
+            refused: Seldom::default(),
+            unreadable: Seldom::default(),
         });
         Ok(Self {
             shared: Shared {

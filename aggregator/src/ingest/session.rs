@@ -78,7 +78,9 @@ pub(super) async fn serve(connection: Connection, ingest: &Ingest) {
     if let End::Refused(code, message) = talk(&connection, ingest, frames, &answers, ack).await {
         count_refusal(ingest, code);
         let address = connection.remote_address();
-        tracing::warn!(%address, reason = message, "refused an agent");
+        if let Some(left_out) = ingest.refused.now() {
+            tracing::warn!(%address, reason = message, left_out, "refused an agent");
+        }
         let refusal = answers.send(ToAgent::Refused { code, message });
         let _told_or_gone = timeout(FAREWELL, refusal).await;
     }
@@ -262,7 +264,9 @@ impl Session<'_> {
             Err(error) => {
                 // Refusing it would make the agent offer it for ever and everything behind it wait.
                 self.ingest.counters.count(Counter::Unreadable);
-                tracing::warn!(node = %self.node, sequence, %error, "stored a summary that cannot be read");
+                if let Some(left_out) = self.ingest.unreadable.now() {
+                    tracing::warn!(node = %self.node, sequence, %error, left_out, "stored a summary that cannot be read");
+                }
                 None
             }
         };

@@ -10,6 +10,7 @@ pub mod config;
 
 pub mod telemetry;
 
+mod seldom;
 mod shutdown;
 mod supervise;
 
@@ -18,5 +19,6 @@ pub mod tls;
 
 pub mod systemd;
 
+pub use seldom::Seldom;
 pub use shutdown::{Shutdown, Signals};
 pub use supervise::{Restarts, supervise};
