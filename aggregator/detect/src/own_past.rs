@@ -160,7 +160,7 @@ impl OwnPast {
         });
         minute.high = minute.high.max(value);
         minute.low = minute.low.min(value);
-        if (self.n_windows - SETTLE_WINDOWS) % BLOCK_WINDOWS == 0 {
+        if (self.n_windows - SETTLE_WINDOWS).is_multiple_of(BLOCK_WINDOWS) {
             self.end_block(block());
         }
     }
@@ -177,7 +177,7 @@ impl OwnPast {
             median: centre as f32,
             spread: spread as f32,
         };
-        if (self.n_windows - SETTLE_WINDOWS) % (BLOCK_WINDOWS * MERGE as u32) == 0 {
+        if (self.n_windows - SETTLE_WINDOWS).is_multiple_of(BLOCK_WINDOWS * MERGE as u32) {
             self.end_minute(worst);
         }
         let pending = self.pending.replace(block);
