@@ -37,64 +37,106 @@ pub(super) fn aggregator(args: &Args, stop: &Stop, n_agents: usize) -> Result<Re
         duration: WARM + span + Duration::from_secs(2),
         seed: 1,
     };
-    let fleet = std::thread::Builder::new()
-        .name("fleet".to_owned())
-        .spawn(move || -> Result<simagents::Report> {
-            let runtime = tokio::runtime::Builder::new_multi_thread()
-                .worker_threads(2)
-                .enable_all()
-                .build()?;
-            runtime.block_on(simagents::run(&load))
-        })
-        .context("start the fleet")?;
+    let fleet = send_off(load)?;
     wait_for_all(web, stop, n_agents, &fleet)?;
     if !stop.sleep(WARM) {
         bail!("stopped by a signal");
     }
-    let pid = running.0.id();
-    let store = dir.path().join("data");
-    let (cpu_s, bytes, began) = (running.cpu_s()?, size(&store)?, Instant::now());
-    let mut parts = Vec::new();
-    let mut last = (cpu_s, began);
-    for _ in 0..10 {
-        if !stop.sleep(span / 10) {
-            bail!("stopped by a signal");
-        }
-        let now = (running.cpu_s()?, Instant::now());
-        parts.push((now.0 - last.0) / (now.1 - last.1).as_secs_f64());
-        last = now;
-    }
-    let wall = began.elapsed().as_secs_f64();
-    let cores = (running.cpu_s()? - cpu_s) / wall;
-    let grown = (size(&store)? - bytes) / wall;
-    let rss = usage::rss_max_bytes(pid).context("the aggregator is gone")?;
+    let used = running.watch(&dir.path().join("data"), span, stop)?;
     let judged = state(web)?;
     let sent = fleet
         .join()
         .map_err(|_| anyhow::anyhow!("the fleet panicked"))??;
 
-    let mut report = Report::new(&format!("aggregator-{n_agents}"));
-    let how = format!(
-        "{} s, {n_agents} agents, {N_SERIES} series each, a summary each 2 s",
-        span.as_secs()
-    );
-    let mut cpu = Figure::of("aggregator, cores", &parts, &how);
-    cpu.value = cores;
-    cpu.how = format!("mean over {how}; smallest and largest tenth of that time");
-    report.add(cpu.at_most(if n_agents > 200 { 2.0 } else { 0.2 }));
-    report.add(Figure::new(
-        "aggregator, largest resident memory, MiB",
-        rss / MIB,
-        &how,
-    ));
-    report.add(
-        Figure::new(
-            "memory per series, bytes",
-            rss / (n_agents * N_SERIES) as f64,
-            "all of it over all series",
-        )
-        .at_most(2_048.0),
-    );
+    let told = Told {
+        n_agents,
+        span,
+        used,
+        judged,
+        sent,
+    };
+    told.report()
+}
+
+/// All that a run gave.
+struct Told {
+    n_agents: usize,
+    span: Duration,
+    used: Used,
+    judged: Judged,
+    sent: simagents::Report,
+}
+
+impl Told {
+    fn report(&self) -> Result<Report> {
+        let Self {
+            n_agents,
+            span,
+            used,
+            judged,
+            sent,
+        } = self;
+        let n_agents = *n_agents;
+        let mut report = Report::new(&format!("aggregator-{n_agents}"));
+        let how = format!(
+            "{} s, {n_agents} agents, {N_SERIES} series each, a summary each 2 s",
+            span.as_secs()
+        );
+        let mut cpu = Figure::of("aggregator, cores", &used.parts, &how);
+        cpu.value = used.cores;
+        cpu.how = format!("mean over {how}; smallest and largest tenth of that time");
+        report.add(cpu.at_most(if n_agents > 200 { 2.0 } else { 0.2 }));
+        report.add(Figure::new(
+            "aggregator, largest resident memory, MiB",
+            used.rss / MIB,
+            &how,
+        ));
+        report.add(
+            Figure::new(
+                "memory per series, bytes",
+                used.rss / (n_agents * N_SERIES) as f64,
+                "all of it over all series",
+            )
+            .at_most(2_048.0),
+        );
+        acknowledged(&mut report, sent)?;
+        let per_day = used.grown * 86_400.0 / n_agents as f64 / MIB;
+        report.add(Figure::new(
+            "store, MiB per shard and day",
+            per_day,
+            "growth of the file while measured; one node a shard",
+        ));
+        report.add(Figure::new(
+            "bytes/summary",
+            sent.payload_bytes as f64 / sent.sent.max(1) as f64,
+            "payload",
+        ));
+        report.add(
+            Figure::new(
+                "incidents of a calm fleet",
+                judged.n_incidents,
+                "at the end",
+            )
+            .at_most(0.0),
+        );
+        report.note(format!(
+            "{} summaries; judging {}: {}",
+            sent.sent,
+            if judged.is_armed {
+                "is on"
+            } else {
+                "IS NOT ON"
+            },
+            judged.counters
+        ));
+        for failure in sent.failures.iter().take(3) {
+            report.note(format!("failure: {failure}"));
+        }
+        Ok(report)
+    }
+}
+
+fn acknowledged(report: &mut Report, sent: &simagents::Report) -> Result<()> {
     for (share, name) in [(0.5, "p50"), (0.95, "p95"), (0.99, "p99"), (1.0, "largest")] {
         let ms = sent.ack_ms_at(share).context("nothing was acknowledged")?;
         let figure = Figure::new(
@@ -108,47 +150,9 @@ pub(super) fn aggregator(args: &Args, stop: &Stop, n_agents: usize) -> Result<Re
             figure
         });
     }
-    let per_day = grown * 86_400.0 / n_agents as f64 / MIB;
-    report.add(Figure::new(
-        "store, MiB per shard and day",
-        per_day,
-        "growth of the file while measured; one node a shard",
-    ));
-    report.add(Figure::new(
-        "bytes/summary",
-        sent.payload_bytes as f64 / sent.sent.max(1) as f64,
-        "payload",
-    ));
-    report.add(
-        Figure::new(
-            "summaries not acknowledged",
-            (sent.sent - sent.acknowledged) as f64,
-            "of all",
-        )
-        .at_most(0.0),
-    );
-    report.add(
-        Figure::new(
-            "incidents of a calm fleet",
-            judged.n_incidents,
-            "at the end",
-        )
-        .at_most(0.0),
-    );
-    report.note(format!(
-        "{} summaries; judging {}: {}",
-        sent.sent,
-        if judged.is_armed {
-            "is on"
-        } else {
-            "IS NOT ON"
-        },
-        judged.counters
-    ));
-    for failure in sent.failures.iter().take(3) {
-        report.note(format!("failure: {failure}"));
-    }
-    Ok(report)
+    let lost = (sent.sent - sent.acknowledged) as f64;
+    report.add(Figure::new("summaries not acknowledged", lost, "of all").at_most(0.0));
+    Ok(())
 }
 
 /// What the aggregator says of itself.
@@ -181,12 +185,31 @@ fn state(web: SocketAddr) -> Result<Judged> {
     })
 }
 
-fn wait_for_all(
-    web: SocketAddr,
-    stop: &Stop,
-    n: usize,
-    fleet: &std::thread::JoinHandle<Result<simagents::Report>>,
-) -> Result<()> {
+/// What the aggregator used while it was watched.
+struct Used {
+    /// Mean.
+    cores: f64,
+    /// Of each tenth of the time.
+    parts: Vec<f64>,
+    /// Bytes a second that the store grew.
+    grown: f64,
+    /// Largest resident memory so far, bytes.
+    rss: f64,
+}
+
+type Fleet = std::thread::JoinHandle<Result<simagents::Report>>;
+
+fn send_off(load: Load) -> Result<Fleet> {
+    let run = move || -> Result<simagents::Report> {
+        let mut builder = tokio::runtime::Builder::new_multi_thread();
+        let runtime = builder.worker_threads(2).enable_all().build()?;
+        runtime.block_on(simagents::run(&load))
+    };
+    let thread = std::thread::Builder::new().name("fleet".to_owned());
+    thread.spawn(run).context("start the fleet")
+}
+
+fn wait_for_all(web: SocketAddr, stop: &Stop, n: usize, fleet: &Fleet) -> Result<()> {
     let until = Instant::now() + Duration::from_secs(60 + n as u64 / 10);
     while Instant::now() < until {
         if fleet.is_finished() {
@@ -266,6 +289,27 @@ impl Running {
             "the aggregator does not answer on {web}: {}",
             said.lines().last().unwrap_or("no output")
         )
+    }
+
+    fn watch(&self, store: &Path, span: Duration, stop: &Stop) -> Result<Used> {
+        let (cpu_s, bytes, began) = (self.cpu_s()?, size(store)?, Instant::now());
+        let mut parts = Vec::new();
+        let mut last = (cpu_s, began);
+        for _ in 0..10 {
+            if !stop.sleep(span / 10) {
+                bail!("stopped by a signal");
+            }
+            let now = (self.cpu_s()?, Instant::now());
+            parts.push((now.0 - last.0) / (now.1 - last.1).as_secs_f64());
+            last = now;
+        }
+        let wall = began.elapsed().as_secs_f64();
+        Ok(Used {
+            cores: (last.0 - cpu_s) / wall,
+            parts,
+            grown: (size(store)? - bytes) / wall,
+            rss: usage::rss_max_bytes(self.0.id()).context("the aggregator is gone")?,
+        })
     }
 
     fn cpu_s(&self) -> Result<f64> {

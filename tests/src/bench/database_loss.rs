@@ -18,7 +18,7 @@ pub(super) fn database_loss(args: &Args, stop: &Stop) -> Result<Report> {
     let seconds = args.seconds.unwrap_or(15).max(2).to_string();
     let mut report = Report::new("database-loss");
     let mut watched = Watched::start(args, stop)?;
-    watched.output(watched.pgbench(&["-i", "-q", "-s", "10"]))?;
+    watched.fill_pgbench()?;
     let command = [
         "-c",
         "4",
@@ -32,34 +32,14 @@ pub(super) fn database_loss(args: &Args, stop: &Stop) -> Result<Report> {
     run(&watched, &command)?;
     let (mut off, mut losses, mut shares) = (Vec::new(), Vec::new(), Vec::new());
     for pair in 0..args.pairs.max(2) {
-        let mut rates = [0.0; 2];
         // A B B A: what drifts slowly weighs on both alike.
-        for with_agent in if pair % 2 == 0 {
-            [false, true]
-        } else {
-            [true, false]
-        } {
-            if with_agent {
-                watched.agent_on()?;
-            }
-            if !stop.sleep(SETTLE) {
-                bail!("stopped by a signal");
-            }
-            let before = if with_agent {
-                Some((watched.cost()?, Instant::now()))
-            } else {
-                None
-            };
-            rates[usize::from(with_agent)] = run(&watched, &command)?;
-            if let Some((before, began)) = before {
-                let after = watched.cost()?;
-                let used_s = after.agent_s - before.agent_s + after.backend_s - before.backend_s;
-                shares.push(100.0 * used_s / began.elapsed().as_secs_f64() / cores());
-            }
-            watched.agent_off();
-        }
-        losses.push(100.0 * (rates[0] - rates[1]) / rates[0]);
-        off.push(rates[0]);
+        let first_on = pair % 2 == 1;
+        let one = side(&mut watched, &command, first_on, stop)?;
+        let other = side(&mut watched, &command, !first_on, stop)?;
+        let (without, with) = if first_on { (other, one) } else { (one, other) };
+        losses.push(100.0 * (without.rate - with.rate) / without.rate);
+        off.push(without.rate);
+        shares.extend(with.share);
     }
     let how = format!("pgbench -c 4 -b select-only, closed loop, {seconds} s a run");
     report.add(Figure::of("transactions/s without an agent", &off, &how));
@@ -89,6 +69,35 @@ pub(super) fn database_loss(args: &Args, stop: &Stop) -> Result<Report> {
         ));
     }
     Ok(report)
+}
+
+/// One run of a pair.
+struct Side {
+    rate: f64,
+    /// Processor time of the agent and its back end, % of the machine.
+    share: Option<f64>,
+}
+
+fn side(watched: &mut Watched, command: &[&str], with_agent: bool, stop: &Stop) -> Result<Side> {
+    if with_agent {
+        watched.agent_on()?;
+    }
+    if !stop.sleep(SETTLE) {
+        bail!("stopped by a signal");
+    }
+    let before = with_agent.then(|| watched.cost()).transpose()?;
+    let began = Instant::now();
+    let rate = run(watched, command)?;
+    let share = match before {
+        Some(before) => {
+            let after = watched.cost()?;
+            let used_s = after.agent_s - before.agent_s + after.backend_s - before.backend_s;
+            Some(100.0 * used_s / began.elapsed().as_secs_f64() / cores())
+        }
+        None => None,
+    };
+    watched.agent_off();
+    Ok(Side { rate, share })
 }
 
 fn cores() -> f64 {

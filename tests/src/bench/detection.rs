@@ -54,44 +54,63 @@ pub(super) fn detect() -> Result<Report> {
             judge_s.push(std::mem::take(&mut judge));
         }
     }
-    let after = own_rss_bytes().context("read our memory")?;
-    let judged = cluster
-        .keys()
-        .iter()
-        .filter(|key| key.spec.is_some_and(|spec| spec.tier >= Tier::Activity));
-    let n_judged = judged.count();
-    let ns = |seconds: &[f64], n_series: usize| -> Vec<f64> {
-        let n = (part * 2) as f64 * (n_series * N_NODES) as f64;
-        seconds
-            .iter()
-            .skip(N_PARTS as usize)
-            .map(|s| s * 1e9 / n)
-            .collect()
+    let grown = own_rss_bytes().context("read our memory")? - before;
+    let timed = Timed {
+        apply_s,
+        judge_s,
+        grown,
+        n_findings,
     };
-    let mut report = Report::new("detect");
-    let how = "40 siblings of 500 series, after 20 minutes of data, processor time";
-    report.add(
-        Figure::of(
-            "judge and learn, ns/judged series-window",
-            &ns(&judge_s, n_judged),
+    Ok(timed.report(&cluster))
+}
+
+/// What the run gave: seconds of each part, bytes, findings.
+struct Timed {
+    apply_s: Vec<f64>,
+    judge_s: Vec<f64>,
+    grown: f64,
+    n_findings: usize,
+}
+
+impl Timed {
+    fn report(&self, cluster: &Cluster) -> Report {
+        let is_judged =
+            |key: &&hsw_state::KeyInfo| key.spec.is_some_and(|spec| spec.tier >= Tier::Activity);
+        let n_judged = cluster.keys().iter().filter(is_judged).count();
+        let part = N_SUMMARIES / 2 / N_PARTS;
+        let ns = |seconds: &[f64], n_series: usize| -> Vec<f64> {
+            let n = (part * 2) as f64 * (n_series * N_NODES) as f64;
+            seconds
+                .iter()
+                .skip(N_PARTS as usize)
+                .map(|s| s * 1e9 / n)
+                .collect()
+        };
+        let mut report = Report::new("detect");
+        let how = "40 siblings of 500 series, after 20 minutes of data, processor time";
+        report.add(
+            Figure::of(
+                "judge and learn, ns/judged series-window",
+                &ns(&self.judge_s, n_judged),
+                how,
+            )
+            .at_most(1_000.0),
+        );
+        report.add(Figure::of(
+            "take in, ns/series-window",
+            &ns(&self.apply_s, N_SERIES),
             how,
-        )
-        .at_most(1_000.0),
-    );
-    report.add(Figure::of(
-        "take in, ns/series-window",
-        &ns(&apply_s, N_SERIES),
-        how,
-    ));
-    let bytes = (after - before) / (N_NODES * N_SERIES) as f64;
-    report.add(
-        Figure::new(
-            "bytes/series with its model",
-            bytes,
-            "growth of resident memory over series",
-        )
-        .at_most(2_048.0),
-    );
-    report.note(format!("{n_judged} of {N_SERIES} series of a node are judged (the others are context); {n_findings} findings"));
-    Ok(report)
+        ));
+        let bytes = self.grown / (N_NODES * N_SERIES) as f64;
+        report.add(
+            Figure::new(
+                "bytes/series with its model",
+                bytes,
+                "growth of resident memory over series",
+            )
+            .at_most(2_048.0),
+        );
+        report.note(format!("{n_judged} of {N_SERIES} series of a node are judged (the others are context); {} findings", self.n_findings));
+        report
+    }
 }

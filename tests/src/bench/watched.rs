@@ -200,6 +200,19 @@ impl Watched {
             .args([DATABASE])
     }
 
+    /// Fills pgbench's own tables: a million accounts.
+    pub(super) fn fill_pgbench(&self) -> Result<()> {
+        let (bed, node) = (&self.bed, &self.node);
+        let launch = Launch::new("pgbench -i", bed.host.pg_bin.join("pgbench"))
+            .args(["-i", "-q", "-s", "10", "-U", "app", "-h", &node.address])
+            .args(["-p", &node.port.to_string(), DATABASE])
+            .env(
+                "PGPASSFILE",
+                bed.dir.join("secrets/pgpass").display().to_string(),
+            );
+        self.output(launch).map(drop)
+    }
+
     /// Starts load that needs little: 100 transactions a second over all tables.
     pub(super) fn modest_load(&self) -> Result<Managed> {
         let script = self.bed.dir.join("load/many.sql").display().to_string();
