@@ -352,7 +352,7 @@ mod tests {
         let mut sketch = QuantileSketch::default();
         (1..=100).for_each(|ms| sketch.add(f64::from(ms)));
         let mut one = summary(1, 100, &[(0, "log.duration_ms")], &[]);
-        one.latencies = vec![hsw_types::Latencies {
+        one.latencies = vec![Latencies {
             id: SeriesId(0),
             sketch: sketch.encode(),
         }];
