@@ -2,7 +2,7 @@
 //!
 //! Open loop (`pgbench -R`), so that a stalled shard shows as waiting and not as idleness. One thread keeps all clients running:
 //! a client that ended (its server crashed, its login was refused) is started again after a second, as a service would reconnect.
-//! Transactions that are late by more than [`LATE_MS`] are skipped, so that the catching up after a stall stays short.
+//! Transactions that are late by more than `LATE_MS` are skipped, so that the catching up after a stall stays short.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};

@@ -1,7 +1,7 @@
 //! What the clients felt: rates and latencies out of pgbench's progress lines, one a second.
 //!
 //! In: `logs/STREAM.log`. Out: [`Felt`] for a span of unix seconds. (Its aggregated log would say more, but comes a minute late.)
-//! Limits: only the last [`TAIL_BYTES`] are looked at, about three hours.
+//! Limits: only the last `TAIL_BYTES` are looked at, about three hours.
 
 use std::io::{Read, Seek, SeekFrom};
 use std::path::Path;

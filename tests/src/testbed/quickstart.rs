@@ -48,7 +48,7 @@ pub struct Args {
     /// List the faults and end.
     #[arg(long)]
     list_faults: bool,
-    /// Watch databases of your own, listed in this TOML file of [[node]] tables; starts none.
+    /// Watch databases of your own, listed in this TOML file of `[[node]]` tables; starts none.
     #[arg(long, value_name = "FILE", conflicts_with_all = ["fault", "databases_only", "vary"])]
     attach: Option<PathBuf>,
     /// Start databases and load, but no agents and no aggregator.
