@@ -3,7 +3,7 @@
 //! In: encoded summaries. Out: the same by number, and a [`State`] that whoever ships or reports can watch.
 //! Invariants: SP-1 … SP-3 (see `log`); SP-4 a file system that hangs stops this thread and nobody else: the queue to it
 //! is bounded, and what finds it full is dropped and counted.
-//! Limits: [`N_QUEUED_MAX`] commands. Does not: know connections.
+//! Limits: `N_QUEUED_MAX` commands. Does not: know connections.
 
 mod disk;
 mod log;

@@ -3,7 +3,7 @@
 //! In: snapshots of the incidents, silences. Out: HTTP calls to every configured receiver, counters.
 //! Invariants: AL-11 alerts read the state, not the events: an event that is lost delays a message by a second at most,
 //! it never loses one. AL-12 the watchdog is sent only while snapshots are fresh: it proves the whole way, not this task.
-//! Limits: see [`worker`], [`silence`]. Does not: decide what is an incident.
+//! Limits: see `worker`, [`silence`]. Does not: decide what is an incident.
 
 mod book;
 mod client;

@@ -4,7 +4,7 @@
 //! Invariants: WE-1 without a token nothing but health and the empty page is served, unless bound to loopback, and there
 //! only to requests whose `Host` is a loopback name (DNS rebinding). WE-2 nothing external is loaded: the page works
 //! air-gapped. WE-3 a slow or hostile client costs one of [`Config::connections_max`] places and no more.
-//! Limits: bodies 64 KiB, requests 15 s, headers 10 s, series answers [`series::NODES_MAX`] × [`series::POINTS_MAX`].
+//! Limits: bodies 64 KiB, requests 15 s, headers 10 s, series answers `series::NODES_MAX` × `series::POINTS_MAX`.
 //! Does not: TLS (put a proxy in front), touch the engine (see `driver`).
 
 mod api;

@@ -2,7 +2,7 @@
 //!
 //! In: `FILE`, `FILE.d/*.toml` in order of name, `PREFIX__A__B=value`, `--set a.b=value`. Out: one typed value.
 //! Invariants: CF-1 an unknown key, a missing one or a wrong type is an error that names the place it came from.
-//! CF-2 what is shown holds no secret. Limits: [`FILE_BYTES_MAX`], [`N_DROP_INS_MAX`].
+//! CF-2 what is shown holds no secret. Limits: `FILE_BYTES_MAX`, `N_DROP_INS_MAX`.
 //! Does not: know defaults (serde does, beside each field) or whether values make sense (their owner does).
 
 use std::env;
