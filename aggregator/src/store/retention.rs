@@ -1,7 +1,7 @@
 //! What is too old or too much goes, a little at a time. (step 7)
 //!
 //! In: the open file, limits, the clock. Out: rows deleted. Invariants: RT-1 one step deletes at most
-//! [`RETENTION_ROWS`](super::RETENTION_ROWS) summaries. RT-2 open incidents and marks of living spools stay.
+//! `RETENTION_ROWS` summaries. RT-2 open incidents and marks of living spools stay.
 
 use hsw_types::WallTime;
 use rusqlite::{Connection, OptionalExtension as _, params};
