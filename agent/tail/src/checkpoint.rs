@@ -113,7 +113,7 @@ pub(crate) fn write(
     text.into_bytes()
 }
 
-/// The reverse of [`write`].
+/// The reverse of [`write()`].
 pub(crate) fn read(bytes: &[u8]) -> Result<Contents, CheckpointError> {
     let text = std::str::from_utf8(bytes).map_err(|_| CheckpointError { line: 1 })?;
     let mut lines = text.lines();
