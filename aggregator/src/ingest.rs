@@ -18,8 +18,8 @@ use std::time::Duration;
 
 use anyhow::Context as _;
 use hsw_engine::ShardMap;
-use hsw_shell::{Seldom, Shutdown};
 use hsw_shell::tls::{self, Identity};
+use hsw_shell::{Seldom, Shutdown};
 use quinn::crypto::rustls::QuicServerConfig;
 use quinn::{EndpointConfig, IdleTimeout, TransportConfig, VarInt};
 use serde::{Deserialize, Serialize};

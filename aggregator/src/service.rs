@@ -9,8 +9,8 @@ use std::thread;
 
 use anyhow::Context as _;
 use hsw_engine::Engine;
-use hsw_shell::{Seldom, Shutdown};
 use hsw_shell::tls::{self, Identity};
+use hsw_shell::{Seldom, Shutdown};
 use tokio::sync::{broadcast, mpsc, watch};
 use tokio::task::JoinHandle;
 

@@ -2,6 +2,7 @@
 
 use std::collections::VecDeque;
 use std::sync::Arc;
+use std::time::Duration;
 
 use hsw_detect::{Detector, Finding, Group};
 use hsw_graph::InteractionGraph;
@@ -24,6 +25,8 @@ const APART_WINDOWS: i64 = 6;
 const CLOCK_APART_S: i64 = 3;
 /// Windows judged in one go at most; after a longer gap the older ones are skipped.
 const CATCH_UP_WINDOWS: i64 = 200;
+/// Inputs come every second; after a longer pause than this it was us who did not listen.
+const PAUSE: Duration = Duration::from_secs(5);
 /// The metric that carries an edge's sessions.
 const EDGE_SESSIONS: &str = "edge.sessions";
 
@@ -80,7 +83,12 @@ impl Engine {
 
     /// Told something; `now` never runs backwards.
     pub fn handle(&mut self, now: Monotonic, input: Input) {
+        let is_awake_again = now.since(self.now) > PAUSE;
         self.now = self.now.max(now);
+        if is_awake_again && self.listening_since.is_some() {
+            // We were stopped (a suspended machine, a debugger): nobody could be heard, and nobody is to blame.
+            self.listening_since = Some(now);
+        }
         match input {
             Input::Summary {
                 node,
@@ -134,7 +142,7 @@ impl Engine {
     /// Call `handle(_, Input::Clock)` no later than this.
     #[must_use]
     pub fn poll_timeout(&self) -> Option<Monotonic> {
-        Some(self.now + std::time::Duration::from_secs(1))
+        Some(self.now + Duration::from_secs(1))
     }
 
     /// The shard map in force.
@@ -232,6 +240,7 @@ impl Engine {
         summary.first_window = summary.first_window + shift;
         if !is_replay {
             self.heard[at].last = Some(self.now);
+            self.heard[at].last_summary = Some(self.now);
             self.heard[at].is_stopped = false;
         }
         let (first, n) = (summary.first_window, i64::from(summary.n_windows));
@@ -342,17 +351,17 @@ impl Engine {
             return;
         }
         let groups = self.groups(&nodes);
-        let frozen = self.frozen();
         while next <= reach {
+            let frozen = self.frozen();
             self.findings = self
                 .detector
                 .evaluate(&self.cluster, &groups, next, &frozen);
             self.counters.windows_judged += 1;
             self.judged = Some(next);
             next = next.next();
+            self.decide();
         }
         self.housekeep(reach);
-        self.decide();
     }
 
     fn housekeep(&mut self, reach: WindowIndex) {

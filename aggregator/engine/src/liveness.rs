@@ -15,6 +15,8 @@ use crate::view::NodeLiveness;
 
 /// Nothing heard for this long: the agent is lost. Three heartbeats.
 pub(crate) const LOST_AFTER: Duration = Duration::from_secs(15);
+/// Heartbeats but no summary for this long: the agent might as well be lost.
+const MUTE_AFTER: Duration = Duration::from_secs(60);
 /// Windows in a row without an answer before the database is called silent; one or two are a hiccup.
 const SILENT_WINDOWS: i64 = 3;
 /// Metric by which an agent says whether its database answers.
@@ -24,6 +26,7 @@ pub(crate) const UP: &str = "pg.up";
 #[derive(Debug, Clone, Copy, Default)]
 pub(crate) struct Heard {
     pub(crate) last: Option<Monotonic>,
+    pub(crate) last_summary: Option<Monotonic>,
     pub(crate) is_stopped: bool,
     pub(crate) clock_offset_us: Option<i64>,
     /// The database has answered at least once, so that its silence is news.
@@ -41,11 +44,20 @@ pub(crate) fn judge(
     let mut alive_on_host: BTreeMap<(&str, &str), (u32, u32)> = BTreeMap::new();
     let mut liveness = Vec::with_capacity(heard.len());
     for (node, heard) in cluster.nodes().iter().zip(heard) {
-        let since = heard.last.map(|last| last.max(listening_since));
+        let remembered = node.newest.map(|_| listening_since);
+        let since = heard
+            .last
+            .or(remembered)
+            .map(|last| last.max(listening_since));
+        let told = heard
+            .last_summary
+            .or(remembered)
+            .map(|last| last.max(listening_since));
+        let is_mute = told.is_some_and(|told| now.since(told) > MUTE_AFTER);
         let judged = match since {
             _ if heard.is_stopped => NodeLiveness::AgentStopped,
             None => NodeLiveness::NeverSeen,
-            Some(since) if now.since(since) > LOST_AFTER => NodeLiveness::AgentLost,
+            Some(since) if is_mute || now.since(since) > LOST_AFTER => NodeLiveness::AgentLost,
             Some(_) if !heard.has_been_up => NodeLiveness::Alive,
             Some(_) => up_key.map_or(NodeLiveness::Alive, |key| database(node, key)),
         };

@@ -28,6 +28,14 @@ const MOVE_WITHIN: i64 = 30;
 const RIVAL_SHARE: f64 = 0.5;
 /// Pieces of evidence an incident shows.
 const N_EVIDENCE: usize = 12;
+/// Windows that incidents taken back after a restart have to show themselves: longer than a lost agent takes to be lost.
+const BEGIN_GRACE: i64 = 20;
+/// Share of an incident's strength that is left a window later when its root shows less: half after half a minute.
+const FADE: f64 = 0.98;
+/// Windows within which hosts that are lost are lost by one cause.
+const LOST_TOGETHER: i64 = 120;
+/// Kinds of evidence an incident remembers.
+const N_REMEMBERED: usize = 200;
 /// Windows between two changes that are told.
 const TELL_EVERY: i64 = 5;
 
@@ -51,6 +59,8 @@ struct Open {
     last_sick: WindowIndex,
     peak_own: f64,
     is_at_router: bool,
+    /// All it knows is that nobody is heard: it explains nobody else's trouble.
+    is_blind: bool,
     worst: BTreeMap<(String, Symptom), Evidence>,
     told_at: WindowIndex,
     is_changed: bool,
@@ -99,6 +109,7 @@ impl Policy {
                 incident,
                 peak_own: 0.0,
                 is_at_router: false,
+                is_blind: false,
                 worst,
                 is_changed: false,
             });
@@ -108,7 +119,7 @@ impl Policy {
     /// Judging begins (after a replay): incidents taken back are sick as of now, until shown otherwise.
     pub(crate) fn begin(&mut self, now: WindowIndex) {
         for open in &mut self.open {
-            open.last_sick = open.last_sick.max(now);
+            open.last_sick = open.last_sick.max(now) + BEGIN_GRACE;
         }
     }
 
@@ -140,7 +151,7 @@ impl Policy {
         });
         let is_any_shard_sick = parts
             .iter()
-            .any(|part| !part.is_router && part.symptoms.is_sick);
+            .any(|part| !part.is_router && part.symptoms.is_sick && !part.symptoms.is_blind);
         for part in candidates {
             told.extend(self.consider(window, part, is_any_shard_sick));
         }
@@ -156,22 +167,33 @@ impl Policy {
         is_any_shard_sick: bool,
     ) -> Option<Told> {
         let own = part.symptoms.own_strength;
+        if let Some(lost) = self
+            .open
+            .iter_mut()
+            .find(|open| open.is_lost_together(window, part))
+        {
+            lost.affect(part);
+            return None;
+        }
         if part.is_router {
-            let waits = is_any_shard_sick || !self.open.is_empty();
+            let waits = is_any_shard_sick || self.open.iter().any(|open| !open.is_blind);
             if waits || part.symptoms.held < ROUTER_HOLD {
                 return None;
             }
         } else if let Some(victim) = self.open.iter_mut().find(|open| {
             let is_young = window - open.incident.raised <= MOVE_WITHIN;
-            is_young && own > 0.0 && (open.peak_own == 0.0 || open.is_at_router)
+            let is_victim = open.peak_own == 0.0 || open.is_at_router;
+            is_young && own > 0.0 && is_victim && !open.is_blind
         }) {
             victim.move_to(window, part);
             return Some(Told::Changed(Arc::new(victim.incident.clone())));
         } else if let Some(strongest) = self
             .open
             .iter()
+            .filter(|open| !open.is_blind)
             .map(|open| open.peak_own)
             .max_by(f64::total_cmp)
+            && !part.symptoms.is_blind
             && own < strongest * RIVAL_SHARE
         {
             return None;
@@ -211,20 +233,15 @@ impl Policy {
         let strongest = self
             .open
             .iter_mut()
+            .filter(|open| !open.is_blind)
             .max_by(|a, b| a.peak_own.total_cmp(&b.peak_own));
         let Some(open) = strongest else { return };
         for part in parts
             .iter()
             .filter(|part| part.symptoms.is_sick && !roots.contains(part.shard))
+            .filter(|part| !part.symptoms.is_blind)
         {
-            let Some(evidence) = part.symptoms.evidence.first() else {
-                continue;
-            };
-            let affected = &mut open.incident.affected;
-            if !affected.iter().any(|(shard, _)| shard == part.shard) {
-                affected.push((part.shard.clone(), evidence.clone()));
-                open.is_changed = true;
-            }
+            open.affect(part);
         }
     }
 
@@ -234,7 +251,7 @@ impl Policy {
         for mut open in std::mem::take(&mut self.open) {
             if window - open.last_sick >= CLOSE_AFTER {
                 open.incident.state = IncidentState::Closed;
-                open.incident.ended = Some(open.last_sick);
+                open.incident.ended = Some(open.last_sick.min(window));
                 open.incident.revision += 1;
                 let closed = Arc::new(open.incident);
                 self.keep(Arc::clone(&closed));
@@ -291,6 +308,7 @@ impl Open {
             last_sick: window,
             peak_own: 0.0,
             is_at_router,
+            is_blind: false,
             worst: BTreeMap::new(),
             told_at: window,
             is_changed: false,
@@ -301,7 +319,9 @@ impl Open {
         if part.symptoms.is_sick {
             self.last_sick = window;
         }
-        self.peak_own = self.peak_own.max(part.symptoms.own_strength);
+        self.peak_own = (self.peak_own * FADE).max(part.symptoms.own_strength);
+        self.is_at_router = part.is_router;
+        self.is_blind = part.symptoms.is_blind || (self.is_blind && !part.symptoms.is_sick);
         for evidence in &part.symptoms.evidence {
             let name = series_of(evidence);
             let before = self.worst.get(&name);
@@ -318,9 +338,15 @@ impl Open {
                 );
             }
         }
-        if self.worst.len() > 200 {
-            // A storm of kinds of evidence: the strongest are in the list already.
-            self.worst.pop_last();
+        while self.worst.len() > N_REMEMBERED {
+            let weakest = self
+                .worst
+                .iter()
+                .min_by(|a, b| a.1.weight.total_cmp(&b.1.weight));
+            let Some(name) = weakest.map(|(name, _)| name.clone()) else {
+                break;
+            };
+            self.worst.remove(&name);
         }
         let evidence = symptoms::strongest(self.worst.values().cloned().collect(), N_EVIDENCE);
         let incident = &mut self.incident;
@@ -341,6 +367,32 @@ impl Open {
             if is_near && incident.log_samples.len() < 10 && !incident.log_samples.contains(log) {
                 incident.log_samples.push(log.clone());
             }
+        }
+    }
+
+    /// A host that is lost with others, by one cause: a rack, a switch, a zone.
+    fn is_lost_together(&self, window: WindowIndex, part: &Part<'_>) -> bool {
+        let is_host = |evidence: &[Evidence]| {
+            evidence
+                .first()
+                .is_some_and(|e| e.symptom == Symptom::HostLost)
+        };
+        self.is_blind
+            && part.symptoms.is_blind
+            && is_host(&self.incident.evidence)
+            && is_host(&part.symptoms.evidence)
+            && window - self.incident.raised <= LOST_TOGETHER
+    }
+
+    /// Another shard suffers along.
+    fn affect(&mut self, part: &Part<'_>) {
+        let Some(evidence) = part.symptoms.evidence.first() else {
+            return;
+        };
+        let affected = &mut self.incident.affected;
+        if !affected.iter().any(|(shard, _)| shard == part.shard) {
+            affected.push((part.shard.clone(), evidence.clone()));
+            self.is_changed = true;
         }
     }
 

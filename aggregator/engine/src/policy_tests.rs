@@ -36,6 +36,7 @@ fn sick(i: usize, own: f64, all: f64, is_opening: bool) -> Symptoms {
         own_strength: own,
         is_opening,
         is_sick: true,
+        is_blind: false,
         held: 9,
     }
 }

@@ -137,7 +137,7 @@ pub(crate) fn armed(engine: &Engine) -> Armed {
                     if engine.detector.known_share(at) < KNOWN_SHARE {
                         let shard = &entry.shard;
                         reasons.push(format!(
-                            "{shard}: {seconds} s of data from {node}, needs 40 s"
+                            "{shard}: {node} is being learned, {seconds} s so far; about 40 s are needed"
                         ));
                     } else {
                         n_judged += 1;

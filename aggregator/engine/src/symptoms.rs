@@ -38,6 +38,8 @@ pub(crate) struct Symptoms {
     pub(crate) is_opening: bool,
     /// Users feel it, or it is a cause: keeps an incident open.
     pub(crate) is_sick: bool,
+    /// All there is, is that nobody is heard: it says nothing about anybody else's trouble.
+    pub(crate) is_blind: bool,
     /// Longest that any evidence has held.
     pub(crate) held: u32,
 }
@@ -45,7 +47,8 @@ pub(crate) struct Symptoms {
 impl Symptoms {
     /// 0 to 1; 1 − exp(−strength / 3), so that a single lone cause at the threshold gives about 0.4.
     pub(crate) fn confidence(&self) -> f64 {
-        -hsw_stats::exp_m1(-self.strength / STRENGTH_UNIT)
+        // Not −expm1 alone: that is −0 for no strength.
+        0.0 - hsw_stats::exp_m1(-self.strength / STRENGTH_UNIT)
     }
 }
 
@@ -86,26 +89,46 @@ pub(crate) fn gather(
     let mut symptoms = Symptoms {
         strength: by_family.values().sum(),
         own_strength: own_by_family.values().sum(),
-        is_opening: held.iter().any(|f| opens(f, families.len())),
+        is_opening: held.iter().any(|f| opens(f, &held, families.len())),
         is_sick: held.iter().any(|f| f.spec.tier >= Tier::Symptom),
+        is_blind: false,
         held: held.iter().map(|f| f.held).max().unwrap_or(0),
         evidence: held.iter().map(|f| of_finding(cluster, shard, f)).collect(),
     };
     for &(node, state) in liveness {
         if let Some(evidence) = of_liveness(cluster, shard, node, state, window) {
             symptoms.strength += LIVENESS_STRENGTH;
-            symptoms.own_strength += LIVENESS_STRENGTH;
+            if is_of_database(evidence.symptom) {
+                symptoms.own_strength += LIVENESS_STRENGTH;
+            }
             symptoms.is_opening = true;
             symptoms.is_sick = true;
             symptoms.held = symptoms.held.max(1);
             symptoms.evidence.push(evidence);
         }
     }
+    symptoms.is_blind = !symptoms.evidence.is_empty()
+        && !symptoms.evidence.iter().any(|e| is_of_database(e.symptom));
     sort(&mut symptoms.evidence);
     symptoms
 }
 
-fn opens(finding: &Finding, n_families: usize) -> bool {
+/// Whether the symptom is the database's own, and not that its watcher is gone.
+pub(crate) const fn is_of_database(symptom: Symptom) -> bool {
+    !matches!(symptom, Symptom::AgentLost | Symptom::HostLost)
+}
+
+/// A metric of the left opens an incident only while the one of the right deviates too: rows read by scans are a dump or
+/// a report when the scans are few, and a lost index when they are many.
+const COMPANIONS: &[(&str, &str)] = &[("pg.sequential_tuples", "pg.sequential_scans")];
+
+fn opens(finding: &Finding, held: &[&&Finding], n_families: usize) -> bool {
+    let companion = COMPANIONS
+        .iter()
+        .find(|(metric, _)| *metric == finding.spec.name);
+    if companion.is_some_and(|(_, other)| !held.iter().any(|f| f.spec.name == *other)) {
+        return false;
+    }
     match finding.spec.tier {
         Tier::Cause if n_families > 1 => finding.held >= SUPPORTED_WINDOWS,
         Tier::Cause => finding.held >= ALONE_WINDOWS,

@@ -302,6 +302,72 @@ fn an_aggregator_that_restarts_remembers_by_replay_and_blames_nobody_for_its_own
 }
 
 #[test]
+fn a_node_that_is_dead_when_the_aggregator_restarts_is_lost_and_its_incident_stays_open() {
+    let mut world = World::new();
+    world.run(60, calm);
+    world.silent_agents = vec![4];
+    world.run(30, calm);
+    assert_eq!(world.raised(), ["raised shard-4"]);
+    let open = world.told[0].1.clone();
+    let mut again = World::new();
+    again.engine = new_engine();
+    again.replay = true;
+    again.run(60, calm);
+    again.input(Input::Restored(Box::new((*open).clone())));
+    again.replay = false;
+    again.silent_agents = vec![4];
+    again.input(Input::ReplayDone {
+        wall: WallTime::from_unix_seconds(START + again.second),
+    });
+    again.run(120, calm);
+    assert!(
+        again
+            .told
+            .iter()
+            .all(|(told, _)| !told.starts_with("closed")),
+        "{:?}",
+        again.told
+    );
+    assert_eq!(again.engine.incidents()[0].id, open.id);
+    assert_eq!(
+        again.engine.shards()[4].nodes[0].liveness,
+        NodeLiveness::AgentLost
+    );
+}
+
+#[test]
+fn a_lost_agent_does_not_hide_another_shards_fault() {
+    let mut world = World::new();
+    world.run(60, calm);
+    world.silent_agents = vec![4];
+    world.run(30, calm);
+    world.run(10, locked(2));
+    assert_eq!(world.raised(), ["raised shard-4", "raised shard-2"]);
+}
+
+#[test]
+fn a_pause_of_the_aggregator_is_nobodys_fault() {
+    let mut world = World::new();
+    world.run(60, calm);
+    world.second += 40;
+    world.silent_agents = vec![0, 1, 2, 3, 4];
+    world.run(3, calm);
+    world.silent_agents.clear();
+    world.run(30, calm);
+    assert_eq!(world.raised(), Vec::<&str>::new());
+}
+
+#[test]
+fn hosts_that_are_lost_together_are_one_incident() {
+    let mut world = World::new();
+    world.one_host = true;
+    world.run(60, calm);
+    world.silent_agents = vec![0, 1, 2, 3, 4];
+    world.run(40, calm);
+    assert_eq!(world.raised().len(), 1, "{:?}", world.raised());
+}
+
+#[test]
 fn an_open_incident_survives_a_restart_under_the_same_identity() {
     let mut world = World::new();
     world.run(60, calm);
