@@ -155,16 +155,40 @@ impl Config {
                 self.web
             );
         }
+        self.check_limits()?;
         if self.store.keep_days == 0 || self.store.size_max_mib == 0 {
             bail!("store.keep_days and store.size_max_mib must be at least 1");
-        }
-        if self.ingest.connections_max == 0 {
-            bail!("ingest.connections_max must be at least 1");
         }
         if !self.open && self.shard.is_empty() {
             bail!(
                 "open = false without a [[shard]] admits nobody: name shards and their nodes, or set open = true"
             );
+        }
+        Ok(())
+    }
+
+    /// Numbers that would be accepted and then hurt: a commit a day late, a queue without end.
+    fn check_limits(&self) -> anyhow::Result<()> {
+        let limits = [
+            ("store.gather_ms", self.store.gather_ms, 0, 1_000),
+            (
+                "store.replay_minutes",
+                u64::from(self.store.replay_minutes),
+                0,
+                1_440,
+            ),
+            ("store.queue", self.store.queue as u64, 1, 1_000_000),
+            (
+                "ingest.connections_max",
+                self.ingest.connections_max as u64,
+                1,
+                100_000,
+            ),
+        ];
+        for (key, value, least, most) in limits {
+            if !(least..=most).contains(&value) {
+                bail!("{key} = {value}: it may be {least} to {most}");
+            }
         }
         Ok(())
     }

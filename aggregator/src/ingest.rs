@@ -146,6 +146,12 @@ pub async fn serve(endpoint: quinn::Endpoint, ingest: Arc<Ingest>, mut shutdown:
             incoming.refuse();
             continue;
         };
+        // When it gets crowded, an address must prove that it can be answered before it takes a place.
+        let is_crowded = places.available_permits() < ingest.config.connections_max / 2;
+        if is_crowded && !incoming.remote_address_validated() {
+            let _asked_or_gone = incoming.retry();
+            continue;
+        }
         let ingest = Arc::clone(&ingest);
         sessions.spawn(async move {
             let _place = place;
@@ -156,7 +162,7 @@ pub async fn serve(endpoint: quinn::Endpoint, ingest: Arc<Ingest>, mut shutdown:
                 Ok(Err(error)) => {
                     ingest.counters.count(Counter::HandshakeFailures);
                     if let Some(left_out) = ingest.refused.now() {
-                        tracing::warn!(%address, %error, left_out, "refused a connection: its certificate must come from our authority");
+                        tracing::warn!(%address, %error, left_out, "a handshake failed; if it was an agent of ours, its certificate and the aggregator's must come from one authority");
                     }
                 }
                 Err(_) => ingest.counters.count(Counter::HandshakeFailures),

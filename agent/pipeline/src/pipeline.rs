@@ -303,6 +303,9 @@ impl Pipeline {
         {
             log_checkpoint = self.checkpoints.pop_front().map(|(_, bytes)| bytes);
         }
+        if self.table.renumber() {
+            self.config.dictionary_epoch = self.config.dictionary_epoch.wrapping_add(1);
+        }
         let flushed = self.table.flush(self.config.repeat_after);
         let summary = ShardSummary {
             first_window,

@@ -15,6 +15,8 @@ use hsw_types::{
 
 /// A series without a reading for this long is forgotten.
 const FORGET_AFTER: Duration = Duration::from_secs(600);
+/// Ids given in one dictionary epoch; a reader trusts only ids that an honest agent can have counted to.
+const N_IDS_MAX: u32 = 60_000;
 /// Where the node's clock and the timer disagree by more than this over a counter's step, the timer is believed.
 const CLOCK_DISAGREES: f64 = 0.5;
 
@@ -160,6 +162,22 @@ impl Table {
             self.slots.insert(Arc::clone(key), slot);
         }
         self.slots.get_mut(key)
+    }
+
+    /// Ids start anew from 0, and every name travels again. True when that was done, because churn has used up so many
+    /// ids that a reader may refuse higher ones.
+    pub(crate) fn renumber(&mut self) -> bool {
+        if self.next_id < N_IDS_MAX {
+            return false;
+        }
+        self.next_id = 0;
+        self.repeated_to = 0;
+        for slot in self.slots.values_mut() {
+            slot.id = SeriesId(self.next_id);
+            slot.is_named = false;
+            self.next_id += 1;
+        }
+        true
     }
 
     /// Takes out the first `n_windows` places and shifts the rest to the front.

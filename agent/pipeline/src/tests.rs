@@ -222,6 +222,25 @@ fn a_series_over_the_limit_is_counted_and_one_long_silent_makes_room() {
 }
 
 #[test]
+fn ids_start_anew_under_a_new_epoch_before_churn_uses_them_up() {
+    let mut world = World::new();
+    world.pipeline = Pipeline::new(Config {
+        n_series_max: 200_000,
+        ..Config::default()
+    });
+    for i in 0..70_000 {
+        world.read(0.1, &format!("churn.{i}"), Value::Gauge(1.0));
+    }
+    world.at(2.5, Input::Clock);
+    let summary = &world.out[0].0;
+    assert_eq!(summary.dictionary_epoch, 2);
+    assert_eq!(summary.dictionary.len(), 70_000);
+    let named: Vec<_> = summary.dictionary.iter().map(|def| def.id).collect();
+    let used: Vec<_> = summary.series.iter().map(|values| values.id).collect();
+    assert_eq!(named, used);
+}
+
+#[test]
 fn an_agent_that_starts_again_does_not_repeat_windows_of_its_last_life() {
     let mut world = World::new();
     let last = WindowIndex(1_000_003);

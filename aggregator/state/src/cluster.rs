@@ -1,6 +1,6 @@
 //! The cluster's nodes and their series, resolved from each agent's dictionary. (step 8)
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use hsw_sketch::QuantileSketch;
 use hsw_types::{
@@ -12,7 +12,7 @@ use crate::series::Series;
 
 /// A node's place in [`Cluster`]; dense from 0, never reused.
 pub type NodeIndex = usize;
-/// A series key's place in [`Cluster`]; dense from 0, never reused.
+/// A series key's place in [`Cluster`]; dense from 0, used again once no node has such a series.
 pub type KeyIndex = usize;
 
 /// Series that have had no value for this many windows are forgotten: an hour.
@@ -74,6 +74,8 @@ pub struct Cluster {
     index_of: BTreeMap<NodeId, NodeIndex>,
     keys: Vec<KeyInfo>,
     key_of: BTreeMap<SeriesKey, KeyIndex>,
+    /// Places of keys that no node has a series of any more; they are used again.
+    free_keys: Vec<KeyIndex>,
     n_series_per_node_max: usize,
 }
 
@@ -247,13 +249,19 @@ impl Cluster {
         if let Some(&index) = self.key_of.get(key) {
             return index;
         }
-        let index = self.keys.len();
         let spec = metric_spec(&key.metric);
-        self.keys.push(KeyInfo {
+        let info = KeyInfo {
             key: key.clone(),
             spec,
             nodes: Vec::new(),
-        });
+        };
+        let index = if let Some(index) = self.free_keys.pop() {
+            self.keys[index] = info;
+            index
+        } else {
+            self.keys.push(info);
+            self.keys.len() - 1
+        };
         self.key_of.insert(key.clone(), index);
         index
     }
@@ -272,7 +280,28 @@ impl Cluster {
                 keep
             });
         }
+        self.free_unused_keys();
         gone
+    }
+
+    /// Names without a series on any node make room, so that churn of tables and clients does not add up.
+    fn free_unused_keys(&mut self) {
+        let unused: BTreeSet<KeyIndex> = (0..self.keys.len())
+            .filter(|key| self.keys[*key].nodes.is_empty())
+            .filter(|key| self.key_of.get(&self.keys[*key].key) == Some(key))
+            .collect();
+        if unused.is_empty() {
+            return;
+        }
+        for key in &unused {
+            self.key_of.remove(&self.keys[*key].key);
+            self.free_keys.push(*key);
+        }
+        for node in &mut self.nodes {
+            for id in &mut node.key_of_id {
+                *id = id.filter(|key| !unused.contains(key));
+            }
+        }
     }
 }
 
@@ -371,6 +400,27 @@ mod tests {
         let applied = cluster.apply(node, summary(1, 100, &named, &[(0, 1.0), (1, 1.0)]));
         assert_eq!(applied.over_limit, 2);
         assert_eq!(cluster.nodes()[node].series.len(), 1);
+    }
+
+    #[test]
+    fn names_that_come_and_go_do_not_add_up() {
+        let mut cluster = Cluster::new(10);
+        let node = cluster.node_index(&NodeId::new("a").unwrap());
+        for hour in 1..50 {
+            let metric = format!("pg.churn_{hour}");
+            let window = hour * 3_600;
+            cluster.apply(
+                node,
+                summary(1, window, &[(hour as u32, &metric)], &[(hour as u32, 1.0)]),
+            );
+            cluster.expire(WindowIndex(window));
+        }
+        assert!(cluster.keys().len() <= 2, "{}", cluster.keys().len());
+        let applied = cluster.apply(node, summary(1, 200_000, &[], &[(1, 1.0)]));
+        assert_eq!(
+            applied.unknown_ids, 1,
+            "an id whose name was forgotten is unknown, not another's"
+        );
     }
 
     #[test]

@@ -39,7 +39,7 @@ pub struct Args {
     /// Shard to break, from 1; 0 or "coordinator" is the coordinator.
     #[arg(long, value_name = "N")]
     shard: Option<String>,
-    /// Heal after so many seconds.
+    /// Heal after so many seconds; with --once as soon as the answer is known.
     #[arg(long = "for", value_name = "SECONDS", default_value_t = 40)]
     seconds: u64,
     /// End after the fault: status 0 only if the one incident names the broken shard (for a harmless fault: if none came).
@@ -214,9 +214,21 @@ fn stay(
     let every = Duration::from_secs(if screen.is_terminal() { 3 } else { 30 });
     let mut known: BTreeSet<String> = BTreeSet::new();
     let mut shown = Instant::now();
+    let mut ended = String::new();
     while stop.sleep(Duration::from_secs(1)) {
-        if let Some(services) = cluster.services() {
-            services.check()?;
+        // Somebody who stops an agent to see what is said of it must not lose the cluster.
+        let check = cluster.services().map_or(Ok(()), Services::check);
+        let gone = check
+            .err()
+            .map(|why| format!("{why:#}"))
+            .unwrap_or_default();
+        if gone != ended {
+            screen.line(if gone.is_empty() {
+                "all programs run"
+            } else {
+                &gone
+            });
+            ended = gone;
         }
         let incidents = web.map_or_else(Vec::new, |web| incidents::fetch(web).unwrap_or_default());
         for incident in &incidents {
@@ -260,8 +272,8 @@ fn rates(cluster: &Cluster) -> String {
 
 fn describe(incident: &Incident) -> String {
     format!(
-        "incident {} ({}): {}: {}",
-        incident.id, incident.state, incident.root, incident.summary
+        "incident {} ({}): {}",
+        incident.id, incident.state, incident.summary
     )
 }
 
