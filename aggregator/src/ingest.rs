@@ -72,7 +72,9 @@ pub struct Ingest {
     pub agents: Arc<Agents>,
     /// The shell's counters.
     pub counters: Arc<Counters>,
-    /// Strangers and refused agents, in the log.
+    /// Handshakes that failed, in the log.
+    pub strangers: Seldom,
+    /// Refused agents, in the log.
     pub refused: Seldom,
     /// Summaries that cannot be read, in the log.
     pub unreadable: Seldom,
@@ -161,7 +163,7 @@ pub async fn serve(endpoint: quinn::Endpoint, ingest: Arc<Ingest>, mut shutdown:
                 Ok(Ok(connection)) => session::serve(connection, &ingest).await,
                 Ok(Err(error)) => {
                     ingest.counters.count(Counter::HandshakeFailures);
-                    if let Some(left_out) = ingest.refused.now() {
+                    if let Some(left_out) = ingest.strangers.now() {
                         tracing::warn!(%address, %error, left_out, "a handshake failed; if it was an agent of ours, its certificate and the aggregator's must come from one authority");
                     }
                 }

@@ -98,6 +98,7 @@ impl Service {
             driver: events,
             agents,
             counters: Arc::clone(&counters),
+            strangers: Seldom::default(),
             refused: Seldom::default(),
             unreadable: Seldom::default(),
         });

@@ -289,13 +289,16 @@ async fn send(
     let n_windows = u16::try_from(load.interval.as_secs().clamp(1, 60))?;
     let mut named: Option<Instant> = None;
     let mut sequence = 0;
+    let mut next_window = WindowIndex(i64::MIN);
     while begin.elapsed() < load.duration {
         clock.tick().await;
         let with_names = named.is_none_or(|at| at.elapsed() >= NAMES_EVERY);
         if with_names {
             named = Some(Instant::now());
         }
-        let window = WindowIndex(now_us() / 1_000_000 - i64::from(n_windows));
+        // As a real agent's: a window is told once, however the ticks fall.
+        let window = next_window.max(WindowIndex(now_us() / 1_000_000 - i64::from(n_windows)));
+        next_window = window + i64::from(n_windows);
         let summary = summary(n, load.n_series, window, n_windows, with_names, load.seed);
         let payload = encode_summary(&summary)?;
         report.payload_bytes += payload.len() as u64;

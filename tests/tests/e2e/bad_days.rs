@@ -114,7 +114,7 @@ fn an_agent_that_is_not_wanted_learns_why_and_is_counted() {
         &["WARN", "refuses our certificate", "authority"],
     );
     rig.line("aggregator", &["WARN", "unknown-a", "shard map"]);
-    rig.line("aggregator", &["WARN", "refused a connection", "authority"]);
+    rig.line("aggregator", &["WARN", "a handshake failed", "authority"]);
     wait_for("both refusals are counted", || {
         (rig.metric("hsw_ingest_refused_unknown_node_total") >= 1.0
             && rig.metric("hsw_ingest_handshake_failures_total") >= 1.0)
