@@ -295,3 +295,22 @@ proptest! {
         prop_assert!(model.spool.is_empty());
     }
 }
+
+/// Found by a fresh seed: the sender learned from the welcome what was committed, and crashed before it freed it.
+#[test]
+fn what_a_crash_left_unfreed_is_freed_by_the_next_life() {
+    let mut model = Model::new();
+    for step in [
+        Step::Append { n_windows: 1 },
+        Step::Connect,
+        Step::Send,
+        Step::Deliver,
+        Step::Commit,
+        Step::Connect,
+        Step::CrashSender { acked_lag: 0 },
+    ] {
+        model.run(&step);
+    }
+    model.settle();
+    assert!(model.spool.is_empty());
+}
