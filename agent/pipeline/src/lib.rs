@@ -8,9 +8,9 @@ mod table;
 
 pub use pipeline::{Config, Counters, Input, Output, Pipeline};
 
-mod logs;
+mod parse;
 
-pub use logs::{
+pub use parse::{
     Assembler, AssemblerCounters, ClassifierConfig, ClassifierCounters, LinePrefix, LogClassifier,
     LogFormat, LogRecord, Severity, fnv1a_64, mask, parse_timestamp,
 };

@@ -6,6 +6,8 @@ use std::path::PathBuf;
 use clap::{Args, Parser, Subcommand};
 use hsw_types::NodeId;
 
+use crate::offline::{fingerprint, logstats, templates, timeline};
+
 /// HyperShardWatch: which shard, since when, and why.
 #[derive(Debug, Parser)]
 #[command(
@@ -61,6 +63,14 @@ pub enum Command {
     /// Certificates of agents and aggregator.
     #[command(subcommand)]
     Cert(Cert),
+    /// What kinds of lines a log holds: its templates, mined from files.
+    Templates(templates::Options),
+    /// What kinds of statements there are: fingerprints of SQL, from files.
+    Fingerprint(fingerprint::Options),
+    /// State changes of a cluster's nodes, from their error logs.
+    Timeline(timeline::Options),
+    /// What a log says in numbers: by severity, template and fingerprint, with durations.
+    Logstats(logstats::Options),
 }
 
 /// Silences.

@@ -1,4 +1,4 @@
-//! hsw: the operator's command line, a thin face over the aggregator's HTTP API. (step 15)
+//! hsw: the operator's command line, a thin face over the aggregator's HTTP API, and the cores over files. (step 15)
 //!
 //! In: arguments, the API's JSON. Out: tables for people, `--json` for scripts, exit codes that mean something.
 //! Invariants: CL-1 `--json` prints what the API said, unchanged. CL-2 an error is one line that names the remedy.
@@ -11,5 +11,7 @@ pub mod args;
 pub mod client;
 
 pub mod show;
+
+pub mod offline;
 
 pub mod run;

@@ -13,6 +13,7 @@ use serde_json::{Value, json};
 
 use crate::args::{Cert, Cli, Command, Silence};
 use crate::client::Api;
+use crate::offline;
 use crate::show::{self, Paint};
 
 /// Fine.
@@ -26,8 +27,13 @@ const URL: &str = "http://127.0.0.1:8080";
 /// # Errors
 /// One line that names the remedy; the exit code is then 1.
 pub fn run(cli: Cli) -> anyhow::Result<u8> {
-    if let Command::Cert(command) = &cli.command {
-        return cert(command);
+    match &cli.command {
+        Command::Cert(command) => return cert(command),
+        Command::Templates(options) => return offline::templates::run(options).map(|()| FINE),
+        Command::Fingerprint(options) => return offline::fingerprint::run(options).map(|()| FINE),
+        Command::Timeline(options) => return offline::timeline::run(options).map(|()| FINE),
+        Command::Logstats(options) => return offline::logstats::run(options).map(|()| FINE),
+        _ => {}
     }
     let url = cli
         .url
@@ -94,7 +100,11 @@ async fn online(cli: &Cli, api: &Api) -> anyhow::Result<u8> {
                 FINE,
             )
         }
-        Command::Cert(command) => return cert(command),
+        Command::Cert(_)
+        | Command::Templates(_)
+        | Command::Fingerprint(_)
+        | Command::Timeline(_)
+        | Command::Logstats(_) => unreachable!("answered before the API is asked"),
     };
     say(cli, &answer, &text);
     Ok(code)
