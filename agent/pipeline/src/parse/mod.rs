@@ -15,6 +15,8 @@ mod assemble;
 
 mod mask;
 
+pub mod mine;
+
 mod signs;
 
 mod classify;
