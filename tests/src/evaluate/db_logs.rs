@@ -17,7 +17,11 @@ const TOLERANCE_US: i64 = 1_000_000;
 pub(super) fn answer(task: &Task) -> Result<Report> {
     let mut report = Report::new("");
     for cluster in folders(&task.data.join("galera"))? {
-        let name = cluster.file_name().unwrap_or_default().to_string_lossy().into_owned();
+        let name = cluster
+            .file_name()
+            .unwrap_or_default()
+            .to_string_lossy()
+            .into_owned();
         let text = timeline(&cluster)?;
         let out = task.out.join(&name);
         fs::create_dir_all(&out)?;
@@ -29,18 +33,34 @@ pub(super) fn answer(task: &Task) -> Result<Report> {
             continue;
         }
         let (truth_rows, rows) = (events(&fs::read_to_string(&truth)?), events(&text));
-        let said = scorer(task, "timeline_score.py", &[&truth, &answer], &["--kinds", "state,view"])?;
+        let said = scorer(
+            task,
+            "timeline_score.py",
+            &[&truth, &answer],
+            &["--kinds", "state,view"],
+        )?;
         for kind in ["state", "view"] {
             let (n_true, n_answered, n_found) = found(&truth_rows, &rows, kind);
             let how = format!("{n_found} of {n_true} within a second, {n_answered} told");
             let recall = n_found as f64 / n_true.max(1) as f64;
             let precision = n_found as f64 / n_answered.max(1) as f64;
             let figure = Figure::new(&format!("{name}: {kind} recall"), recall, &how);
-            report.add(if kind == "state" { figure.at_least(0.95) } else { figure });
-            report.add(Figure::new(&format!("{name}: {kind} precision"), precision, &how));
+            report.add(if kind == "state" {
+                figure.at_least(0.95)
+            } else {
+                figure
+            });
+            report.add(Figure::new(
+                &format!("{name}: {kind} precision"),
+                precision,
+                &how,
+            ));
             if let Some(said) = &said {
                 let ours = format!("{kind}: true {n_true} predicted {n_answered} found {n_found} ");
-                ensure!(said.contains(&ours), "our score is not the scorer's: {ours} against {said}");
+                ensure!(
+                    said.contains(&ours),
+                    "our score is not the scorer's: {ours} against {said}"
+                );
             }
         }
     }
@@ -87,14 +107,20 @@ fn events(text: &str) -> BTreeMap<(String, String, String), Vec<i64>> {
     let mut all: BTreeMap<_, Vec<i64>> = BTreeMap::new();
     for line in text.lines().skip(1) {
         let row = csv_row(line);
-        let [time, node, kind, a, b] = row.as_slice() else { continue };
-        let Some(at) = hsw_agent_time(time) else { continue };
+        let [time, node, kind, a, b] = row.as_slice() else {
+            continue;
+        };
+        let Some(at) = hsw_agent_time(time) else {
+            continue;
+        };
         let what = match kind.as_str() {
             "state" => b.clone(),
             "view" => format!("{a} {b}"),
             _ => continue,
         };
-        all.entry((node.clone(), kind.clone(), what)).or_default().push(at);
+        all.entry((node.clone(), kind.clone(), what))
+            .or_default()
+            .push(at);
     }
     for times in all.values_mut() {
         times.sort_unstable();
@@ -113,17 +139,26 @@ fn found(
     kind: &str,
 ) -> (usize, usize, usize) {
     let count = |of: &BTreeMap<(String, String, String), Vec<i64>>| {
-        of.iter().filter(|(key, _)| key.1 == kind).map(|(_, times)| times.len()).sum::<usize>()
+        of.iter()
+            .filter(|(key, _)| key.1 == kind)
+            .map(|(_, times)| times.len())
+            .sum::<usize>()
     };
     let mut n_found = 0;
     for (key, times) in truth.iter().filter(|(key, _)| key.1 == kind) {
         let answered = answer.get(key).map_or(&[][..], Vec::as_slice);
         let mut next = 0;
         for &time in times {
-            while answered.get(next).is_some_and(|&at| at < time - TOLERANCE_US) {
+            while answered
+                .get(next)
+                .is_some_and(|&at| at < time - TOLERANCE_US)
+            {
                 next += 1;
             }
-            if answered.get(next).is_some_and(|&at| at <= time + TOLERANCE_US) {
+            if answered
+                .get(next)
+                .is_some_and(|&at| at <= time + TOLERANCE_US)
+            {
                 n_found += 1;
                 next += 1;
             }

@@ -26,9 +26,16 @@ pub(super) fn answer(task: &Task) -> Result<Report> {
         }
     }
     systems.sort();
-    ensure!(!systems.is_empty(), "no <system>/content.log in {}", task.data.display());
+    ensure!(
+        !systems.is_empty(),
+        "no <system>/content.log in {}",
+        task.data.display()
+    );
     let mut report = Report::new("");
-    for (truth_name, label) in [("truth.csv", ""), ("truth_corrected.csv", ", corrected truth")] {
+    for (truth_name, label) in [
+        ("truth.csv", ""),
+        ("truth_corrected.csv", ", corrected truth"),
+    ] {
         let mut sum = Grouping::default();
         let mut n_scored = 0;
         for system in &systems {
@@ -41,7 +48,12 @@ pub(super) fn answer(task: &Task) -> Result<Report> {
                 }
                 continue;
             };
-            ensure!(truth.len() == answer.len(), "{system}: {} lines for {} labels", answer.len(), truth.len());
+            ensure!(
+                truth.len() == answer.len(),
+                "{system}: {} lines for {} labels",
+                answer.len(),
+                truth.len()
+            );
             let score = grouping(&truth, &answer);
             n_scored += 1;
             sum.ga += score.ga;
@@ -49,7 +61,11 @@ pub(super) fn answer(task: &Task) -> Result<Report> {
             sum.pa += score.pa;
             sum.fta += score.fta;
             if label.is_empty() {
-                report.add(Figure::new(&format!("{system}: grouping accuracy"), score.ga, "GA"));
+                report.add(Figure::new(
+                    &format!("{system}: grouping accuracy"),
+                    score.ga,
+                    "GA",
+                ));
             }
         }
         if n_scored == 0 {
@@ -61,11 +77,19 @@ pub(super) fn answer(task: &Task) -> Result<Report> {
             Figure::new(&format!("{name}{label}"), value / n, &how)
         };
         let ga = mean("GA, mean", sum.ga);
-        report.add(if label.is_empty() { ga.at_least(0.92) } else { ga });
+        report.add(if label.is_empty() {
+            ga.at_least(0.92)
+        } else {
+            ga
+        });
         report.add(mean("FGA, mean", sum.fga));
         report.add(mean("PA, mean", sum.pa));
         let fta = mean("FTA, mean", sum.fta);
-        report.add(if label.is_empty() { fta.at_least(0.40) } else { fta });
+        report.add(if label.is_empty() {
+            fta.at_least(0.40)
+        } else {
+            fta
+        });
         if label.is_empty() {
             agree(task, sum.ga / n, sum.fta / n, n_scored)?;
         }
@@ -118,7 +142,9 @@ fn truth(path: &Path) -> Result<Option<Vec<(String, String)>>> {
         else {
             continue;
         };
-        let id: u64 = id.parse().with_context(|| format!("{}: LineId {id}", path.display()))?;
+        let id: u64 = id
+            .parse()
+            .with_context(|| format!("{}: LineId {id}", path.display()))?;
         rows.insert(id, (event, template));
     }
     Ok(Some(rows.into_values().collect()))
@@ -130,7 +156,10 @@ fn agree(task: &Task, ga: f64, fta: f64, n: i32) -> Result<()> {
         return Ok(());
     };
     let ours = format!("mean of {n} GA {ga:.4}");
-    let theirs = said.lines().find(|line| line.starts_with("mean of")).unwrap_or("");
+    let theirs = said
+        .lines()
+        .find(|line| line.starts_with("mean of"))
+        .unwrap_or("");
     ensure!(
         theirs.starts_with(&ours) && theirs.trim_end().ends_with(&format!("FTA {fta:.4}")),
         "our scores are not the scorer's: {ours} FTA {fta:.4} against `{theirs}`"
@@ -144,11 +173,21 @@ fn references(path: &Path, report: &mut Report) {
         return;
     };
     let names: Vec<&str> = text.lines().next().unwrap_or("").split(',').collect();
-    let mean = text.lines().find(|line| line.starts_with("mean")).unwrap_or("");
+    let mean = text
+        .lines()
+        .find(|line| line.starts_with("mean"))
+        .unwrap_or("");
     let mut all: Vec<(&str, &str)> = names.into_iter().zip(mean.split(',')).skip(1).collect();
     all.sort_by(|a, b| b.1.cmp(a.1));
-    let best: Vec<String> = all.iter().take(4).map(|(name, ga)| format!("{name} {ga}")).collect();
+    let best: Vec<String> = all
+        .iter()
+        .take(4)
+        .map(|(name, ga)| format!("{name} {ga}"))
+        .collect();
     if !best.is_empty() {
-        report.note(format!("published GA, settings per system: {}", best.join(", ")));
+        report.note(format!(
+            "published GA, settings per system: {}",
+            best.join(", ")
+        ));
     }
 }

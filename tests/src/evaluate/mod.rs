@@ -155,5 +155,7 @@ fn scorer(task: &Task, name: &str, args: &[&Path], options: &[&str]) -> Result<O
 
 /// Adds nothing to a report but the note that there was no truth.
 fn unscored(report: &mut Report, what: &str) {
-    report.note(format!("{what}: no truth in this folder, answered and not scored"));
+    report.note(format!(
+        "{what}: no truth in this folder, answered and not scored"
+    ));
 }

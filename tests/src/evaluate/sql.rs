@@ -84,14 +84,20 @@ pub(super) fn answer(task: &Task) -> Result<Report> {
             continue;
         }
         let truth = rows(&fs::read_to_string(&truth_path)?, part.key)?;
-        let share = if part.by_group { groups(&truth, &answer) } else { exact(&truth, &answer) };
+        let share = if part.by_group {
+            groups(&truth, &answer)
+        } else {
+            exact(&truth, &answer)
+        };
         let how = format!("share of {} statements", truth.len());
         report.add(Figure::new(&label, share, &how).at_least(part.target));
         let kind = if part.by_group { "group" } else { "exact" };
         let options = [kind, "--key", part.key];
         if let Some(said) = scorer(task, "sql_score.py", &[&truth_path, &out], &options)? {
             ensure!(
-                said.lines().next().is_some_and(|l| l.ends_with(&format!("= {share:.4}"))),
+                said.lines()
+                    .next()
+                    .is_some_and(|l| l.ends_with(&format!("= {share:.4}"))),
                 "our share {share:.4} is not the scorer's: {said}"
             );
         }
@@ -124,7 +130,10 @@ fn rows(text: &str, field: &str) -> Result<BTreeMap<String, String>> {
         };
         Ok((object["id"].as_str().unwrap_or_default().to_owned(), said))
     };
-    text.lines().filter(|line| !line.trim().is_empty()).map(row).collect()
+    text.lines()
+        .filter(|line| !line.trim().is_empty())
+        .map(row)
+        .collect()
 }
 
 /// Share of ids whose text is right, runs of blanks counting as one.
@@ -140,12 +149,14 @@ fn exact(truth: &BTreeMap<String, String>, answer: &BTreeMap<String, String>) ->
 fn groups(truth: &BTreeMap<String, String>, answer: &BTreeMap<String, String>) -> f64 {
     let members = |of: &BTreeMap<String, String>, id: &String| -> Vec<String> {
         let group = of.get(id);
-        let same = truth.keys().filter(|other| group.is_some() && of.get(*other) == group);
+        let same = truth
+            .keys()
+            .filter(|other| group.is_some() && of.get(*other) == group);
         same.cloned().collect()
     };
-    let right = truth.keys().filter(|id| {
-        answer.contains_key(*id) && members(truth, id) == members(answer, id)
-    });
+    let right = truth
+        .keys()
+        .filter(|id| answer.contains_key(*id) && members(truth, id) == members(answer, id));
     right.count() as f64 / truth.len().max(1) as f64
 }
 
@@ -156,7 +167,10 @@ mod tests {
     #[test]
     fn a_group_with_a_stranger_is_wrong_for_all_its_members() {
         let rows = |pairs: &[(&str, &str)]| -> BTreeMap<String, String> {
-            pairs.iter().map(|(a, b)| ((*a).to_owned(), (*b).to_owned())).collect()
+            pairs
+                .iter()
+                .map(|(a, b)| ((*a).to_owned(), (*b).to_owned()))
+                .collect()
         };
         let truth = rows(&[("1", "a"), ("2", "a"), ("3", "b"), ("4", "c")]);
         let answer = rows(&[("1", "x"), ("2", "x"), ("3", "y"), ("4", "y")]);

@@ -130,7 +130,11 @@ impl Book {
 
     /// The number whose template a line has in the end.
     fn find(&self, mut number: u32) -> u32 {
-        while let Some(&next) = self.merged_into.as_ref().and_then(|all| all.get(number as usize)) {
+        while let Some(&next) = self
+            .merged_into
+            .as_ref()
+            .and_then(|all| all.get(number as usize))
+        {
             if next == number {
                 break;
             }
@@ -179,7 +183,13 @@ pub fn run(options: &Options) -> anyhow::Result<()> {
     out.flush().context("write to standard output")
 }
 
-fn print(out: &mut impl Write, file: &str, line: u64, book: &Book, number: u32) -> anyhow::Result<()> {
+fn print(
+    out: &mut impl Write,
+    file: &str,
+    line: u64,
+    book: &Book,
+    number: u32,
+) -> anyhow::Result<()> {
     let Some(known) = book.known.get(&number) else {
         return Ok(());
     };
@@ -190,9 +200,7 @@ fn print(out: &mut impl Write, file: &str, line: u64, book: &Book, number: u32) 
 fn summary(out: &mut impl Write, options: &Options, book: &Book) -> io::Result<()> {
     let mut all: Vec<&Known> = book.known.values().collect();
     all.sort_by_key(|known| (std::cmp::Reverse(known.n_lines), known.first));
-    let place = |place: Place| {
-        json!({ "file": options.files[place.file].display().to_string(), "line": place.line })
-    };
+    let place = |place: Place| json!({ "file": options.files[place.file].display().to_string(), "line": place.line });
     for known in all {
         let object = json!({
             "id": known.id,

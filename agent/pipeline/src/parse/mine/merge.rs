@@ -34,7 +34,9 @@ impl Followers {
             }
             let n_known = self.0.len();
             let entry = self.0.entry(pair[0].hash);
-            if n_known >= N_FOLLOWED_MAX && matches!(entry, std::collections::btree_map::Entry::Vacant(_)) {
+            if n_known >= N_FOLLOWED_MAX
+                && matches!(entry, std::collections::btree_map::Entry::Vacant(_))
+            {
                 continue;
             }
             let followers = entry.or_default();
@@ -47,7 +49,9 @@ impl Followers {
     }
 
     fn anything_after(&self, hash: u64) -> bool {
-        self.0.get(&hash).is_some_and(|all| all.iter().all(|&hash| hash != 0))
+        self.0
+            .get(&hash)
+            .is_some_and(|all| all.iter().all(|&hash| hash != 0))
     }
 
     /// Bytes held, about.
@@ -114,7 +118,12 @@ pub(super) fn nearest(new: &Template, candidates: &[&Template]) -> Option<usize>
         let pairs = new.parts.iter().zip(&candidate.parts);
         pairs.filter(|(a, b)| a.hash == b.hash).count()
     };
-    (0..candidates.len()).max_by_key(|&at| (alike(candidates[at]), std::cmp::Reverse(candidates[at].number)))
+    (0..candidates.len()).max_by_key(|&at| {
+        (
+            alike(candidates[at]),
+            std::cmp::Reverse(candidates[at].number),
+        )
+    })
 }
 
 /// `None` where the two have too little in common.
@@ -151,7 +160,11 @@ fn difference(new: &Template, candidate: &Template, at: usize) -> Option<Differe
             found.is_first |= place == 0;
         }
     }
-    let n_words = new.parts.iter().filter(|part| part.kind != Kind::Separator).count();
+    let n_words = new
+        .parts
+        .iter()
+        .filter(|part| part.kind != Kind::Separator)
+        .count();
     (n_same >= 1 && 2 * n_same >= n_words - n_wild && !found.places.is_empty()).then_some(found)
 }
 

@@ -181,7 +181,8 @@ impl Miner {
             return slot;
         }
         self.followers.saw(tokens);
-        let full = bucket.len() >= N_BUCKET_MAX || self.n_templates() >= self.config.n_templates_max;
+        let full =
+            bucket.len() >= N_BUCKET_MAX || self.n_templates() >= self.config.n_templates_max;
         let bucket = &self.buckets[&skeleton];
         let candidates: Vec<&Template> = bucket
             .iter()
@@ -250,7 +251,8 @@ impl Miner {
             .filter_map(|&slot| self.templates[slot as usize].as_ref());
         let seen = kept.differences(others.chain(new));
         if kept.widen(&seen) {
-            self.events.push(Event::Widened(TemplateNumber(kept.number)));
+            self.events
+                .push(Event::Widened(TemplateNumber(kept.number)));
         }
         let bucket = self.buckets.entry(kept.skeleton).or_default();
         let templates = &self.templates;
@@ -308,7 +310,11 @@ impl Miner {
 }
 
 fn n_words(template: &Template) -> usize {
-    template.parts.iter().filter(|part| part.kind.is_word()).count()
+    template
+        .parts
+        .iter()
+        .filter(|part| part.kind.is_word())
+        .count()
 }
 
 #[cfg(test)]

@@ -105,7 +105,10 @@ const CLASS: [u8; 256] = {
         if b.is_ascii_hexdigit() {
             class |= HEX;
         }
-        if matches!(b, b'_' | b'-' | b'.' | b'@' | b'%' | b'$' | b'*' | b'+' | b'~' | b'\\' | b'#') {
+        if matches!(
+            b,
+            b'_' | b'-' | b'.' | b'@' | b'%' | b'$' | b'*' | b'+' | b'~' | b'\\' | b'#'
+        ) {
             class |= WORD | PATH;
         }
         if matches!(b, b'/' | b'?' | b'&' | b'=' | b':') {
@@ -277,7 +280,9 @@ fn wild(start: usize, len: usize, n_head: usize, n_tail: usize) -> Token {
 
 /// A token that begins with a byte that is no word's: punctuation, or a path.
 fn separator(bytes: &[u8], at: usize) -> Token {
-    if bytes[at] == b'/' && (at == 0 || !is(bytes[at - 1], WORD) && !matches!(bytes[at - 1], b'>' | b':')) {
+    if bytes[at] == b'/'
+        && (at == 0 || !is(bytes[at - 1], WORD) && !matches!(bytes[at - 1], b'>' | b':'))
+    {
         let n = run(&bytes[at..], PATH);
         let path = trimmed(&bytes[at..at + n]);
         let n_slashes = memchr::memchr_iter(b'/', path).count();
@@ -354,8 +359,14 @@ fn classify(word: &[u8], seen: u8, at: usize) -> Token {
         .take_while(|b| matches!(b, b'.' | b'-' | b'+'))
         .count();
     let core = &word[n_begin.min(n - n_end)..n - n_end];
+    if is_hexadecimal(core) {
+        return wild(at, n, 0, n_end);
+    }
     if seen & DIGIT == 0 {
-        let kind = if core.contains(&b'.') && core.iter().all(|&b| is(b, LETTER) || matches!(b, b'.' | b'-' | b'_'))
+        let kind = if core.contains(&b'.')
+            && core
+                .iter()
+                .all(|&b| is(b, LETTER) || matches!(b, b'.' | b'-' | b'_'))
             || core.contains(&b'@')
         {
             Kind::Mixed
@@ -366,7 +377,7 @@ fn classify(word: &[u8], seen: u8, at: usize) -> Token {
         };
         return plain(kind, at, n);
     }
-    if is_number(core) || is_hexadecimal(core) {
+    if is_number(core) {
         return wild(at, n, 0, n_end);
     }
     let n_number = core
@@ -397,7 +408,7 @@ fn is_hexadecimal(core: &[u8]) -> bool {
     if let [b'0', b'x' | b'X', digits @ ..] = core {
         return !digits.is_empty() && digits.iter().all(|&b| is(b, HEX));
     }
-    core.len() >= 8 && core.iter().all(|&b| is(b, HEX) || b == b'-')
+    core.len() >= 8 && core.iter().all(|&b| is(b, HEX) || b == b'-') && is(core[0], HEX)
 }
 
 /// Length of `name_` in `name_17…`: letters, then a sign, then a digit. No host name (two dots or more).
@@ -407,7 +418,11 @@ fn numbered(core: &[u8]) -> Option<usize> {
         return None;
     }
     let n_head = core.iter().position(|&b| !is(b, LETTER) && !sign(b))?;
-    let n_signs = core[..n_head].iter().rev().take_while(|&&b| sign(b)).count();
+    let n_signs = core[..n_head]
+        .iter()
+        .rev()
+        .take_while(|&&b| sign(b))
+        .count();
     // `blk_-17`: the minus belongs to the number.
     let n_signs_kept = n_signs.min(1);
     (is(core[n_head], DIGIT) && n_signs > 0).then_some(n_head - n_signs + n_signs_kept)

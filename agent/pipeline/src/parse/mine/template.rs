@@ -177,7 +177,11 @@ fn common_head(a: &str, b: &str) -> usize {
             .get(n)
             .is_some_and(|&b| b.is_ascii_digit() || b == b'<')
     };
-    if digit(a) && digit(b) { n.min(usize::from(u16::MAX)) } else { 0 }
+    if digit(a) && digit(b) {
+        n.min(usize::from(u16::MAX))
+    } else {
+        0
+    }
 }
 
 /// What a line's token shows.

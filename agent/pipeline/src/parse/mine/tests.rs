@@ -42,26 +42,48 @@ fn what_is_variable_by_its_looks_is_masked_at_once() {
         &["took 17 ms at 10.0.0.7:5432, id 0x7f00 of /var/lib/pg/base/1: done."],
         &["took <*> ms at <*>:<*>, id <*> of /<*>: done."],
     );
-    check(&["block blk_-1608 of job_2015_0001 node-17"], &["block blk_<*> of job_<*> node-<*>"]);
-    check(&["free 12MB, load 0.75%, -5 left"], &["free <*>MB, load <*>, <*> left"]);
-    check(&["mac 00:1a:2b:3c:4d:5e up at 12:30:59"], &["mac <*> up at <*>:<*>:<*>"]);
+    check(
+        &["block blk_-1608 of job_2015_0001 node-17"],
+        &["block blk_<*> of job_<*> node-<*>"],
+    );
+    check(
+        &["free 12MB, load 0.75%, -5 left"],
+        &["free <*>MB, load <*>, <*> left"],
+    );
+    check(
+        &["mac 00:1a:2b:3c:4d:5e up at 12:30:59"],
+        &["mac <*> up at <*>:<*>:<*>"],
+    );
     check(
         &["id 6ba7b810-9dad-11d1-80b4-00c04fd430c8 deadbeefcafe by http://a.b/c?d=1"],
         &["id <*> <*> by http://<*>"],
     );
-    check(&["at Sat Jun 18 02:08:11 2005 end"], &["at <*>:<*>:<*> end"]);
-    check(&["illegal instruction......17", "may 4th be with you"], &["illegal instruction......<*>", "may <*>th be with you"]);
+    check(
+        &["at Sat Jun 18 02:08:11 2005 end"],
+        &["at <*>:<*>:<*> end"],
+    );
+    check(
+        &["illegal instruction......17", "may 4th be with you"],
+        &["illegal instruction......<*>", "may <*>th be with you"],
+    );
 }
 
 #[test]
 fn lists_of_any_length_look_alike() {
-    check(&["freed 1 2 3 of 7,8,9", "freed 4 of 5"], &["freed <*> of <*>"]);
+    check(
+        &["freed 1 2 3 of 7,8,9", "freed 4 of 5"],
+        &["freed <*> of <*>"],
+    );
 }
 
 #[test]
 fn an_empty_value_in_brackets_is_one_and_a_call_is_not() {
     check(
-        &["from 10.0.0.1 () at 5", "from 10.0.0.2 (ns1.example.org) at 6", "init() ok"],
+        &[
+            "from 10.0.0.1 () at 5",
+            "from 10.0.0.2 (ns1.example.org) at 6",
+            "init() ok",
+        ],
         &["from <*> (<*>) at <*>", "init() ok"],
     );
 }
@@ -75,26 +97,46 @@ fn a_word_is_constant_until_five_were_seen_in_its_place() {
     assert_eq!((texts, miner.n_templates()), (four.clone(), 4));
     let five: Vec<String> = names.iter().map(|n| line(n)).collect();
     let (texts, miner) = mined(Config::default(), &five);
-    assert!(texts.iter().all(|text| text == "session opened for <*> today"));
+    assert!(
+        texts
+            .iter()
+            .all(|text| text == "session opened for <*> today")
+    );
     assert_eq!((miner.n_templates(), miner.counters().merged), (1, 1));
 }
 
 #[test]
 fn names_of_states_stay_apart() {
     let states = ["OPEN", "CLOSED", "JOINER", "DONOR", "SYNCED", "LOST"];
-    let lines: Vec<String> = states.iter().map(|s| format!("node changed to {s} now")).collect();
+    let lines: Vec<String> = states
+        .iter()
+        .map(|s| format!("node changed to {s} now"))
+        .collect();
     assert_eq!(mined(Config::default(), &lines).0, lines);
 }
 
 #[test]
 fn what_has_digits_in_it_is_a_name_from_the_second_on() {
-    check(&["port J16 of u7 failed", "port J17 of u8 failed"], &["port J<*> of u<*> failed"]);
-    check(&["using ssh2 to a", "using ssh2 to b"], &["using ssh2 to a", "using ssh2 to b"]);
+    check(
+        &["port J16 of u7 failed", "port J17 of u8 failed"],
+        &["port J<*> of u<*> failed"],
+    );
+    check(
+        &["using ssh2 to a", "using ssh2 to b"],
+        &["using ssh2 to a", "using ssh2 to b"],
+    );
 }
 
 #[test]
 fn lines_that_only_have_the_same_length_stay_apart() {
-    let lines = ["disk is full", "login was refused", "replica lags behind", "nothing else matters", "all good things", "x y z"];
+    let lines = [
+        "disk is full",
+        "login was refused",
+        "replica lags behind",
+        "nothing else matters",
+        "all good things",
+        "x y z",
+    ];
     check(&lines, &lines);
 }
 
@@ -108,22 +150,44 @@ fn merged_templates_are_told_and_their_lines_added_up() {
     let events: Vec<Event> = miner.take_events().collect();
     assert_eq!(numbers, [0, 1, 2, 3, 0, 0]);
     let to = TemplateNumber(0);
-    let merged = |from| Event::Merged { from: TemplateNumber(from), to };
-    assert_eq!(events, [Event::Widened(to), merged(1), merged(2), merged(3)]);
+    let merged = |from| Event::Merged {
+        from: TemplateNumber(from),
+        to,
+    };
+    assert_eq!(
+        events,
+        [Event::Widened(to), merged(1), merged(2), merged(3)]
+    );
     let all: Vec<_> = miner.templates().collect();
     assert_eq!(all, [(to, "user logged in as <*>".to_owned(), 6)]);
 }
 
 #[test]
 fn any_number_of_shapes_stays_within_the_limits() {
-    let config = Config { n_templates_max: 50, n_shapes_max: 64 };
+    let config = Config {
+        n_templates_max: 50,
+        n_shapes_max: 64,
+    };
     let mut miner = Miner::new(config);
     let letters = |n: usize| -> String {
-        n.to_string().bytes().map(|b| char::from(b - b'0' + b'a')).collect()
+        n.to_string()
+            .bytes()
+            .map(|b| char::from(b - b'0' + b'a'))
+            .collect()
     };
     for n in 0..20_000 {
-        let marks = ".:;!".chars().cycle().skip(n).take(n % 40).collect::<String>();
-        miner.observe(&format!("{} {} {marks} {}", letters(n), letters(n * 7), letters(n / 3)));
+        let marks = ".:;!"
+            .chars()
+            .cycle()
+            .skip(n)
+            .take(n % 40)
+            .collect::<String>();
+        miner.observe(&format!(
+            "{} {} {marks} {}",
+            letters(n),
+            letters(n * 7),
+            letters(n / 3)
+        ));
         miner.take_events();
     }
     assert!(miner.n_templates() <= 51, "{}", miner.n_templates());
@@ -136,11 +200,16 @@ fn any_number_of_shapes_stays_within_the_limits() {
 /// Whether what is constant in the template stands in the line, in order.
 fn fits(template: &str, line: &str) -> bool {
     let mut rest = line;
-    template.split_whitespace().flat_map(|word| word.split("<*>")).all(|piece| {
-        let Some(at) = rest.find(piece) else { return false };
-        rest = &rest[at + piece.len()..];
-        true
-    })
+    template
+        .split_whitespace()
+        .flat_map(|word| word.split("<*>"))
+        .all(|piece| {
+            let Some(at) = rest.find(piece) else {
+                return false;
+            };
+            rest = &rest[at + piece.len()..];
+            true
+        })
 }
 
 fn lines() -> impl Strategy<Value = Vec<String>> {
