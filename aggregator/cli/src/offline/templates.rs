@@ -78,15 +78,7 @@ impl Book {
             self.follow(event);
         }
         if !self.known.contains_key(&number.0) {
-            let (id, text) = self.say(number);
-            let new = Known {
-                id,
-                text,
-                n_lines: 0,
-                first: place,
-                last: place,
-            };
-            self.known.insert(number.0, new);
+            self.known.insert(number.0, self.open(number, place));
             if let Some(all) = &mut self.merged_into {
                 let n = all.len() as u32;
                 all.extend(n..=number.0);
@@ -113,13 +105,29 @@ impl Book {
                 {
                     *one = to.0;
                 }
-                let gone = self.known.remove(&from.0);
-                if let (Some(gone), Some(kept)) = (gone, self.known.get_mut(&to.0)) {
+                let Some(gone) = self.known.remove(&from.0) else {
+                    return;
+                };
+                if !self.known.contains_key(&to.0) {
+                    self.known.insert(to.0, self.open(to, gone.first));
+                }
+                if let Some(kept) = self.known.get_mut(&to.0) {
                     kept.n_lines += gone.n_lines;
                     kept.first = kept.first.min(gone.first);
                     kept.last = kept.last.max(gone.last);
                 }
             }
+        }
+    }
+
+    fn open(&self, number: TemplateNumber, first: Place) -> Known {
+        let (id, text) = self.say(number);
+        Known {
+            id,
+            text,
+            n_lines: 0,
+            first,
+            last: first,
         }
     }
 

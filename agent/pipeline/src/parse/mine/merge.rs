@@ -61,8 +61,9 @@ impl Followers {
 }
 
 /// How a template differs from a new one.
-struct Difference {
-    candidate: usize,
+struct Difference<'a> {
+    template: &'a Template,
+    slot: u32,
     places: Vec<u16>,
     /// Only in what looks variable.
     is_easy: bool,
@@ -72,24 +73,23 @@ struct Difference {
     is_first: bool,
 }
 
-/// The candidates that are one with `new`, on evidence; `None`: nothing speaks for it.
+/// The slots of the candidates that are one with `new`, on evidence; `None`: nothing speaks for it.
 pub(super) fn evidence(
     new: &Template,
-    candidates: &[&Template],
+    candidates: &[(u32, &Template)],
     followers: &Followers,
-) -> Option<Vec<usize>> {
-    let differences: Vec<Difference> = candidates
+) -> Option<Vec<u32>> {
+    let differences: Vec<Difference<'_>> = candidates
         .iter()
-        .enumerate()
-        .filter_map(|(at, candidate)| difference(new, candidate, at))
+        .filter_map(|&(slot, candidate)| difference(new, candidate, slot))
         .collect();
     if let Some(easy) = differences.iter().find(|d| d.is_easy) {
-        return Some(vec![easy.candidate]);
+        return Some(vec![easy.slot]);
     }
-    let values: Vec<usize> = differences
+    let values: Vec<u32> = differences
         .iter()
         .filter(|d| d.is_value)
-        .map(|d| d.candidate)
+        .map(|d| d.slot)
         .collect();
     if values.len() + 1 >= N_VALUES {
         return Some(values);
@@ -102,34 +102,31 @@ pub(super) fn evidence(
     sets.sort_by(|a, b| (a.len(), a).cmp(&(b.len(), b)));
     sets.dedup();
     sets.into_iter().find_map(|places| {
-        let within = |d: &&Difference| d.places.iter().all(|place| places.contains(place));
-        let group: Vec<usize> = differences
-            .iter()
-            .filter(within)
-            .map(|d| d.candidate)
-            .collect();
-        is_variable(new, candidates, &group, places, followers).then_some(group)
+        let within = |d: &&Difference<'_>| d.places.iter().all(|place| places.contains(place));
+        let group: Vec<&Difference<'_>> = differences.iter().filter(within).collect();
+        is_variable(new, &group, places, followers).then(|| group.iter().map(|d| d.slot).collect())
     })
 }
 
-/// The candidate most like `new`, the oldest of several; `None` where there is none.
-pub(super) fn nearest(new: &Template, candidates: &[&Template]) -> Option<usize> {
+/// The slot of the candidate most like `new`, the oldest of several. `None` where none agrees in half of its places, unless
+/// `any` will do.
+pub(super) fn nearest(new: &Template, candidates: &[(u32, &Template)], any: bool) -> Option<u32> {
     let alike = |candidate: &Template| {
         let pairs = new.parts.iter().zip(&candidate.parts);
         pairs.filter(|(a, b)| a.hash == b.hash).count()
     };
-    (0..candidates.len()).max_by_key(|&at| {
-        (
-            alike(candidates[at]),
-            std::cmp::Reverse(candidates[at].number),
-        )
-    })
+    let (n_alike, _, slot) = candidates
+        .iter()
+        .map(|&(slot, t)| (alike(t), std::cmp::Reverse(t.number), slot))
+        .max()?;
+    (any || 2 * n_alike >= new.parts.len()).then_some(slot)
 }
 
 /// `None` where the two have too little in common.
-fn difference(new: &Template, candidate: &Template, at: usize) -> Option<Difference> {
+fn difference<'a>(new: &Template, candidate: &'a Template, slot: u32) -> Option<Difference<'a>> {
     let mut found = Difference {
-        candidate: at,
+        template: candidate,
+        slot,
         places: Vec::new(),
         is_easy: true,
         is_value: true,
@@ -176,8 +173,7 @@ fn is_value(template: &Template, place: usize) -> bool {
 /// Whether enough different words were seen in each of `places`.
 fn is_variable(
     new: &Template,
-    candidates: &[&Template],
-    group: &[usize],
+    group: &[&Difference<'_>],
     places: &[u16],
     followers: &Followers,
 ) -> bool {
@@ -191,7 +187,7 @@ fn is_variable(
     for &place in places {
         let place = usize::from(place);
         let all = || {
-            let others = group.iter().map(|&at| candidates[at]);
+            let others = group.iter().map(|d| d.template);
             others.chain([new]).map(|t| t.parts[place])
         };
         let mut values: Vec<u64> = all().map(|part| part.hash).collect();

@@ -53,10 +53,10 @@ pub enum Event {
 pub struct Counters {
     /// Merged on evidence.
     pub merged: u64,
-    /// Merged because there were too many.
+    /// Merged with the nearest because there were too many.
     pub merged_over_limit: u64,
-    /// Lines put into the template of all others, because nothing could be merged.
-    pub others: u64,
+    /// Merged into the template of all others because there were too many and none was near.
+    pub forgotten: u64,
     /// Shapes not in the cache.
     pub shapes_missed: u64,
 }
@@ -69,36 +69,84 @@ pub struct Miner {
     /// By slot; a slot is used anew once its template is gone.
     templates: Vec<Option<Template>>,
     free: Vec<u32>,
-    /// Slots by skeleton.
+    /// Slots by skeleton; never empty.
     buckets: BTreeMap<u64, Vec<u32>>,
-    /// Direct mapped: shape hash and slot.
-    shapes: Vec<(u64, u32)>,
+    shapes: Shapes,
     followers: Followers,
+    /// The slot that is asked next whether it can go.
+    hand: usize,
     n_numbers: u32,
     events: Vec<Event>,
     counters: Counters,
 }
 
-/// An empty place of the cache.
+/// The slots of shapes seen before, direct mapped: a shape that is overwritten is only searched for again.
+#[derive(Debug)]
+struct Shapes {
+    hashes: Vec<u64>,
+    slots: Vec<u32>,
+}
+
+/// An empty place.
 const NOWHERE: u32 = u32::MAX;
+/// Slot of the template of all others: lines of which nothing is known any more.
+const OTHERS: u32 = 0;
+
+impl Shapes {
+    fn new(n: usize) -> Self {
+        Self {
+            hashes: vec![0; n],
+            slots: vec![NOWHERE; n],
+        }
+    }
+
+    fn place(&self, shape: u64) -> usize {
+        // The low bits serve the maps that hash by identity elsewhere; the middle ones are as good.
+        (shape >> 7) as usize & (self.hashes.len() - 1)
+    }
+
+    /// Whatever lay in `gone` lies in `keep` now.
+    fn moved(&mut self, gone: &[u32], keep: u32) {
+        match gone {
+            [] => {}
+            [one] => {
+                for slot in &mut self.slots {
+                    *slot = if slot == one { keep } else { *slot };
+                }
+            }
+            all => {
+                for slot in &mut self.slots {
+                    if all.contains(slot) {
+                        *slot = keep;
+                    }
+                }
+            }
+        }
+    }
+}
 
 impl Miner {
     /// Knows nothing yet.
     #[must_use]
     pub fn new(config: Config) -> Self {
         let n_shapes = config.n_shapes_max.clamp(64, 1 << 24).next_power_of_two();
+        let mut scanner = Scanner::default();
+        let (tokens, _) = scanner.scan("0");
+        // Of no bucket, so that nothing is near it.
+        let others = Template::new(0, 0, "0", tokens);
         Self {
             config: Config {
                 n_templates_max: config.n_templates_max.clamp(2, 1 << 20),
                 n_shapes_max: n_shapes,
             },
-            scanner: Scanner::default(),
-            templates: Vec::new(),
+            scanner,
+            templates: vec![Some(others)],
             free: Vec::new(),
             buckets: BTreeMap::new(),
-            shapes: vec![(0, NOWHERE); n_shapes],
+            shapes: Shapes::new(n_shapes),
             followers: Followers::default(),
-            n_numbers: 0,
+            hand: 0,
+            n_numbers: 1,
             events: Vec::new(),
             counters: Counters::default(),
         }
@@ -108,12 +156,12 @@ impl Miner {
     pub fn observe(&mut self, line: &str) -> TemplateNumber {
         let mut scanner = std::mem::take(&mut self.scanner);
         let (tokens, shape) = scanner.scan(line);
-        let place = (shape >> 7) as usize & (self.shapes.len() - 1);
-        let (known, mut slot) = self.shapes[place];
-        if known != shape || slot == NOWHERE {
+        let place = self.shapes.place(shape);
+        let mut slot = self.shapes.slots[place];
+        if self.shapes.hashes[place] != shape || slot == NOWHERE {
             self.counters.shapes_missed += 1;
             slot = self.place(line, tokens);
-            self.shapes[place] = (shape, slot);
+            (self.shapes.hashes[place], self.shapes.slots[place]) = (shape, slot);
         }
         self.scanner = scanner;
         let Some(template) = &mut self.templates[slot as usize] else {
@@ -121,6 +169,7 @@ impl Miner {
             return TemplateNumber(0);
         };
         template.n_lines += 1;
+        template.is_in_use = true;
         TemplateNumber(template.number)
     }
 
@@ -131,7 +180,8 @@ impl Miner {
 
     /// The templates, in the order they were first seen: number, text, lines.
     pub fn templates(&self) -> impl Iterator<Item = (TemplateNumber, String, u64)> {
-        let mut all: Vec<&Template> = self.templates.iter().flatten().collect();
+        let told = |t: &&Template| t.number != 0 || t.n_lines > 0;
+        let mut all: Vec<&Template> = self.templates.iter().flatten().filter(told).collect();
         all.sort_by_key(|template| template.number);
         all.into_iter()
             .map(|t| (TemplateNumber(t.number), t.render(), t.n_lines))
@@ -153,60 +203,48 @@ impl Miner {
         self.counters
     }
 
-    /// Templates now.
+    /// Templates now, that of all others aside.
     #[must_use]
     pub fn n_templates(&self) -> usize {
-        self.templates.len() - self.free.len()
+        self.templates.len() - self.free.len() - 1
     }
 
     /// Bytes held, about.
     #[must_use]
     pub fn bytes(&self) -> usize {
         let templates: usize = self.templates.iter().flatten().map(Template::bytes).sum();
-        templates + self.shapes.len() * size_of::<(u64, u32)>() + self.followers.bytes()
+        templates + self.shapes.hashes.len() * (size_of::<u64>() + size_of::<u32>()) + self.followers.bytes()
     }
 
     /// The slot for a shape that is not in the cache.
     fn place(&mut self, line: &str, tokens: &[Token]) -> u32 {
         let skeleton = skeleton(line, tokens);
-        let bucket = self.buckets.entry(skeleton).or_default();
-        let accepting = bucket.iter().copied().filter(|&slot| {
-            self.templates[slot as usize]
-                .as_ref()
-                .is_some_and(|template| template.accepts(line, tokens))
-        });
+        let bucket = self.buckets.get(&skeleton).map_or(&[][..], Vec::as_slice);
+        let candidates: Vec<(u32, &Template)> = bucket
+            .iter()
+            .filter_map(|&slot| Some((slot, self.templates[slot as usize].as_ref()?)))
+            .collect();
+        let accepting = candidates.iter().filter(|(_, t)| t.accepts(line, tokens));
         // The one that says most; the oldest among equals.
-        let n_said = |slot: &u32| self.templates[*slot as usize].as_ref().map_or(0, n_words);
-        if let Some(slot) = accepting.min_by_key(|slot| (std::cmp::Reverse(n_said(slot)), *slot)) {
+        let most = accepting.min_by_key(|(_, t)| (std::cmp::Reverse(n_words(t)), t.number));
+        if let Some(&(slot, _)) = most {
             return slot;
         }
         self.followers.saw(tokens);
-        let full =
-            bucket.len() >= N_BUCKET_MAX || self.n_templates() >= self.config.n_templates_max;
-        let bucket = &self.buckets[&skeleton];
-        let candidates: Vec<&Template> = bucket
-            .iter()
-            .filter_map(|&slot| self.templates[slot as usize].as_ref())
-            .collect();
         let new = Template::new(self.n_numbers, skeleton, line, tokens);
-        let (counter, joined) = match merge::evidence(&new, &candidates, &self.followers) {
-            Some(joined) => (&mut self.counters.merged, joined),
-            None if full => (
-                &mut self.counters.merged_over_limit,
-                merge::nearest(&new, &candidates).into_iter().collect(),
-            ),
-            None => return self.insert(new),
-        };
-        if !joined.is_empty() {
-            *counter += 1;
-            let slots: Vec<u32> = joined.iter().map(|&at| bucket[at]).collect();
-            return self.join(&slots, Some(&new));
+        if let Some(joined) = merge::evidence(&new, &candidates, &self.followers) {
+            self.counters.merged += 1;
+            return self.join(&joined, Some(&new));
         }
-        if self.make_room() {
-            return self.insert(new);
+        let is_crowded = bucket.len() >= N_BUCKET_MAX;
+        if is_crowded || self.n_templates() >= self.config.n_templates_max {
+            if let Some(nearest) = merge::nearest(&new, &candidates, is_crowded) {
+                self.counters.merged_over_limit += 1;
+                return self.join(&[nearest], Some(&new));
+            }
+            self.forget_one();
         }
-        self.counters.others += 1;
-        self.others()
+        self.insert(new)
     }
 
     fn insert(&mut self, template: Template) -> u32 {
@@ -223,17 +261,6 @@ impl Miner {
         slot
     }
 
-    /// The template of lines for which there is no room; made when it is first needed.
-    fn others(&mut self) -> u32 {
-        let mut scanner = Scanner::default();
-        let (tokens, _) = scanner.scan("0");
-        let skeleton = skeleton("0", tokens);
-        if let Some(&slot) = self.buckets.get(&skeleton).and_then(|b| b.first()) {
-            return slot;
-        }
-        self.insert(Template::new(self.n_numbers, skeleton, "0", tokens))
-    }
-
     /// One template of those in `slots` (at least one) and of `new`: the oldest goes on, the others are merged into it.
     fn join(&mut self, slots: &[u32], new: Option<&Template>) -> u32 {
         let oldest = slots.iter().copied().filter_map(|slot| {
@@ -241,10 +268,10 @@ impl Miner {
             Some((template.number, slot))
         });
         let Some((_, keep)) = oldest.min() else {
-            return self.others();
+            return OTHERS;
         };
         let Some(mut kept) = self.templates[keep as usize].take() else {
-            return self.others();
+            return OTHERS;
         };
         let others = slots
             .iter()
@@ -276,36 +303,43 @@ impl Miner {
             }
         }
         self.templates[keep as usize] = Some(kept);
-        if !gone.is_empty() {
-            for (_, slot) in &mut self.shapes {
-                if gone.contains(slot) {
-                    *slot = keep;
-                }
-            }
-        }
+        self.shapes.moved(&gone, keep);
         keep
     }
 
-    /// Merges the newest of the fullest bucket into its nearest; false where every bucket holds one template.
-    fn make_room(&mut self) -> bool {
-        let fullest = self.buckets.values().max_by_key(|bucket| bucket.len());
-        // What is old has proved itself, the newest gives way.
-        let Some((&last, rest)) = fullest.and_then(|bucket| bucket.split_last()) else {
-            return false;
-        };
-        let others: Vec<&Template> = rest
-            .iter()
-            .filter_map(|&slot| self.templates[slot as usize].as_ref())
-            .collect();
-        let nearest = self.templates[last as usize]
-            .as_ref()
-            .and_then(|newest| merge::nearest(newest, &others));
-        let Some(nearest) = nearest.map(|at| rest[at]) else {
-            return false;
-        };
-        self.counters.merged_over_limit += 1;
-        self.join(&[nearest, last], None);
-        true
+    /// Merges a template that was not in use of late into that of all others: a hand goes round and takes the mark of use
+    /// off each (Corbató's clock), so that a flood of lines seen once drives out itself.
+    fn forget_one(&mut self) {
+        // Twice round finds one: the first round takes every mark off.
+        for _ in 0..2 * self.templates.len() {
+            self.hand = (self.hand + 1) % self.templates.len();
+            let slot = self.hand as u32;
+            let Some(template) = self.templates[self.hand].as_mut().filter(|_| slot != OTHERS) else {
+                continue;
+            };
+            if std::mem::take(&mut template.is_in_use) {
+                continue;
+            }
+            let (number, skeleton, n_lines) = (template.number, template.skeleton, template.n_lines);
+            self.templates[self.hand] = None;
+            self.free.push(slot);
+            if let Some(bucket) = self.buckets.get_mut(&skeleton) {
+                bucket.retain(|&other| other != slot);
+                if bucket.is_empty() {
+                    self.buckets.remove(&skeleton);
+                }
+            }
+            self.shapes.moved(&[slot], NOWHERE);
+            if let Some(others) = &mut self.templates[OTHERS as usize] {
+                others.n_lines += n_lines;
+                self.events.push(Event::Merged {
+                    from: TemplateNumber(number),
+                    to: TemplateNumber(others.number),
+                });
+            }
+            self.counters.forgotten += 1;
+            return;
+        }
     }
 }
 

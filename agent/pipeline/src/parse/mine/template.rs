@@ -24,6 +24,8 @@ pub(super) struct Template {
     pub(super) number: u32,
     pub(super) skeleton: u64,
     pub(super) n_lines: u64,
+    /// Seen since the hand of the clock went by.
+    pub(super) is_in_use: bool,
     pub(super) parts: Vec<Part>,
     text: String,
 }
@@ -57,6 +59,7 @@ impl Template {
             number,
             skeleton,
             n_lines: 0,
+            is_in_use: false,
             parts: tokens.iter().map(part).collect(),
             text,
         }

@@ -56,7 +56,7 @@ fn what_is_variable_by_its_looks_is_masked_at_once() {
     );
     check(
         &["id 6ba7b810-9dad-11d1-80b4-00c04fd430c8 deadbeefcafe by http://a.b/c?d=1"],
-        &["id <*> <*> by http://<*>"],
+        &["id <*> by http://<*>"],
     );
     check(
         &["at Sat Jun 18 02:08:11 2005 end"],
@@ -148,15 +148,15 @@ fn merged_templates_are_told_and_their_lines_added_up() {
         .map(|name| miner.observe(&format!("user logged in as {name}")).0)
         .collect();
     let events: Vec<Event> = miner.take_events().collect();
-    assert_eq!(numbers, [0, 1, 2, 3, 0, 0]);
-    let to = TemplateNumber(0);
+    assert_eq!(numbers, [1, 2, 3, 4, 1, 1]);
+    let to = TemplateNumber(1);
     let merged = |from| Event::Merged {
         from: TemplateNumber(from),
         to,
     };
     assert_eq!(
         events,
-        [Event::Widened(to), merged(1), merged(2), merged(3)]
+        [Event::Widened(to), merged(2), merged(3), merged(4)]
     );
     let all: Vec<_> = miner.templates().collect();
     assert_eq!(all, [(to, "user logged in as <*>".to_owned(), 6)]);
@@ -190,9 +190,9 @@ fn any_number_of_shapes_stays_within_the_limits() {
         ));
         miner.take_events();
     }
-    assert!(miner.n_templates() <= 51, "{}", miner.n_templates());
+    assert!(miner.n_templates() <= 50, "{}", miner.n_templates());
     assert!(miner.bytes() < 200_000, "{}", miner.bytes());
-    assert!(miner.counters().merged_over_limit > 0);
+    assert!(miner.counters().merged_over_limit > 0 && miner.counters().forgotten > 0);
     let n_lines: u64 = miner.templates().map(|(_, _, n)| n).sum();
     assert_eq!(n_lines, 20_000);
 }
@@ -240,10 +240,10 @@ proptest! {
     fn prop_the_same_lines_give_the_same_templates_under_any_limit(lines in lines(), n in 2..40_usize) {
         let config = Config { n_templates_max: n, n_shapes_max: 64 };
         let (texts, miner) = mined(config, &lines);
-        prop_assert!(miner.n_templates() <= n + 1);
+        prop_assert!(miner.n_templates() <= n);
         prop_assert_eq!(&mined(config, &lines).0, &texts);
         for (text, line) in texts.iter().zip(&lines) {
-            prop_assert!(fits(text, line) || miner.counters().others > 0, "{text} | {line}");
+            prop_assert!(fits(text, line) || text == "<*>", "{text} | {line}");
         }
     }
 
