@@ -17,6 +17,8 @@ mod mask;
 
 pub mod mine;
 
+mod templates;
+
 mod signs;
 
 mod classify;

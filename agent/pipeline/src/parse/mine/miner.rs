@@ -213,7 +213,9 @@ impl Miner {
     #[must_use]
     pub fn bytes(&self) -> usize {
         let templates: usize = self.templates.iter().flatten().map(Template::bytes).sum();
-        templates + self.shapes.hashes.len() * (size_of::<u64>() + size_of::<u32>()) + self.followers.bytes()
+        templates
+            + self.shapes.hashes.len() * (size_of::<u64>() + size_of::<u32>())
+            + self.followers.bytes()
     }
 
     /// The slot for a shape that is not in the cache.
@@ -314,13 +316,17 @@ impl Miner {
         for _ in 0..2 * self.templates.len() {
             self.hand = (self.hand + 1) % self.templates.len();
             let slot = self.hand as u32;
-            let Some(template) = self.templates[self.hand].as_mut().filter(|_| slot != OTHERS) else {
+            let Some(template) = self.templates[self.hand]
+                .as_mut()
+                .filter(|_| slot != OTHERS)
+            else {
                 continue;
             };
             if std::mem::take(&mut template.is_in_use) {
                 continue;
             }
-            let (number, skeleton, n_lines) = (template.number, template.skeleton, template.n_lines);
+            let (number, skeleton, n_lines) =
+                (template.number, template.skeleton, template.n_lines);
             self.templates[self.hand] = None;
             self.free.push(slot);
             if let Some(bucket) = self.buckets.get_mut(&skeleton) {
