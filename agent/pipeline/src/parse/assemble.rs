@@ -11,8 +11,8 @@ use super::prefix::{Field, LinePrefix, Matched};
 use super::record::{LogRecord, Severity, parse_timestamp};
 use super::{csv, json};
 
-/// A message is kept up to here; the rest is counted. Templates need 300 characters.
-const MESSAGE_BYTES_MAX: usize = 8 * 1024;
+/// The message of an open record, statement and plan included, is kept up to here; the rest is counted.
+const OPEN_BYTES_MAX: usize = 64 * 1024;
 /// A CSV record with an open quote is given up beyond this.
 const CSV_BYTES_MAX: usize = 256 * 1024;
 /// Polls without a line after which an open CSV record is given up.
@@ -36,12 +36,25 @@ pub enum LogFormat {
 pub struct AssemblerCounters {
     /// Records handed out.
     pub records: u64,
+    /// Lines that came in. Each is in exactly one record's `n_lines`, or in `lines_outside`.
+    pub lines: u64,
+    /// Lines that are in no record: blank ones, and continuations whose record is gone.
+    pub lines_outside: u64,
     /// Lines that were not in the format; kept as plain records.
     pub malformed: u64,
     /// Bytes beyond the limit of a record.
     pub bytes_over_limit: u64,
     /// Lines with invalid UTF-8, decoded with replacement characters.
     pub invalid_utf8: u64,
+}
+
+/// What a continuation line belongs to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum GoesOn {
+    Message,
+    Statement,
+    /// A DETAIL, HINT or CONTEXT, which is not kept.
+    Other,
 }
 
 /// Puts the records of one file together.
@@ -55,8 +68,10 @@ pub struct Assembler {
     pending: String,
     /// Start of the pending record.
     held: Option<u64>,
-    /// Stderr: tab-led lines go on with the message, not with a STATEMENT.
-    in_message: bool,
+    /// Stderr: what tab-led lines go on with.
+    goes_on: GoesOn,
+    /// Lines of the pending record.
+    n_lines: u64,
     n_idle: u32,
     counters: AssemblerCounters,
 }
@@ -72,7 +87,8 @@ impl Assembler {
             csv: csv::Scratch::default(),
             pending: String::new(),
             held: None,
-            in_message: false,
+            goes_on: GoesOn::Other,
+            n_lines: 0,
             n_idle: 0,
             counters: AssemblerCounters::default(),
         }
@@ -93,25 +109,27 @@ impl Assembler {
     /// The next line, which begins at `start` of its file.
     pub fn line(&mut self, start: u64, bytes: &[u8], emit: &mut impl FnMut(&LogRecord)) {
         self.n_idle = 0;
+        self.counters.lines += 1;
         let text = String::from_utf8_lossy(bytes);
         self.counters.invalid_utf8 += u64::from(matches!(text, std::borrow::Cow::Owned(_)));
         match self.format.clone() {
+            LogFormat::Json | LogFormat::Plain if text.trim().is_empty() => {
+                self.counters.lines_outside += 1;
+            }
             LogFormat::Json => {
-                if !text.trim().is_empty() {
-                    self.record.clear();
-                    if !json::parse(&text, &mut self.record, &mut self.scratch) {
-                        self.malformed(&text);
-                    }
-                    self.hand_out(emit);
+                self.n_lines = 1;
+                self.record.clear();
+                if !json::parse(&text, &mut self.record, &mut self.scratch) {
+                    self.malformed(&text);
                 }
+                self.hand_out(emit);
             }
             LogFormat::Csv => self.csv_line(start, &text, emit),
             LogFormat::Stderr(prefix) => self.stderr_line(&prefix, start, &text, emit),
             LogFormat::Plain => {
-                if !text.trim().is_empty() {
-                    self.record = LogRecord::plain(&text);
-                    self.hand_out(emit);
-                }
+                self.n_lines = 1;
+                self.record = LogRecord::plain(&text);
+                self.hand_out(emit);
             }
         }
     }
@@ -142,6 +160,8 @@ impl Assembler {
 
     fn hand_out(&mut self, emit: &mut impl FnMut(&LogRecord)) {
         self.counters.records += 1;
+        self.counters.bytes_over_limit += self.record.n_bytes_cut;
+        self.record.n_lines = std::mem::take(&mut self.n_lines);
         emit(&self.record);
     }
 
@@ -165,12 +185,16 @@ impl Assembler {
         let inside = self.held.is_some();
         let still = csv::inside_quotes_after(text.as_bytes(), inside);
         if !inside && !still {
-            if !text.trim().is_empty() {
+            if text.trim().is_empty() {
+                self.counters.lines_outside += 1;
+            } else {
+                self.n_lines = 1;
                 self.csv_record(text, emit);
             }
             return;
         }
         self.held.get_or_insert(start);
+        self.n_lines += 1;
         if inside {
             self.pending.push('\n');
         }
@@ -197,13 +221,22 @@ impl Assembler {
     ) {
         if let Some(more) = text.strip_prefix('\t') {
             if self.held.is_some() {
-                if self.in_message {
-                    self.pending.push('\n');
-                    self.push_message(more);
+                self.n_lines += 1;
+                match self.goes_on {
+                    GoesOn::Message => {
+                        self.push_message("\n");
+                        self.push_message(more);
+                    }
+                    GoesOn::Statement => {
+                        self.record.push_statement("\n");
+                        self.record.push_statement(more);
+                    }
+                    GoesOn::Other => {}
                 }
             } else {
                 // Goes on with a record that is gone: perhaps the middle of a statement, so only counted.
                 self.counters.malformed += 1;
+                self.counters.lines_outside += 1;
             }
             return;
         } else {
@@ -214,9 +247,11 @@ impl Assembler {
             }
         }
         if text.trim().is_empty() {
+            self.counters.lines_outside += 1;
             return;
         }
         self.flush(emit);
+        self.n_lines = 1;
         self.malformed(text);
         self.hand_out(emit);
     }
@@ -230,13 +265,19 @@ impl Assembler {
     ) {
         let severity = Severity::parse(matched.word);
         if severity.is_none() && self.belongs(matched) {
-            self.in_message = false;
+            self.n_lines += 1;
             self.record.has_detail |= matched.word == "DETAIL";
-            self.record.has_statement |= matches!(matched.word, "STATEMENT" | "QUERY");
+            // QUERY is a statement within a function; the client's own comes behind it and is the better name.
+            self.goes_on = GoesOn::Other;
+            if matches!(matched.word, "STATEMENT" | "QUERY") {
+                self.goes_on = GoesOn::Statement;
+                self.record.set_statement(matched.message);
+            }
             return;
         }
         if is_companion(matched.word) {
             // Its record went away before (end of a file, another session in between).
+            self.counters.lines_outside += 1;
             return;
         }
         self.flush(emit);
@@ -253,7 +294,8 @@ impl Assembler {
         };
         self.record.severity = severity.unwrap_or(fallback);
         self.held = Some(start);
-        self.in_message = true;
+        self.n_lines = 1;
+        self.goes_on = GoesOn::Message;
         self.push_message(matched.message);
     }
 
@@ -268,7 +310,7 @@ impl Assembler {
     }
 
     fn push_message(&mut self, text: &str) {
-        let room = MESSAGE_BYTES_MAX.saturating_sub(self.pending.len());
+        let room = OPEN_BYTES_MAX.saturating_sub(self.pending.len());
         let mut n = text.len().min(room);
         while !text.is_char_boundary(n) {
             n -= 1;
@@ -362,6 +404,10 @@ mod tests {
         );
         assert!(records[0].has_detail && records[0].has_statement && records[1].has_statement);
         assert_eq!((counters.malformed, counters.records), (2, 3));
+        assert_eq!(records[0].statement, "insert\ninto t");
+        assert_eq!(records[1].statement, "select\n'secret'");
+        let n_lines: Vec<_> = records.iter().map(|r| r.n_lines).collect();
+        assert_eq!((n_lines, counters.lines_outside), (vec![5, 2, 1], 1));
     }
 
     #[test]

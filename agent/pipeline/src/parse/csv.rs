@@ -89,8 +89,13 @@ pub(crate) fn parse(text: &str, record: &mut LogRecord, scratch: &mut Scratch) -
         record.backend_type.push_str(field(23));
     }
     record.has_detail = !field(14).is_empty();
-    record.has_statement = !field(16).is_empty() || !field(19).is_empty();
     record.set_message(field(13));
+    // The client's statement, else the one within a function.
+    for statement in [field(19), field(16)] {
+        if !statement.is_empty() && record.statement.is_empty() {
+            record.set_statement(statement);
+        }
+    }
     true
 }
 

@@ -65,10 +65,17 @@ fn assign(key: &[u8], value: &str, record: &mut LogRecord) -> bool {
         b"application_name" => copy(&mut record.application),
         b"backend_type" => copy(&mut record.backend_type),
         b"detail" => record.has_detail = true,
-        b"statement" | b"internal_query" => record.has_statement = true,
+        b"statement" => record.set_statement(value),
+        // A statement within a function; the client's own is the better name for what went on.
+        b"internal_query" if record.statement.is_empty() => record.set_statement(value),
         _ => {}
     }
     false
+}
+
+/// Appends the text up to the closing quote, its escapes resolved; what is torn ends there.
+pub(crate) fn unescape(text: &str, into: &mut String) {
+    Cursor { text, at: 0 }.string(into);
 }
 
 struct Cursor<'a> {
@@ -129,6 +136,12 @@ impl Cursor<'_> {
             into.push_str(&self.text[from..self.at]);
             return self.at > from;
         }
+        self.string(into)
+    }
+
+    /// The rest of a string, unescaped, with its closing quote; false when there is none.
+    fn string(&mut self, into: &mut String) -> bool {
+        let bytes = self.text.as_bytes();
         loop {
             let from = self.at;
             while bytes

@@ -6,6 +6,7 @@
 //! Does not: read files (see `hsw-tail`), know a clock.
 
 mod record;
+mod statement;
 
 mod csv;
 mod json;

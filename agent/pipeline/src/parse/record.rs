@@ -2,6 +2,14 @@
 
 use hsw_types::WallTime;
 
+use super::json;
+use super::statement::{quoted_query_text, split};
+
+/// A message is kept up to here; the rest is counted. Templates need 300 characters.
+const MESSAGE_BYTES_MAX: usize = 8 * 1024;
+/// A statement or a plan is kept up to here; the rest is counted.
+const STATEMENT_BYTES_MAX: usize = 64 * 1024;
+
 /// Severity as PostgreSQL names it; other systems' words are mapped onto it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
 pub enum Severity {
@@ -85,6 +93,8 @@ impl Severity {
 }
 
 /// A log event. Absent strings are empty.
+///
+/// `statement` and `plan` hold literals: they are for the parsers of this host and are in nothing that leaves it.
 #[derive(Debug, Clone, PartialEq, Default)]
 pub struct LogRecord {
     /// Data time; `None` when the line has none or its zone is an abbreviation that could mean several.
@@ -109,10 +119,26 @@ pub struct LogRecord {
     pub message: String,
     /// Whether a DETAIL came with it; its text is not kept.
     pub has_detail: bool,
-    /// Whether a STATEMENT or QUERY came with it, or inside the message; its text is not kept.
+    /// Whether a STATEMENT or QUERY came with it, or inside the message.
     pub has_statement: bool,
-    /// From `duration: … ms`.
+    /// The statement as it was written, literals included; never leaves the host.
+    pub statement: String,
+    /// The plan of `auto_explain`, text or JSON; never leaves the host.
+    pub plan: String,
+    /// The part of the system that speaks: MongoDB's component, MySQL's subsystem.
+    pub component: String,
+    /// From `duration: … ms` and the like.
     pub duration_ms: Option<f64>,
+    /// Time spent waiting for locks.
+    pub lock_ms: Option<f64>,
+    /// Rows (documents) the statement looked at.
+    pub rows_examined: Option<u64>,
+    /// Rows (documents) it returned.
+    pub rows_sent: Option<u64>,
+    /// Lines this record was made of.
+    pub n_lines: u64,
+    /// Bytes beyond the limits of the fields.
+    pub n_bytes_cut: u64,
     /// The line was not in the expected format.
     pub malformed: bool,
 }
@@ -141,6 +167,9 @@ impl LogRecord {
             &mut self.remote_host,
             &mut self.backend_type,
             &mut self.message,
+            &mut self.statement,
+            &mut self.plan,
+            &mut self.component,
         ] {
             text.clear();
         }
@@ -148,45 +177,67 @@ impl LogRecord {
         self.has_detail = false;
         self.has_statement = false;
         self.duration_ms = None;
+        self.lock_ms = None;
+        self.rows_examined = None;
+        self.rows_sent = None;
+        self.n_lines = 0;
+        self.n_bytes_cut = 0;
         self.malformed = false;
     }
 
-    /// Takes the message; the statement behind a duration is dropped at once, so that nothing can ship it.
+    /// Takes the message; the statement behind a duration is set apart at once, so that nothing ships it as words.
     pub fn set_message(&mut self, message: &str) {
-        let (kept, duration_ms) = split_duration(message);
-        self.has_statement |= kept.len() < message.trim_end().len();
-        self.duration_ms = duration_ms;
+        let parts = split(message);
+        self.has_statement |= parts.message.len() < message.trim_end().len();
+        if parts.duration_ms.is_some() {
+            self.duration_ms = parts.duration_ms;
+        }
+        self.set_words(parts.message);
+        if !parts.statement.is_empty() {
+            self.set_statement(parts.statement);
+        }
+        if !parts.plan.is_empty() {
+            self.plan.clear();
+            self.n_bytes_cut += push_bounded(&mut self.plan, parts.plan, STATEMENT_BYTES_MAX);
+            if parts.statement.is_empty()
+                && let Some(quoted) = quoted_query_text(&self.plan)
+            {
+                self.statement.clear();
+                // The plan is bounded and unescaping makes nothing longer.
+                json::unescape(quoted, &mut self.statement);
+            }
+        }
+    }
+
+    /// Takes a message that holds no statement.
+    pub(crate) fn set_words(&mut self, message: &str) {
         self.message.clear();
-        self.message.push_str(kept);
+        self.n_bytes_cut += push_bounded(&mut self.message, message, MESSAGE_BYTES_MAX);
+    }
+
+    /// Goes on with the message.
+    pub(crate) fn push_words(&mut self, more: &str) {
+        self.n_bytes_cut += push_bounded(&mut self.message, more, MESSAGE_BYTES_MAX);
+    }
+
+    /// Takes a statement.
+    pub(crate) fn set_statement(&mut self, statement: &str) {
+        self.statement.clear();
+        self.push_statement(statement);
+    }
+
+    /// Goes on with the statement.
+    pub(crate) fn push_statement(&mut self, more: &str) {
+        self.has_statement = true;
+        self.n_bytes_cut += push_bounded(&mut self.statement, more, STATEMENT_BYTES_MAX);
     }
 }
 
-/// `duration: 812.3 ms  statement: …` → the part before the statement, and the number.
-fn split_duration(message: &str) -> (&str, Option<f64>) {
-    // `log_statement`, the extended protocol, audit: the text behind the word is a statement with its literals.
-    const STATEMENTS: [&str; 7] = [
-        "statement:",
-        "execute ",
-        "parse ",
-        "bind ",
-        "fastpath function call:",
-        "AUDIT:",
-        "fetch ",
-    ];
-    let message = message.trim_end();
-    let Some(rest) = message.strip_prefix("duration: ") else {
-        let word = STATEMENTS.iter().find(|word| message.starts_with(**word));
-        return (word.map_or(message, |word| &message[..word.len()]), None);
-    };
-    let Some(end) = rest.find(" ms") else {
-        return (message, None);
-    };
-    match rest[..end].parse::<f64>() {
-        Ok(ms) if ms.is_finite() && ms >= 0.0 => {
-            (&message[.."duration: ".len() + end + " ms".len()], Some(ms))
-        }
-        _ => (message, None),
-    }
+/// Appends what fits, whole characters; the number of bytes that did not.
+pub(crate) fn push_bounded(to: &mut String, text: &str, n_max: usize) -> u64 {
+    let n = text.floor_char_boundary(n_max.saturating_sub(to.len()));
+    to.push_str(&text[..n]);
+    (text.len() - n) as u64
 }
 
 /// The first of a plain line's early words that is a severity, e.g. `[Warning]`, `ERROR:`.
@@ -311,6 +362,7 @@ mod tests {
         assert_eq!(record.message, "duration: 812.300 ms");
         assert_eq!(record.duration_ms, Some(812.3));
         assert!(record.has_statement);
+        assert_eq!(record.statement, "select 'secret'");
         assert!(!LogRecord::plain("duration: 1 ms").has_statement);
         let record = LogRecord::plain("execute <unnamed>: select $$secret$$");
         assert_eq!(
@@ -318,6 +370,23 @@ mod tests {
             ("execute ", true)
         );
         assert_eq!(LogRecord::plain("duration: none ms x").duration_ms, None);
+        let record = LogRecord::plain("duration: 1 ms  plan:\n{\"Query Text\": \"select\\n 'x'\"}");
+        assert_eq!(record.statement, "select\n 'x'");
+        assert_eq!(record.message, "duration: 1 ms");
+    }
+
+    #[test]
+    fn no_field_grows_over_its_limit_and_what_is_cut_is_counted() {
+        let mut record = LogRecord::default();
+        record.set_message(&format!(
+            "duration: 1 ms  statement: {}",
+            "ä".repeat(40_000)
+        ));
+        assert!(record.statement.len() <= STATEMENT_BYTES_MAX);
+        assert_eq!(record.n_bytes_cut as usize, 80_000 - record.statement.len());
+        record.clear();
+        record.set_message(&"x".repeat(10_000));
+        assert_eq!((record.message.len(), record.n_bytes_cut), (8_192, 1_808));
     }
 
     #[test]
