@@ -11,6 +11,7 @@ pub use pipeline::{Config, Counters, Input, Output, Pipeline};
 mod parse;
 
 pub use parse::{
-    Assembler, AssemblerCounters, ClassifierConfig, ClassifierCounters, LinePrefix, LogClassifier,
-    LogFormat, LogRecord, Severity, fnv1a_64, mask, parse_timestamp,
+    Assembler, AssemblerCounters, ClassifierConfig, ClassifierCounters, Event, EventKind,
+    LinePrefix, LogClassifier, LogFormat, LogRecord, Severity, TimeDefaults, Timeline, detect,
+    fnv1a_64, mask, parse_timestamp,
 };

@@ -240,121 +240,41 @@ pub(crate) fn push_bounded(to: &mut String, text: &str, n_max: usize) -> u64 {
     (text.len() - n) as u64
 }
 
-/// The first of a plain line's early words that is a severity, e.g. `[Warning]`, `ERROR:`.
-fn plain_severity(line: &str) -> Severity {
-    line.split(|c: char| c.is_whitespace() || matches!(c, '[' | ']' | ':' | '(' | ')' | '=' | '"'))
-        .filter(|word| !word.is_empty())
-        .take(12)
-        .find_map(|word| match Severity::parse(word) {
+/// The first of a plain line's early words that is a severity, e.g. `[Warning]`, `ERROR:`, `level=error`.
+pub(super) fn plain_severity(line: &str) -> Severity {
+    let mut before = ' ';
+    let mut at = 0;
+    for _ in 0..12 {
+        let rest = &line[at..];
+        let n = rest.find(|c| !is_between(c)).unwrap_or(rest.len());
+        before = rest[..n].chars().next_back().unwrap_or(before);
+        let rest = &rest[n..];
+        let end = rest.find(is_between).unwrap_or(rest.len());
+        let (word, after) = rest.split_at(end);
+        if word.is_empty() {
+            break;
+        }
+        at += n + end;
+        let marked = word.starts_with(|c: char| c.is_ascii_uppercase())
+            || before == '='
+            || (before == '[' && after.starts_with(']'));
+        match Severity::parse(word) {
             // Ordinary words in ordinary lines.
-            Some(Severity::Log | Severity::Notice | Severity::Info) | None => None,
-            Some(_) if !word.starts_with(|c: char| c.is_ascii_uppercase()) => None,
-            found => found,
-        })
-        .unwrap_or(Severity::Log)
+            Some(Severity::Log | Severity::Notice | Severity::Info) | None => {}
+            Some(found) if marked => return found,
+            Some(_) => {}
+        }
+    }
+    Severity::Log
 }
 
-/// `2026-11-20 17:50:48.123 UTC` → time; UTC, GMT, Z and numeric offsets are exact, any other zone is `None`.
-#[must_use]
-pub fn parse_timestamp(text: &str) -> Option<WallTime> {
-    let bytes = text.as_bytes();
-    let digits = |from: usize, n: usize| -> Option<i64> {
-        bytes.get(from..from + n)?.iter().try_fold(0, |sum, &byte| {
-            byte.is_ascii_digit()
-                .then(|| sum * 10 + i64::from(byte - b'0'))
-        })
-    };
-    let is = |at: usize, any: &[u8]| bytes.get(at).is_some_and(|byte| any.contains(byte));
-    if !(is(4, b"-") && is(7, b"-") && is(10, b" T") && is(13, b":") && is(16, b":")) {
-        return None;
-    }
-    let (year, month, day) = (digits(0, 4)?, digits(5, 2)?, digits(8, 2)?);
-    let (hour, minute, second) = (digits(11, 2)?, digits(14, 2)?, digits(17, 2)?);
-    let sound = (1..=12).contains(&month)
-        && (1..=31).contains(&day)
-        && hour < 24
-        && minute < 60
-        && second <= 60;
-    if !sound {
-        return None;
-    }
-    let mut at = 19;
-    let mut micros = 0;
-    if is(at, b".,") {
-        let n = bytes[at + 1..]
-            .iter()
-            .take_while(|b| b.is_ascii_digit())
-            .count();
-        let kept = n.min(6);
-        let scale = 10_i64.pow(u32::try_from(6 - kept).unwrap_or(0));
-        micros = digits(at + 1, kept)? * scale;
-        at += 1 + n;
-    }
-    let offset = zone_seconds(text.get(at..)?.trim())?;
-    let seconds = days_from_civil(year, month, day) * 86_400 + hour * 3_600 + minute * 60 + second;
-    Some(WallTime((seconds - offset) * 1_000_000 + micros))
-}
-
-/// Seconds east of Greenwich.
-fn zone_seconds(zone: &str) -> Option<i64> {
-    if matches!(zone, "UTC" | "GMT" | "Z" | "Etc/UTC") {
-        return Some(0);
-    }
-    let (sign, rest) = match zone.split_at_checked(1)? {
-        ("+", rest) => (1, rest),
-        ("-", rest) => (-1, rest),
-        _ => return None,
-    };
-    let digits: String = rest.chars().filter(|c| *c != ':').collect();
-    if !matches!(digits.len(), 2 | 4 | 6) || !digits.bytes().all(|b| b.is_ascii_digit()) {
-        return None;
-    }
-    let part = |from: usize| {
-        digits
-            .get(from..from + 2)
-            .map_or(Some(0), |d| d.parse::<i64>().ok())
-    };
-    Some(sign * (part(0)? * 3_600 + part(2)? * 60 + part(4)?))
-}
-
-/// Days since 1970-01-01 of a Gregorian date (Hinnant, "chrono-compatible low-level date algorithms", `days_from_civil`).
-fn days_from_civil(year: i64, month: i64, day: i64) -> i64 {
-    let year = if month <= 2 { year - 1 } else { year };
-    let era = year.div_euclid(400);
-    let year_of_era = year.rem_euclid(400);
-    let day_of_year = (153 * ((month + 9) % 12) + 2) / 5 + day - 1;
-    let day_of_era = year_of_era * 365 + year_of_era / 4 - year_of_era / 100 + day_of_year;
-    era * 146_097 + day_of_era - 719_468
+fn is_between(c: char) -> bool {
+    c.is_whitespace() || matches!(c, '[' | ']' | ':' | '(' | ')' | '=' | '"' | '|')
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn a_timestamp_with_a_known_zone_is_exact_and_an_abbreviation_is_unknown() {
-        let utc = WallTime(1_795_197_048_123_000);
-        for text in [
-            "2026-11-20 17:50:48.123 UTC",
-            "2026-11-20 18:50:48.123 +01",
-            "2026-11-20T17:50:48.123Z",
-            "2026-11-20 12:20:48.123000 -0530",
-        ] {
-            assert_eq!(parse_timestamp(text), Some(utc), "{text}");
-        }
-        assert_eq!(
-            parse_timestamp("2000-02-29 00:00:00 GMT"),
-            Some(WallTime::from_unix_seconds(951_782_400))
-        );
-        for text in [
-            "2026-11-20 17:50:48.123 CET",
-            "2026-13-20 17:50:48 UTC",
-            "",
-            "2026-11-20",
-        ] {
-            assert_eq!(parse_timestamp(text), None, "{text}");
-        }
-    }
 
     #[test]
     fn of_a_statement_with_its_duration_only_the_duration_is_kept() {
@@ -397,6 +317,8 @@ mod tests {
                 Severity::Warning,
             ),
             ("Error: out of space", Severity::Error),
+            ("[Fri Nov 20] [error] no route", Severity::Error),
+            ("level=warn msg=x", Severity::Warning),
             ("all fine, no error here", Severity::Log),
         ] {
             assert_eq!(LogRecord::plain(line).severity, severity, "{line}");
