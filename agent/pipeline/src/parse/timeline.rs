@@ -15,6 +15,9 @@ use super::time::digits;
 /// Longest node name that is taken from a log.
 const NAME_BYTES_MAX: usize = 64;
 
+/// Somebody asked the server to stop.
+const RECEIVED: &str = "received shutdown";
+
 /// What happened.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum EventKind {
@@ -79,6 +82,8 @@ pub struct Timeline {
     /// The group layer tells its states, the component layer its views.
     shifts: bool,
     components: bool,
+    /// A shutdown was told that has not ended yet.
+    stopping: bool,
 }
 
 impl Timeline {
@@ -100,6 +105,7 @@ impl Timeline {
             index: None,
             shifts: false,
             components: false,
+            stopping: false,
         }
     }
 
@@ -179,7 +185,17 @@ impl Timeline {
             self.quorum(words, tell);
         } else {
             self.learn_name(words);
-            server(first, record, tell);
+            let stopping = &mut self.stopping;
+            server(first, record, &mut |kind, a, b| {
+                // Whoever asks for it says so, and so does the server.
+                let again = std::mem::replace(stopping, kind == EventKind::Stop && a == RECEIVED);
+                if kind == EventKind::Other {
+                    *stopping = again;
+                }
+                if !(again && *stopping && kind == EventKind::Stop) {
+                    tell(kind, a, b);
+                }
+            });
         }
     }
 
@@ -239,7 +255,7 @@ impl Timeline {
             self.state.clear();
             tell(EventKind::Start, rest.split(' ').next().unwrap_or(""), "");
         } else if message.starts_with("received ") && message.ends_with(" shutdown request") {
-            tell(EventKind::Stop, "received shutdown", "");
+            tell(EventKind::Stop, RECEIVED, "");
         } else if message == "database system is shut down" {
             tell(EventKind::Stop, "shutdown complete", "");
             self.becomes("DOWN", tell);
@@ -277,7 +293,7 @@ impl Timeline {
             self.state.clear();
             tell(EventKind::Start, "", "");
         } else if message.starts_with("got signal 15") || message.starts_with("Received signal") {
-            tell(EventKind::Stop, "received shutdown", "");
+            tell(EventKind::Stop, RECEIVED, "");
         } else if message.starts_with("now exiting")
             || message.starts_with("Now exiting")
             || message.starts_with("shutting down with code:")
@@ -305,7 +321,7 @@ impl Timeline {
                 "",
             );
         } else if has(&["User requested shutdown", "scheduling shutdown"]) {
-            tell(EventKind::Stop, "received shutdown", "");
+            tell(EventKind::Stop, RECEIVED, "");
         } else if has(&["is now ready to exit, bye bye"]) {
             tell(EventKind::Stop, "shutdown complete", "");
             self.becomes("DOWN", tell);
@@ -335,7 +351,7 @@ fn server(first: &str, record: &LogRecord, tell: &mut impl FnMut(EventKind, &str
         || (first.contains("(initiated by: ") && first.contains("ormal shutdown"))
         || first.ends_with(": Normal shutdown")
     {
-        tell(EventKind::Stop, "received shutdown", "");
+        tell(EventKind::Stop, RECEIVED, "");
     } else if first.contains("mysqld: Shutdown complete")
         || first.contains("mariadbd: Shutdown complete")
     {
@@ -345,7 +361,7 @@ fn server(first: &str, record: &LogRecord, tell: &mut impl FnMut(EventKind, &str
     } else if record.severity == Severity::Panic {
         tell(EventKind::Stop, "crashed", "");
     } else if first == "Aborting" {
-        tell(EventKind::Stop, "aborting", "");
+        tell(EventKind::Other, "aborting", "");
     } else if first.starts_with("Inconsistency detected")
         || first.contains("consistency compromised")
     {
