@@ -182,6 +182,12 @@ async fn send(sink: &Sink, round: Round, told: &mut Option<SourceStatus>) -> boo
             return false;
         }
     }
+    // Before the readings, which have the new names.
+    for renamed in round.renamed {
+        if sink.send(SourceEvent::Renamed(renamed)).await.is_err() {
+            return false;
+        }
+    }
     for sample in round.samples {
         if sink.send(SourceEvent::Log(sample)).await.is_err() {
             return false;

@@ -11,7 +11,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use hsw_pipeline::{Assembler, ClassifierConfig, LinePrefix, LogClassifier, LogFormat, detect};
 use hsw_tail::{Disk, FileNumber, Pattern, Tailer};
-use hsw_types::{LogSample, Monotonic, Reading, SeriesKey, SourceState, WallTime};
+use hsw_types::{LogSample, Monotonic, Reading, Renamed, SeriesKey, SourceState, WallTime};
 
 use super::log::{Config, Format, Start};
 use super::postgres::DatabaseSettings;
@@ -24,6 +24,7 @@ pub(super) struct Round {
     pub(super) at: WallTime,
     pub(super) readings: Vec<Reading>,
     pub(super) samples: Vec<LogSample>,
+    pub(super) renamed: Vec<Renamed>,
     pub(super) checkpoint: Option<Vec<u8>>,
     pub(super) state: SourceState,
     pub(super) message: String,
@@ -149,6 +150,7 @@ impl Reader {
             at,
             readings,
             samples: self.classifier.take_samples(),
+            renamed: self.classifier.take_renamed(),
             checkpoint: news.then_some(checkpoint),
             state,
             message,
