@@ -12,6 +12,7 @@ mod parse;
 
 pub use parse::mine;
 pub use parse::{
-    Assembler, AssemblerCounters, ClassifierConfig, ClassifierCounters, LinePrefix, LogClassifier,
-    LogFormat, LogRecord, Severity, fnv1a_64, mask, parse_timestamp,
+    Assembler, AssemblerCounters, ClassifierConfig, ClassifierCounters, Event, EventKind,
+    LinePrefix, LogClassifier, LogFormat, LogRecord, Severity, TimeDefaults, Timeline, detect,
+    fnv1a_64, mask, parse_timestamp,
 };

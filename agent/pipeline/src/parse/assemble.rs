@@ -1,18 +1,22 @@
 //! From lines to records: records of several lines are put together. (step 2)
 //!
 //! Invariants: AS-1 a record is handed out once, after its last line. AS-2 `held` is the start of the first line that is
-//! not yet part of a handed-out record, so that a checkpoint before it loses nothing.
+//! not yet part of a handed-out record, so that a checkpoint before it loses nothing. AS-3 each line is counted once: in
+//! the `n_lines` of a record, or in `lines_outside`. AS-4 an open record is bounded in bytes and lines.
 
+use std::borrow::Cow;
 use std::sync::Arc;
 
-use hsw_types::WallTime;
+use super::prefix::{LinePrefix, Matched};
+use super::record::{LogRecord, Severity, push_bounded};
+use super::stderr::{self, GoesOn};
+use super::time::{TimeDefaults, iso};
+use super::{csv, json, mongo, mysql_error, mysql_slow, plain, redis};
 
-use super::prefix::{Field, LinePrefix, Matched};
-use super::record::{LogRecord, Severity, parse_timestamp};
-use super::{csv, json};
-
-/// A message is kept up to here; the rest is counted. Templates need 300 characters.
-const MESSAGE_BYTES_MAX: usize = 8 * 1024;
+/// The message of an open record, statement and plan included, is kept up to here; the rest is counted.
+const OPEN_BYTES_MAX: usize = 64 * 1024;
+/// Lines of one record; a continuation beyond begins a record of its own.
+const OPEN_LINES_MAX: u64 = 10_000;
 /// A CSV record with an open quote is given up beyond this.
 const CSV_BYTES_MAX: usize = 256 * 1024;
 /// Polls without a line after which an open CSV record is given up.
@@ -27,7 +31,17 @@ pub enum LogFormat {
     Csv,
     /// PostgreSQL `stderr` with this `log_line_prefix`.
     Stderr(Arc<LinePrefix>),
-    /// Anything: each line is a record.
+    /// Error log of MySQL, Percona Server or MariaDB.
+    MysqlError,
+    /// Slow query log of the same.
+    MysqlSlow,
+    /// MongoDB since 4.4.
+    Mongo,
+    /// MongoDB before.
+    MongoText,
+    /// Redis, Valkey.
+    Redis,
+    /// Anything: each line is a record, with the indented lines and stack traces that follow.
     Plain,
 }
 
@@ -36,6 +50,10 @@ pub enum LogFormat {
 pub struct AssemblerCounters {
     /// Records handed out.
     pub records: u64,
+    /// Lines that came in. Each is in exactly one record's `n_lines`, or in `lines_outside`.
+    pub lines: u64,
+    /// Lines that are in no record: blank ones, and continuations whose record is gone.
+    pub lines_outside: u64,
     /// Lines that were not in the format; kept as plain records.
     pub malformed: u64,
     /// Bytes beyond the limit of a record.
@@ -48,31 +66,52 @@ pub struct AssemblerCounters {
 #[derive(Debug)]
 pub struct Assembler {
     format: LogFormat,
+    defaults: TimeDefaults,
     record: LogRecord,
+    /// The record that a line may begin, while another is open.
+    next: LogRecord,
     scratch: String,
     csv: csv::Scratch,
+    matched: Matched,
     /// Stderr: the raw message so far. CSV: the raw record so far.
     pending: String,
     /// Start of the pending record.
     held: Option<u64>,
-    /// Stderr: tab-led lines go on with the message, not with a STATEMENT.
-    in_message: bool,
+    /// Stderr: what tab-led lines go on with.
+    goes_on: GoesOn,
+    /// Slow log: where in an entry we are, and whether its time says its zone.
+    part: mysql_slow::Part,
+    zoned: bool,
+    /// Lines of the pending record.
+    n_lines: u64,
     n_idle: u32,
     counters: AssemblerCounters,
 }
 
 impl Assembler {
-    /// Of one file.
+    /// Of one file. Times that leave zone or year open are unknown.
     #[must_use]
     pub fn new(format: LogFormat) -> Self {
+        Self::with_defaults(format, TimeDefaults::default())
+    }
+
+    /// Of one file whose times are to be completed.
+    #[must_use]
+    pub fn with_defaults(format: LogFormat, defaults: TimeDefaults) -> Self {
         Self {
             format,
+            defaults,
             record: LogRecord::default(),
+            next: LogRecord::default(),
             scratch: String::new(),
             csv: csv::Scratch::default(),
+            matched: Matched::default(),
             pending: String::new(),
             held: None,
-            in_message: false,
+            goes_on: GoesOn::Other,
+            part: mysql_slow::Part::Nothing,
+            zoned: false,
+            n_lines: 0,
             n_idle: 0,
             counters: AssemblerCounters::default(),
         }
@@ -93,25 +132,25 @@ impl Assembler {
     /// The next line, which begins at `start` of its file.
     pub fn line(&mut self, start: u64, bytes: &[u8], emit: &mut impl FnMut(&LogRecord)) {
         self.n_idle = 0;
+        self.counters.lines += 1;
         let text = String::from_utf8_lossy(bytes);
-        self.counters.invalid_utf8 += u64::from(matches!(text, std::borrow::Cow::Owned(_)));
-        match self.format.clone() {
-            LogFormat::Json => {
-                if !text.trim().is_empty() {
-                    self.record.clear();
-                    if !json::parse(&text, &mut self.record, &mut self.scratch) {
-                        self.malformed(&text);
-                    }
-                    self.hand_out(emit);
-                }
-            }
+        self.counters.invalid_utf8 += u64::from(matches!(text, Cow::Owned(_)));
+        let is_csv = self.format == LogFormat::Csv;
+        if !is_csv && text.trim_ascii().is_empty() {
+            self.blank();
+            return;
+        }
+        match &self.format {
+            LogFormat::Json | LogFormat::Mongo => self.object_line(&text, emit),
             LogFormat::Csv => self.csv_line(start, &text, emit),
-            LogFormat::Stderr(prefix) => self.stderr_line(&prefix, start, &text, emit),
-            LogFormat::Plain => {
-                if !text.trim().is_empty() {
-                    self.record = LogRecord::plain(&text);
-                    self.hand_out(emit);
-                }
+            LogFormat::Stderr(prefix) => {
+                let prefix = Arc::clone(prefix);
+                self.stderr_line(&prefix, start, &text, emit);
+            }
+            LogFormat::MysqlSlow => self.slow_line(start, &text, emit),
+            LogFormat::MysqlError => self.mysql_line(start, &text, emit),
+            LogFormat::MongoText | LogFormat::Redis | LogFormat::Plain => {
+                self.headed_line(start, &text, emit);
             }
         }
     }
@@ -129,32 +168,158 @@ impl Assembler {
         if self.held.take().is_none() {
             return;
         }
-        let pending = std::mem::take(&mut self.pending);
-        if self.format == LogFormat::Csv {
-            self.csv_record(&pending, emit);
-        } else {
-            self.record.set_message(without_position(&pending));
-            self.hand_out(emit);
+        match self.format {
+            LogFormat::Csv => {
+                let pending = std::mem::take(&mut self.pending);
+                self.csv_record(&pending, emit);
+                self.pending = pending;
+            }
+            LogFormat::Stderr(_) => {
+                self.record
+                    .set_message(stderr::without_position(&self.pending));
+                self.hand_out(emit);
+            }
+            LogFormat::MysqlSlow => {
+                if self.part != mysql_slow::Part::Banner {
+                    mysql_slow::finish(&mut self.record);
+                }
+                self.part = mysql_slow::Part::Nothing;
+                self.hand_out(emit);
+            }
+            _ => self.hand_out(emit),
         }
-        self.pending = pending;
         self.pending.clear();
     }
 
     fn hand_out(&mut self, emit: &mut impl FnMut(&LogRecord)) {
         self.counters.records += 1;
+        self.counters.bytes_over_limit += self.record.n_bytes_cut;
+        self.record.n_lines = std::mem::take(&mut self.n_lines);
         emit(&self.record);
     }
 
+    fn blank(&mut self) {
+        if self.held.is_some() && !matches!(self.format, LogFormat::Stderr(_)) {
+            self.n_lines += 1;
+        } else {
+            self.counters.lines_outside += 1;
+        }
+    }
+
+    /// Makes the line a record of its own that is marked as not in the format.
     fn malformed(&mut self, text: &str) {
         self.counters.malformed += 1;
         // A torn record may begin in the middle of a statement's literal, which no masker could tell from words.
         let safe = match self.format {
-            LogFormat::Json => "malformed json line",
+            LogFormat::Json | LogFormat::Mongo => "malformed json line",
             LogFormat::Csv => "malformed csv record",
-            LogFormat::Stderr(_) | LogFormat::Plain => text,
+            LogFormat::MysqlSlow => "line outside of an entry of the slow log",
+            _ => text,
         };
-        self.record = LogRecord::plain(safe);
+        self.record.clear();
+        plain::head(safe, self.defaults, &mut self.record);
         self.record.malformed = true;
+    }
+
+    /// Formats with an object per line.
+    fn object_line(&mut self, text: &str, emit: &mut impl FnMut(&LogRecord)) {
+        self.n_lines = 1;
+        self.record.clear();
+        let known = match self.format {
+            LogFormat::Mongo => mongo::structured(text, &mut self.record, &mut self.scratch),
+            _ => json::parse(text, &mut self.record, &mut self.scratch),
+        };
+        if !known {
+            self.malformed(text);
+        }
+        self.hand_out(emit);
+    }
+
+    /// Error logs of MySQL may come wrapped by a container runtime: one object or one prefix per line.
+    fn mysql_line(&mut self, start: u64, text: &str, emit: &mut impl FnMut(&LogRecord)) {
+        let Some(wrapped) = text.strip_prefix("{\"log\":\"") else {
+            self.headed_line(start, unwrapped(text), emit);
+            return;
+        };
+        let mut inside = std::mem::take(&mut self.scratch);
+        inside.clear();
+        json::unescape(wrapped, &mut inside);
+        self.headed_line(start, unwrapped(inside.trim_end()), emit);
+        self.scratch = inside;
+    }
+
+    /// Formats whose records begin with a head; other lines go on with the record before.
+    fn headed_line(&mut self, start: u64, text: &str, emit: &mut impl FnMut(&LogRecord)) {
+        let is_open = self.held.is_some() && self.n_lines < OPEN_LINES_MAX;
+        self.next.clear();
+        let begins = match self.format {
+            LogFormat::MysqlError => mysql_error::head(text, self.defaults, &mut self.next),
+            LogFormat::MongoText => mongo::old(text, self.defaults, false, &mut self.next),
+            LogFormat::Redis => redis::head(text, self.defaults, &mut self.next),
+            _ => {
+                let begins = !is_open || !plain::goes_on(text);
+                if begins {
+                    plain::head(text, self.defaults, &mut self.next);
+                }
+                begins
+            }
+        };
+        if begins {
+            self.flush(emit);
+            std::mem::swap(&mut self.record, &mut self.next);
+            self.held = Some(start);
+            self.n_lines = 1;
+        } else if is_open {
+            self.n_lines += 1;
+            self.record.push_words("\n");
+            self.record.push_words(text);
+        } else {
+            self.flush(emit);
+            self.n_lines = 1;
+            self.malformed(text);
+            self.hand_out(emit);
+        }
+    }
+
+    fn slow_line(&mut self, start: u64, text: &str, emit: &mut impl FnMut(&LogRecord)) {
+        use mysql_slow::{Line, Part};
+        let mut line = mysql_slow::classify(text);
+        if self.part == Part::Header && mysql_slow::is_unknown_header(text) {
+            line = Line::Header;
+        }
+        let goes_on = match (self.part, line) {
+            (Part::Header, Line::Header) => !mysql_slow::begins_another(text, &self.record),
+            (Part::Header | Part::Body, Line::Body) => true,
+            (Part::Banner, Line::BannerMore) => true,
+            _ => false,
+        };
+        if !(goes_on && self.held.is_some()) {
+            self.flush(emit);
+            self.record.clear();
+            self.held = Some(start);
+            self.zoned = false;
+        }
+        self.n_lines += 1;
+        match line {
+            Line::Header => {
+                self.zoned |= mysql_slow::is_zoned(text);
+                mysql_slow::header(text, self.defaults, &mut self.record);
+                self.part = Part::Header;
+            }
+            Line::Banner | Line::BannerMore => {
+                if self.part != Part::Banner {
+                    self.record.set_words("slow log opened");
+                }
+                self.part = Part::Banner;
+            }
+            Line::Body => {
+                if self.part == Part::Nothing {
+                    self.malformed(text);
+                }
+                mysql_slow::body(text, self.zoned, &mut self.record);
+                self.part = Part::Body;
+            }
+        }
     }
 
     fn csv_line(&mut self, start: u64, text: &str, emit: &mut impl FnMut(&LogRecord)) {
@@ -165,12 +330,16 @@ impl Assembler {
         let inside = self.held.is_some();
         let still = csv::inside_quotes_after(text.as_bytes(), inside);
         if !inside && !still {
-            if !text.trim().is_empty() {
+            if text.trim().is_empty() {
+                self.counters.lines_outside += 1;
+            } else {
+                self.n_lines = 1;
                 self.csv_record(text, emit);
             }
             return;
         }
         self.held.get_or_insert(start);
+        self.n_lines += 1;
         if inside {
             self.pending.push('\n');
         }
@@ -196,207 +365,94 @@ impl Assembler {
         emit: &mut impl FnMut(&LogRecord),
     ) {
         if let Some(more) = text.strip_prefix('\t') {
-            if self.held.is_some() {
-                if self.in_message {
-                    self.pending.push('\n');
-                    self.push_message(more);
-                }
-            } else {
-                // Goes on with a record that is gone: perhaps the middle of a statement, so only counted.
-                self.counters.malformed += 1;
-            }
+            self.stderr_more(more);
             return;
-        } else {
-            let mut matched = Matched::default();
-            if prefix.matches(text, &mut matched) {
-                self.stderr_head(start, &matched, emit);
-                return;
-            }
         }
-        if text.trim().is_empty() {
+        let mut matched = std::mem::take(&mut self.matched);
+        let known = prefix.matches(text, &mut matched);
+        if known {
+            self.stderr_head(start, text, &matched, emit);
+        }
+        self.matched = matched;
+        if known {
             return;
         }
         self.flush(emit);
+        self.n_lines = 1;
         self.malformed(text);
         self.hand_out(emit);
+    }
+
+    /// A line that begins with a tab.
+    fn stderr_more(&mut self, more: &str) {
+        if self.held.is_none() {
+            // Goes on with a record that is gone: perhaps the middle of a statement, so only counted.
+            self.counters.malformed += 1;
+            self.counters.lines_outside += 1;
+            return;
+        }
+        self.n_lines += 1;
+        match self.goes_on {
+            GoesOn::Message => {
+                self.push_pending("\n");
+                self.push_pending(more);
+            }
+            GoesOn::Statement => {
+                self.record.push_statement("\n");
+                self.record.push_statement(more);
+            }
+            GoesOn::Other => {}
+        }
     }
 
     /// A line with a prefix: a new record, or a DETAIL and the like of the one before.
     fn stderr_head(
         &mut self,
         start: u64,
-        matched: &Matched<'_>,
+        text: &str,
+        matched: &Matched,
         emit: &mut impl FnMut(&LogRecord),
     ) {
-        let severity = Severity::parse(matched.word);
-        if severity.is_none() && self.belongs(matched) {
-            self.in_message = false;
-            self.record.has_detail |= matched.word == "DETAIL";
-            self.record.has_statement |= matches!(matched.word, "STATEMENT" | "QUERY");
-            return;
-        }
-        if is_companion(matched.word) {
-            // Its record went away before (end of a file, another session in between).
+        let word = matched.word(text);
+        if stderr::is_companion(word) && Severity::parse(word).is_none() {
+            if self.held.is_some() && stderr::belongs(text, matched, &self.record) {
+                self.n_lines += 1;
+                self.goes_on = stderr::companion(text, matched, &mut self.record);
+            } else {
+                // Its record went away before (end of a file, another session in between).
+                self.counters.lines_outside += 1;
+                self.goes_on = GoesOn::Other;
+            }
             return;
         }
         self.flush(emit);
         self.record.clear();
-        for &(field, text) in &matched.fields {
-            take_field(&mut self.record, field, text);
-        }
-        // A translated word: the SQLSTATE, where the prefix has it, still tells errors from the rest.
-        let failed = !self.record.code.is_empty() && !self.record.code.starts_with('0');
-        let fallback = if failed {
-            Severity::Error
-        } else {
-            Severity::Log
-        };
-        self.record.severity = severity.unwrap_or(fallback);
+        stderr::head(text, matched, &mut self.record);
         self.held = Some(start);
-        self.in_message = true;
-        self.push_message(matched.message);
+        self.n_lines = 1;
+        self.goes_on = GoesOn::Message;
+        self.push_pending(matched.message(text));
     }
 
-    fn belongs(&self, matched: &Matched<'_>) -> bool {
-        let pid = matched
-            .fields
-            .iter()
-            .find(|(field, _)| *field == Field::Pid);
-        self.held.is_some()
-            && is_companion(matched.word)
-            && pid.is_none_or(|(_, text)| text.parse() == Ok(self.record.pid))
-    }
-
-    fn push_message(&mut self, text: &str) {
-        let room = MESSAGE_BYTES_MAX.saturating_sub(self.pending.len());
-        let mut n = text.len().min(room);
-        while !text.is_char_boundary(n) {
-            n -= 1;
-        }
-        self.counters.bytes_over_limit += (text.len() - n) as u64;
-        self.pending.push_str(&text[..n]);
+    fn push_pending(&mut self, text: &str) {
+        self.counters.bytes_over_limit += push_bounded(&mut self.pending, text, OPEN_BYTES_MAX);
     }
 }
 
-/// The message as the other formats have it: stderr alone ends it with ` at character 15`.
-fn without_position(message: &str) -> &str {
-    let head = message.trim_end_matches(|c: char| c.is_ascii_digit());
-    match head.strip_suffix(" at character ") {
-        Some(before) if head.len() < message.len() => before,
-        _ => message,
-    }
-}
-
-/// Words of lines that belong to the record before.
-fn is_companion(word: &str) -> bool {
-    matches!(
-        word,
-        "DETAIL" | "HINT" | "CONTEXT" | "STATEMENT" | "QUERY" | "LOCATION" | "BACKTRACE"
-    )
-}
-
-fn take_field(record: &mut LogRecord, field: Field, text: &str) {
-    let to = match field {
-        Field::Time => {
-            record.at = parse_timestamp(text);
-            return;
-        }
-        Field::EpochMs => {
-            let ms: Option<f64> = text.parse().ok();
-            // `%n` is seconds with three decimals.
-            record.at = ms.map(|seconds| WallTime((seconds * 1e6) as i64));
-            return;
-        }
-        Field::Pid => {
-            record.pid = text.parse().unwrap_or(0);
-            return;
-        }
-        Field::Remote => {
-            record.remote_host.clear();
-            let host = text.split_once('(').map_or(text, |(host, _)| host);
-            record.remote_host.push_str(host);
-            return;
-        }
-        Field::Application => &mut record.application,
-        Field::User => &mut record.user,
-        Field::Database => &mut record.database,
-        Field::Host => &mut record.remote_host,
-        Field::Backend => &mut record.backend_type,
-        Field::Code if text == "00000" => return,
-        Field::Code => &mut record.code,
-        Field::Other => return,
+/// Without what the container interface puts before a line: `2026-11-20T17:50:48.123456789Z stderr F `.
+fn unwrapped(text: &str) -> &str {
+    let is_iso = text.as_bytes().get(10) == Some(&b'T');
+    let n = is_iso.then(|| iso(text.as_bytes(), TimeDefaults::default()));
+    let Some(rest) = n.flatten().and_then(|found| text.get(found.n..)) else {
+        return text;
     };
-    to.clear();
-    to.push_str(text);
+    let rest = rest
+        .strip_prefix(" stderr ")
+        .or_else(|| rest.strip_prefix(" stdout "));
+    rest.and_then(|rest| rest.strip_prefix("F ").or_else(|| rest.strip_prefix("P ")))
+        .unwrap_or(text)
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn read(format: LogFormat, text: &str) -> (Vec<LogRecord>, AssemblerCounters) {
-        let mut assembler = Assembler::new(format);
-        let mut records = Vec::new();
-        let mut start = 0;
-        for line in text.split('\n') {
-            assembler.line(start, line.as_bytes(), &mut |r| records.push(r.clone()));
-            start += line.len() as u64 + 1;
-        }
-        assembler.flush(&mut |r| records.push(r.clone()));
-        (records, assembler.counters())
-    }
-
-    #[test]
-    fn stderr_lines_with_tabs_and_companions_are_one_record() {
-        let prefix = Arc::new(LinePrefix::compile("%m [%p] "));
-        let at = "2026-11-20 17:50:48.123 UTC";
-        let text = format!(
-            "{at} [1] ERROR:  first\n\tsecond\n{at} [1] DETAIL:  Key (id)=(7)\n{at} [1] STATEMENT:  insert\n\tinto t\n\
-             {at} [2] LOG:  duration: 8.5 ms  statement: select\n\t'secret'\nsh: not found\n\torphan"
-        );
-        let (records, counters) = read(LogFormat::Stderr(prefix), &text);
-        let messages: Vec<_> = records.iter().map(|r| r.message.as_str()).collect();
-        assert_eq!(
-            messages,
-            ["first\nsecond", "duration: 8.5 ms", "sh: not found"]
-        );
-        assert!(records[0].has_detail && records[0].has_statement && records[1].has_statement);
-        assert_eq!((counters.malformed, counters.records), (2, 3));
-    }
-
-    #[test]
-    fn an_open_record_is_held_until_it_is_handed_out() {
-        let prefix = Arc::new(LinePrefix::compile("%p "));
-        let mut assembler = Assembler::new(LogFormat::Stderr(prefix));
-        let mut n = 0;
-        assembler.line(100, b"7 LOG:  x", &mut |_| n += 1);
-        assert_eq!((assembler.held(), n), (Some(100), 0));
-        assembler.idle(&mut |_| n += 1);
-        assert_eq!((assembler.held(), n), (None, 1));
-    }
-
-    #[test]
-    fn a_lost_quote_costs_one_csv_record() {
-        let good = format!(
-            "2026-11-20 17:50:48.123 UTC,,,42,,65af.1,3,,2026-11-20 17:50:00 UTC,,0,LOG,00000,\"fine\"{}",
-            ",".repeat(12)
-        );
-        let torn = format!("{}\"never closed", &good[..80]);
-        let (records, counters) = read(LogFormat::Csv, &format!("{torn}\n{good}\n{good}"));
-        let messages: Vec<_> = records.iter().map(|r| r.message.as_str()).collect();
-        assert_eq!(messages, ["malformed csv record", "fine", "fine"]);
-        assert_eq!(counters.malformed, 1);
-    }
-
-    #[test]
-    fn invalid_bytes_and_torn_json_become_plain_records_and_are_counted() {
-        let mut assembler = Assembler::new(LogFormat::Json);
-        let mut records = Vec::new();
-        assembler.line(0, b"{\"timestamp\":\"\xff", &mut |r| {
-            records.push(r.clone())
-        });
-        assert!(records[0].malformed);
-        let counters = assembler.counters();
-        assert_eq!((counters.malformed, counters.invalid_utf8), (1, 1));
-    }
-}
+#[path = "assemble_tests.rs"]
+mod tests;

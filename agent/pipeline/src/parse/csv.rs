@@ -2,7 +2,8 @@
 
 use csv_core::{ReadRecordResult, Reader};
 
-use super::record::{LogRecord, Severity, parse_timestamp};
+use super::record::{LogRecord, Severity};
+use super::time::parse_timestamp;
 
 /// Columns by place, as "Using CSV-Format Log Output" in the PostgreSQL manual lists them.
 const N_COLUMNS: std::ops::RangeInclusive<usize> = 23..=26;
@@ -16,7 +17,7 @@ pub(crate) struct Scratch {
 
 /// Whether all quotes of a record are closed: a quoted newline does not end it. `inside` goes from line to line.
 pub(crate) fn inside_quotes_after(line: &[u8], inside: bool) -> bool {
-    line.iter().filter(|&&byte| byte == b'"').count() % 2 == usize::from(!inside)
+    memchr::memchr_iter(b'"', line).count() % 2 == usize::from(!inside)
 }
 
 /// Whether a line looks like the first of a record: a time and a zone, then the comma.
@@ -89,8 +90,13 @@ pub(crate) fn parse(text: &str, record: &mut LogRecord, scratch: &mut Scratch) -
         record.backend_type.push_str(field(23));
     }
     record.has_detail = !field(14).is_empty();
-    record.has_statement = !field(16).is_empty() || !field(19).is_empty();
     record.set_message(field(13));
+    // The client's statement, else the one within a function.
+    for statement in [field(19), field(16)] {
+        if !statement.is_empty() && record.statement.is_empty() {
+            record.set_statement(statement);
+        }
+    }
     true
 }
 

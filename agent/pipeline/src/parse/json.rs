@@ -2,7 +2,8 @@
 //!
 //! A pull parser by hand over the flat object: `serde_json` would build a map for each line, and the keys are known.
 
-use super::record::{LogRecord, Severity, parse_timestamp};
+use super::record::{LogRecord, Severity};
+use super::time::parse_timestamp;
 
 /// Parses into `record` (cleared before); false when the line is not such an object.
 pub(crate) fn parse(line: &str, record: &mut LogRecord, scratch: &mut String) -> bool {
@@ -65,18 +66,26 @@ fn assign(key: &[u8], value: &str, record: &mut LogRecord) -> bool {
         b"application_name" => copy(&mut record.application),
         b"backend_type" => copy(&mut record.backend_type),
         b"detail" => record.has_detail = true,
-        b"statement" | b"internal_query" => record.has_statement = true,
+        b"statement" => record.set_statement(value),
+        // A statement within a function; the client's own is the better name for what went on.
+        b"internal_query" if record.statement.is_empty() => record.set_statement(value),
         _ => {}
     }
     false
 }
 
-struct Cursor<'a> {
-    text: &'a str,
-    at: usize,
+/// Appends the text up to the closing quote, its escapes resolved; what is torn ends there.
+pub(crate) fn unescape(text: &str, into: &mut String) {
+    Cursor { text, at: 0 }.string(into);
 }
 
-impl Cursor<'_> {
+/// Reads a JSON text from front to back without a tree.
+pub(super) struct Cursor<'a> {
+    pub(super) text: &'a str,
+    pub(super) at: usize,
+}
+
+impl<'a> Cursor<'a> {
     fn skip_space(&mut self) {
         let bytes = self.text.as_bytes();
         while bytes.get(self.at).is_some_and(u8::is_ascii_whitespace) {
@@ -84,7 +93,7 @@ impl Cursor<'_> {
         }
     }
 
-    fn take(&mut self, byte: u8) -> bool {
+    pub(super) fn take(&mut self, byte: u8) -> bool {
         self.skip_space();
         let found = self.text.as_bytes().get(self.at) == Some(&byte);
         self.at += usize::from(found);
@@ -92,18 +101,19 @@ impl Cursor<'_> {
     }
 
     /// A key; one that is longer than any known one, or escaped, comes out as a length of 0.
-    fn key(&mut self, into: &mut [u8; 24]) -> Option<usize> {
+    pub(super) fn key(&mut self, into: &mut [u8; 24]) -> Option<usize> {
         if !self.take(b'"') {
             return None;
         }
         let from = self.at;
         let bytes = self.text.as_bytes();
         loop {
-            match bytes.get(self.at)? {
-                b'"' => break,
-                b'\\' => self.at += 2,
-                _ => self.at += 1,
+            let n = memchr::memchr2(b'"', b'\\', bytes.get(self.at..)?)?;
+            self.at += n;
+            if bytes[self.at] == b'"' {
+                break;
             }
+            self.at += 2;
         }
         let key = bytes.get(from..self.at)?;
         self.at += 1;
@@ -115,7 +125,7 @@ impl Cursor<'_> {
     }
 
     /// A string (unescaped), number or word; arrays and objects are refused: the server writes none.
-    fn value(&mut self, into: &mut String) -> bool {
+    pub(super) fn value(&mut self, into: &mut String) -> bool {
         self.skip_space();
         let bytes = self.text.as_bytes();
         if !self.take(b'"') {
@@ -129,15 +139,17 @@ impl Cursor<'_> {
             into.push_str(&self.text[from..self.at]);
             return self.at > from;
         }
+        self.string(into)
+    }
+
+    /// The rest of a string, unescaped, with its closing quote; false when there is none.
+    pub(super) fn string(&mut self, into: &mut String) -> bool {
+        let bytes = self.text.as_bytes();
         loop {
             let from = self.at;
-            while bytes
-                .get(self.at)
-                .is_some_and(|b| !matches!(b, b'"' | b'\\'))
-            {
-                self.at += 1;
-            }
-            into.push_str(&self.text[from..self.at]);
+            let rest = bytes.get(from..).unwrap_or(&[]);
+            self.at += memchr::memchr2(b'"', b'\\', rest).unwrap_or(rest.len());
+            into.push_str(self.text.get(from..self.at).unwrap_or(""));
             match bytes.get(self.at) {
                 Some(b'"') => {
                     self.at += 1;
@@ -151,6 +163,58 @@ impl Cursor<'_> {
                 }
                 None => return false,
             }
+        }
+    }
+
+    /// Passes over one value of any kind; its text as it stands.
+    pub(super) fn raw(&mut self) -> Option<&'a str> {
+        self.skip_space();
+        let (bytes, from) = (self.text.as_bytes(), self.at);
+        let mut depth = 0_usize;
+        loop {
+            match bytes.get(self.at)? {
+                b'"' => self.pass_string()?,
+                b'{' | b'[' => {
+                    depth += 1;
+                    self.at += 1;
+                }
+                b'}' | b']' => {
+                    depth = depth.checked_sub(1)?;
+                    self.at += 1;
+                }
+                b',' | b':' | b' ' | b'\t' if depth > 0 => {
+                    self.at += 1;
+                    continue;
+                }
+                _ => {
+                    let n = bytes[self.at..]
+                        .iter()
+                        .take_while(|b| {
+                            b.is_ascii_alphanumeric() || matches!(b, b'-' | b'+' | b'.')
+                        })
+                        .count();
+                    if n == 0 {
+                        return None;
+                    }
+                    self.at += n;
+                }
+            }
+            if depth == 0 {
+                return self.text.get(from..self.at);
+            }
+        }
+    }
+
+    fn pass_string(&mut self) -> Option<()> {
+        self.at += 1;
+        loop {
+            let rest = self.text.as_bytes().get(self.at..)?;
+            let n = memchr::memchr2(b'"', b'\\', rest)?;
+            self.at += n + 1;
+            if rest[n] == b'"' {
+                return Some(());
+            }
+            self.at += 1;
         }
     }
 

@@ -6,12 +6,24 @@
 //! Does not: read files (see `hsw-tail`), know a clock.
 
 mod record;
+mod statement;
+mod time;
 
 mod csv;
 mod json;
+mod mongo;
+mod mysql_error;
+mod mysql_slow;
+mod plain;
 mod prefix;
+mod redis;
+mod shape;
+mod stderr;
 
 mod assemble;
+mod detect;
+
+mod timeline;
 
 mod mask;
 
@@ -25,6 +37,9 @@ mod classify;
 
 pub use assemble::{Assembler, AssemblerCounters, LogFormat};
 pub use classify::{ClassifierConfig, ClassifierCounters, LogClassifier};
+pub use detect::detect;
 pub use mask::{fnv1a_64, mask};
 pub use prefix::LinePrefix;
-pub use record::{LogRecord, Severity, parse_timestamp};
+pub use record::{LogRecord, Severity};
+pub use time::{TimeDefaults, parse_timestamp};
+pub use timeline::{Event, EventKind, Timeline};

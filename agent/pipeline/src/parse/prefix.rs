@@ -60,13 +60,24 @@ pub struct LinePrefix {
     tokens: Vec<Token>,
 }
 
-/// Where a line's parts lie.
+/// Where a line's parts lie, as byte places: reused from line to line.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub(crate) struct Matched<'a> {
-    pub(crate) fields: Vec<(Field, &'a str)>,
+pub(crate) struct Matched {
+    /// Field, from, to.
+    pub(crate) fields: Vec<(Field, usize, usize)>,
+    word: (usize, usize),
+}
+
+impl Matched {
     /// `ERROR`, `DETAIL`, or its translation.
-    pub(crate) word: &'a str,
-    pub(crate) message: &'a str,
+    pub(crate) fn word<'a>(&self, line: &'a str) -> &'a str {
+        line.get(self.word.0..self.word.1).unwrap_or("")
+    }
+
+    /// What follows the word.
+    pub(crate) fn message<'a>(&self, line: &'a str) -> &'a str {
+        line.get(self.word.1 + 1..).unwrap_or("").trim_start()
+    }
 }
 
 impl LinePrefix {
@@ -111,7 +122,7 @@ impl LinePrefix {
     }
 
     /// Matches the prefix and the severity word of a line.
-    pub(crate) fn matches<'a>(&self, line: &'a str, into: &mut Matched<'a>) -> bool {
+    pub(crate) fn matches(&self, line: &str, into: &mut Matched) -> bool {
         into.fields.clear();
         let mut spans = [(0, 0); TOKENS_MAX];
         let mut steps = STEPS_MAX;
@@ -122,15 +133,13 @@ impl LinePrefix {
             if let Token::Field { field, .. } = token
                 && *field != Field::Other
             {
-                into.fields
-                    .push((*field, line.get(from..to).unwrap_or("").trim()));
+                into.fields.push((*field, from, to));
             }
         }
         let Some(colon) = severity_word(&line.as_bytes()[end..]) else {
             return false;
         };
-        into.word = line.get(end..end + colon).unwrap_or("");
-        into.message = line.get(end + colon + 1..).unwrap_or("").trim_start();
+        into.word = (end, end + colon);
         true
     }
 
@@ -251,8 +260,13 @@ mod tests {
         let prefix = LinePrefix::compile(setting);
         let mut matched = Matched::default();
         assert!(prefix.matches(line, &mut matched), "{setting}: {line}");
-        assert_eq!(matched.fields, expected, "{setting}: {line}");
-        assert_eq!((matched.word, matched.message), (word, message));
+        let fields: Vec<_> = matched
+            .fields
+            .iter()
+            .map(|&(field, from, to)| (field, line[from..to].trim()))
+            .collect();
+        assert_eq!(fields, expected, "{setting}: {line}");
+        assert_eq!((matched.word(line), matched.message(line)), (word, message));
     }
 
     #[test]

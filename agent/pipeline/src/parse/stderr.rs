@@ -1,0 +1,106 @@
+//! PostgreSQL's `stderr`: what a line with a prefix says. (step 2)
+
+use hsw_types::WallTime;
+
+use super::prefix::{Field, Matched};
+use super::record::{LogRecord, Severity};
+use super::time::parse_timestamp;
+
+/// What a continuation line belongs to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum GoesOn {
+    Message,
+    Statement,
+    /// A DETAIL, HINT or CONTEXT, which is not kept.
+    Other,
+}
+
+/// Begins a record, all but its message.
+pub(super) fn head(line: &str, matched: &Matched, record: &mut LogRecord) {
+    for &(field, from, to) in &matched.fields {
+        take_field(record, field, line.get(from..to).unwrap_or("").trim());
+    }
+    // A translated word: the SQLSTATE, where the prefix has it, still tells errors from the rest.
+    let failed = !record.code.is_empty() && !record.code.starts_with('0');
+    let fallback = if failed {
+        Severity::Error
+    } else {
+        Severity::Log
+    };
+    record.severity = Severity::parse(matched.word(line)).unwrap_or(fallback);
+}
+
+/// A DETAIL and the like of the record before; what its continuation lines belong to.
+pub(super) fn companion(line: &str, matched: &Matched, record: &mut LogRecord) -> GoesOn {
+    let word = matched.word(line);
+    record.has_detail |= word == "DETAIL";
+    // QUERY is a statement within a function; the client's own comes behind it and is the better name.
+    if matches!(word, "STATEMENT" | "QUERY") {
+        record.set_statement(matched.message(line));
+        return GoesOn::Statement;
+    }
+    GoesOn::Other
+}
+
+/// Whether a companion is of the same session as the record.
+pub(super) fn belongs(line: &str, matched: &Matched, record: &LogRecord) -> bool {
+    let pid = matched
+        .fields
+        .iter()
+        .find(|(field, ..)| *field == Field::Pid);
+    pid.is_none_or(|&(_, from, to)| {
+        line.get(from..to).unwrap_or("").trim().parse() == Ok(record.pid)
+    })
+}
+
+/// Words of lines that belong to the record before.
+pub(super) fn is_companion(word: &str) -> bool {
+    matches!(
+        word,
+        "DETAIL" | "HINT" | "CONTEXT" | "STATEMENT" | "QUERY" | "LOCATION" | "BACKTRACE"
+    )
+}
+
+/// The message as the other formats have it: stderr alone ends it with ` at character 15`.
+pub(super) fn without_position(message: &str) -> &str {
+    let head = message.trim_end_matches(|c: char| c.is_ascii_digit());
+    match head.strip_suffix(" at character ") {
+        Some(before) if head.len() < message.len() => before,
+        _ => message,
+    }
+}
+
+fn take_field(record: &mut LogRecord, field: Field, text: &str) {
+    let to = match field {
+        Field::Time => {
+            record.at = parse_timestamp(text);
+            return;
+        }
+        Field::EpochMs => {
+            let seconds: Option<f64> = text.parse().ok();
+            // `%n` is seconds with three decimals.
+            record.at = seconds.map(|seconds| WallTime((seconds * 1e6) as i64));
+            return;
+        }
+        Field::Pid => {
+            record.pid = text.parse().unwrap_or(0);
+            return;
+        }
+        Field::Remote => {
+            record.remote_host.clear();
+            let host = text.split_once('(').map_or(text, |(host, _)| host);
+            record.remote_host.push_str(host);
+            return;
+        }
+        Field::Application => &mut record.application,
+        Field::User => &mut record.user,
+        Field::Database => &mut record.database,
+        Field::Host => &mut record.remote_host,
+        Field::Backend => &mut record.backend_type,
+        Field::Code if text == "00000" => return,
+        Field::Code => &mut record.code,
+        Field::Other => return,
+    };
+    to.clear();
+    to.push_str(text);
+}
