@@ -187,7 +187,7 @@ pub fn severity(incident: &Incident) -> &'static str {
     let is_gone = incident
         .evidence
         .iter()
-        .any(|e| !matches!(e.symptom, Symptom::Deviation | Symptom::AgentLost));
+        .any(|e| !matches!(e.symptom, Symptom::Deviation | Symptom::LogLine | Symptom::AgentLost));
     if is_gone || !incident.affected.is_empty() || incident.confidence >= CONFIDENCE_CRITICAL {
         "critical"
     } else {
