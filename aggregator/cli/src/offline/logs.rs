@@ -40,6 +40,8 @@ pub struct Read {
     pub format: LogFormat,
     /// What was odd.
     pub counters: AssemblerCounters,
+    /// Lines that are in a record; with those outside, all lines.
+    pub lines_in_records: u64,
     /// Lines longer than the limit.
     pub n_cut: u64,
 }
@@ -76,6 +78,11 @@ impl Logs {
         mut take: impl FnMut(&LogFormat, &LogRecord) -> anyhow::Result<()>,
     ) -> anyhow::Result<Read> {
         let mut input = Input::open(path)?;
+        let mut lines_in_records = 0;
+        let mut take = |format: &LogFormat, record: &LogRecord| {
+            lines_in_records += record.n_lines;
+            take(format, record)
+        };
         let defaults = TimeDefaults {
             utc_offset_s: Some((self.utc_offset * 3_600.0) as i64),
             not_after: Some(written(path)),
@@ -99,6 +106,7 @@ impl Logs {
             file: path.display().to_string(),
             format,
             counters,
+            lines_in_records,
             n_cut: input.n_cut(),
         })
     }

@@ -234,7 +234,7 @@ impl Stats {
                 let counters = read.counters;
                 json!({
                     "file": read.file, "format": read.format.name(), "lines": counters.lines,
-                    "records": counters.records, "lines_outside": counters.lines_outside,
+                    "records": counters.records, "lines_in_records": read.lines_in_records, "lines_outside": counters.lines_outside,
                     "malformed": counters.malformed, "invalid_utf8": counters.invalid_utf8,
                     "bytes_over_limit": counters.bytes_over_limit, "lines_cut": read.n_cut,
                 })
