@@ -134,12 +134,20 @@ fn the_status_of_the_server_and_the_view_it_is_told_count_where_the_group_is_sil
 }
 
 #[test]
-fn lines_wrapped_by_a_container_runtime_are_unwrapped() {
+fn lines_wrapped_by_a_container_runtime_or_a_journal_are_unwrapped() {
     let log = "\
 {\"log\":\"2026-11-20T08:00:01Z 0 [Note] [MY-000000] [Galera] Shifting CLOSED -> OPEN (TO: 0)\\n\",\"file\":\"/x.log\"}
-2026-11-20T08:00:09.123456789Z stderr F 2026-11-20T08:00:02Z 0 [Note] WSREP: Shifting OPEN -> CLOSED (TO: 0)";
+2026-11-20T08:00:09.123456789Z stderr F 2026-11-20T08:00:02Z 0 [Note] WSREP: Shifting OPEN -> CLOSED (TO: 0)
+Nov 20 08:00:09 db1 mariadbd[7]: 2026-11-20  8:00:03 0 [Note] WSREP: Shifting CLOSED -> OPEN (TO: 0)";
     let (told, _) = events(LogFormat::MysqlError, log);
-    assert_eq!(told, ["01 state CLOSED OPEN", "02 state OPEN CLOSED"]);
+    assert_eq!(
+        told,
+        [
+            "01 state CLOSED OPEN",
+            "02 state OPEN CLOSED",
+            "03 state CLOSED OPEN"
+        ]
+    );
 }
 
 #[test]
