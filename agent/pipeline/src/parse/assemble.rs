@@ -214,7 +214,8 @@ impl Assembler {
             LogFormat::Json | LogFormat::Mongo => "malformed json line",
             LogFormat::Csv => "malformed csv record",
             LogFormat::MysqlSlow => "line outside of an entry of the slow log",
-            _ => text,
+            LogFormat::MysqlError | LogFormat::MongoText => "line outside of a record of the log",
+            LogFormat::Stderr(_) | LogFormat::Redis | LogFormat::Plain => text,
         };
         self.record.clear();
         plain::head(safe, self.defaults, &mut self.record);
