@@ -42,7 +42,7 @@ const REDIS: &str = "\
 ";
 
 fn read(name: &str, log: &str) -> Vec<LogRecord> {
-    let format = LogFormat::named(name, None).unwrap();
+    let format = LogFormat::named(name, None).expect("the name of a format");
     let defaults = TimeDefaults {
         utc_offset_s: Some(0),
         not_after: None,

@@ -151,6 +151,37 @@ Nov 20 08:00:09 db1 mariadbd[7]: 2026-11-20  8:00:03 0 [Note] WSREP: Shifting CL
 }
 
 #[test]
+fn a_replication_group_of_mysql_is_followed() {
+    let at = |second: u32| {
+        format!(
+            "2026-11-20T08:00:{second:02}Z 0 [System] [MY-011503] [Repl] Plugin group_replication reported: "
+        )
+    };
+    let log = format!(
+        "{}'This server was declared online within the replication group.'\n\
+         {}'Group membership changed to db1:3306, db2:3306, db3:3306 on view 17:3.'\n\
+         {}'This server is not able to reach a majority of members in the group.'\n\
+         {}'Member was expelled from the group due to network failures, changing member status to ERROR.'",
+        at(1),
+        at(2),
+        at(3),
+        at(4)
+    );
+    let (told, _) = events(LogFormat::MysqlError, &log);
+    assert_eq!(
+        told,
+        [
+            "01 state  ONLINE",
+            "02 view PRIMARY 3",
+            "03 view NON-PRIMARY",
+            "04 state ONLINE ERROR"
+        ]
+    );
+    let log = "2026-11-20  8:00:01 0 [Note] WSREP: Server db-7 connected to cluster at position a:9 with ID b";
+    assert_eq!(events(LogFormat::MysqlError, log).1, "db-7");
+}
+
+#[test]
 fn other_systems_tell_their_starts_stops_and_roles() {
     let prefix = crate::LinePrefix::compile("%m [%p] ");
     let log = "\
