@@ -11,7 +11,7 @@ const N_COLUMNS: std::ops::RangeInclusive<usize> = 23..=26;
 /// Scratch memory.
 #[derive(Debug)]
 pub(crate) struct Scratch {
-    /// Kept: its tables take longer to build than a record to read.
+    /// Its tables take longer to build than a record to read.
     reader: Reader,
     fields: Vec<u8>,
     ends: Vec<usize>,
@@ -20,7 +20,7 @@ pub(crate) struct Scratch {
 impl Default for Scratch {
     fn default() -> Self {
         Self {
-            // Not its `default()`, whose tables are empty.
+            // Its own default has empty tables.
             reader: Reader::new(),
             fields: Vec::new(),
             ends: Vec::new(),
