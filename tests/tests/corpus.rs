@@ -1,5 +1,10 @@
 //! The fuzz targets' bodies over the committed corpora and over thousands of cut and changed copies of them.
 
+#![expect(
+    clippy::unwrap_used,
+    reason = "a test file: helpers fail the test by panicking"
+)]
+
 #[path = "../fuzz/body.rs"]
 mod body;
 

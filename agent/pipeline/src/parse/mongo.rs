@@ -168,7 +168,7 @@ fn waited_ms(locks: &str) -> Option<f64> {
             *sum.get_or_insert(0.0) += micros / 1e3;
         }
     }
-    sum.filter(|ms| ms.is_finite())
+    sum.filter(|ms| ms.is_finite() && *ms >= 0.0)
 }
 
 fn milliseconds(text: &str) -> Option<f64> {
