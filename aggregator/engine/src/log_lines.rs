@@ -43,7 +43,8 @@ pub(crate) fn gather(
         .flat_map(|&node| of_node(cluster, shard, node, window))
         .collect();
     lines.sort_by(|a, b| {
-        let names = (&a.evidence.node, &a.evidence.series).cmp(&(&b.evidence.node, &b.evidence.series));
+        let names =
+            (&a.evidence.node, &a.evidence.series).cmp(&(&b.evidence.node, &b.evidence.series));
         b.deviation.total_cmp(&a.deviation).then(names)
     });
     lines.truncate(N_MAX);
@@ -54,12 +55,7 @@ pub(crate) fn gather(
     evidence.collect()
 }
 
-fn of_node(
-    cluster: &Cluster,
-    shard: &ShardId,
-    node: NodeIndex,
-    window: WindowIndex,
-) -> Vec<Line> {
+fn of_node(cluster: &Cluster, shard: &ShardId, node: NodeIndex, window: WindowIndex) -> Vec<Line> {
     let state = &cluster.nodes()[node];
     let Some(first) = state.first else {
         return Vec::new();
@@ -77,7 +73,12 @@ fn of_node(
         if key.metric != METRIC || window - series.newest() >= NOW_WINDOWS {
             continue;
         }
-        let sum = |last, n| series.back_from(last, n).map(|(_, lines)| lines).sum::<f64>();
+        let sum = |last, n| {
+            series
+                .back_from(last, n)
+                .map(|(_, lines)| lines)
+                .sum::<f64>()
+        };
         let now = sum(window, NOW_WINDOWS);
         let before = sum(window + -NOW_WINDOWS, n_before);
         let expected = before * NOW_WINDOWS as f64 / n_before as f64;
@@ -89,9 +90,16 @@ fn of_node(
         let (rate, usual) = (now / NOW_WINDOWS as f64, before / n_before as f64);
         let said = |rate| words::in_words(rate, Unit::PerSecond);
         let sentence = if is_new {
-            format!("new in the log, {} times in {NOW_WINDOWS} s: {text}", now.round())
+            format!(
+                "new in the log, {} times in {NOW_WINDOWS} s: {text}",
+                now.round()
+            )
         } else {
-            format!("in the log {} (usually {}): {text}", said(rate), said(usual))
+            format!(
+                "in the log {} (usually {}): {text}",
+                said(rate),
+                said(usual)
+            )
         };
         let since = series.back_from(window, NOW_WINDOWS).last();
         lines.push(Line {
@@ -139,7 +147,11 @@ mod tests {
             n_windows: 1,
             dictionary_epoch: 1,
             facts: None,
-            dictionary: if named { names.iter().enumerate().map(define).collect() } else { Vec::new() },
+            dictionary: if named {
+                names.iter().enumerate().map(define).collect()
+            } else {
+                Vec::new()
+            },
             series: values
                 .iter()
                 .map(|&(id, n)| SeriesValues {
