@@ -14,5 +14,5 @@ pub use parse::mine;
 pub use parse::{
     Assembler, AssemblerCounters, ClassifierConfig, ClassifierCounters, Event, EventKind,
     LinePrefix, LogClassifier, LogFormat, LogRecord, Severity, TimeDefaults, Timeline, detect,
-    fnv1a_64, mask, parse_timestamp,
+    fnv1a_64, mask, parse_timestamp, skim,
 };

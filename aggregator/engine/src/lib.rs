@@ -16,6 +16,8 @@ mod words;
 
 mod liveness;
 
+mod log_lines;
+
 mod symptoms;
 
 mod policy;

@@ -33,6 +33,8 @@ mod templates;
 
 mod signs;
 
+mod skim;
+
 mod classify;
 
 pub use assemble::{Assembler, AssemblerCounters, LogFormat};
@@ -41,5 +43,6 @@ pub use detect::detect;
 pub use mask::{fnv1a_64, mask};
 pub use prefix::LinePrefix;
 pub use record::{LogRecord, Severity};
+pub use skim::skim;
 pub use time::{TimeDefaults, parse_timestamp};
 pub use timeline::{Event, EventKind, Timeline};
