@@ -15,3 +15,7 @@ pub use parse::{
     LinePrefix, LogClassifier, LogFormat, LogRecord, Severity, TimeDefaults, Timeline, detect,
     fnv1a_64, mask, parse_timestamp,
 };
+
+mod sql;
+
+pub use sql::{Dialect, Fingerprint, Fingerprinter, Statements};
