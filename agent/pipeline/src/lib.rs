@@ -18,4 +18,6 @@ pub use parse::{
 
 mod sql;
 
-pub use sql::{Dialect, Fingerprint, Fingerprinter, Statements};
+pub use sql::{
+    Dialect, Fingerprint, Fingerprinter, PlanReader, PlanShape, Statements, plan_difference,
+};

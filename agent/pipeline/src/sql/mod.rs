@@ -23,6 +23,9 @@ mod order;
 
 mod split;
 
+mod plan;
+
+pub use plan::{PlanReader, PlanShape, plan_difference};
 pub use split::Statements;
 
 use crate::parse::fnv1a_64;
