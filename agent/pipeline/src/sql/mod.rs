@@ -25,6 +25,9 @@ mod split;
 
 mod plan;
 
+#[cfg(feature = "postgresql-parser")]
+mod parser;
+
 pub use plan::{PlanReader, PlanShape, plan_difference};
 pub use split::Statements;
 
@@ -43,7 +46,7 @@ pub enum Dialect {
 /// What kind of statement it is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Fingerprint<'a> {
-    /// [`fnv1a_64`] of `text`.
+    /// [`fnv1a_64`] of `text`; with PostgreSQL's parser, what that says of the statement.
     pub hash: u64,
     /// The template.
     pub text: &'a str,
@@ -57,6 +60,8 @@ pub struct Fingerprinter {
     group: group::Grouper,
     normal: normal::Normalizer,
     text: String,
+    #[cfg(feature = "postgresql-parser")]
+    parser: Option<parser::Groups>,
 }
 
 impl Fingerprinter {
@@ -69,7 +74,25 @@ impl Fingerprinter {
             group: group::Grouper::new(),
             normal: normal::Normalizer::new(),
             text: String::new(),
+            #[cfg(feature = "postgresql-parser")]
+            parser: None,
         }
+    }
+
+    /// PostgreSQL's own parser says what is of one kind; what it cannot read goes by tokens.
+    #[cfg(feature = "postgresql-parser")]
+    #[must_use]
+    pub fn with_parser() -> Self {
+        let mut fingerprinter = Self::new(Dialect::PostgreSql);
+        fingerprinter.parser = Some(parser::Groups::default());
+        fingerprinter
+    }
+
+    /// Times the parser was asked, and times it could not read a statement.
+    #[cfg(feature = "postgresql-parser")]
+    #[must_use]
+    pub fn parsed(&self) -> (u64, u64) {
+        self.parser.as_ref().map_or((0, 0), parser::Groups::counters)
     }
 
     /// Whose rules are followed.
@@ -84,8 +107,11 @@ impl Fingerprinter {
             Dialect::MySql => self.mysql.digest(sql, &mut self.text),
             Dialect::PostgreSql => self.group.template(sql, &mut self.text),
         }
+        let hash = fnv1a_64(self.text.as_bytes());
+        #[cfg(feature = "postgresql-parser")]
+        let hash = self.parser.as_mut().map_or(hash, |parser| parser.group(hash, sql));
         Fingerprint {
-            hash: fnv1a_64(self.text.as_bytes()),
+            hash,
             text: &self.text,
         }
     }
@@ -96,7 +122,13 @@ impl Fingerprinter {
     pub fn normalized(&mut self, sql: &str) -> &str {
         match self.dialect {
             Dialect::MySql => self.mysql.digest(sql, &mut self.text),
-            Dialect::PostgreSql => self.normal.normalize(sql, &mut self.text),
+            Dialect::PostgreSql => {
+                #[cfg(feature = "postgresql-parser")]
+                if self.parser.is_some() && parser::normalize(sql, &mut self.text) {
+                    return &self.text;
+                }
+                self.normal.normalize(sql, &mut self.text);
+            }
         }
         &self.text
     }
