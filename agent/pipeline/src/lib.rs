@@ -12,7 +12,7 @@ mod parse;
 
 pub use parse::{
     Assembler, AssemblerCounters, ClassifierConfig, ClassifierCounters, Event, EventKind,
-    LinePrefix, LogClassifier, LogFormat, LogRecord, Severity, TimeDefaults, Timeline, detect,
+    LinePrefix, LogClassifier, LogFormat, LogRecord, QueryCounters, Severity, TimeDefaults, Timeline, detect,
     fnv1a_64, mask, parse_timestamp,
 };
 

@@ -1,6 +1,6 @@
 //! What records say, as readings once a second. (step 2)
 //!
-//! In: [`LogRecord`]s in order. Out: `log.*` readings per tick, a few masked samples.
+//! In: [`LogRecord`]s in order. Out: `log.*` and `query.*` readings per tick, a few masked samples.
 //! Invariants: CL-1 errors, refusals, lock waits and requested checkpoints are said each tick, zero included: "none" is
 //! not "unknown". CL-2 tables are bounded: codes, templates, durations and samples over the limit are counted.
 
@@ -10,6 +10,7 @@ use std::sync::Arc;
 use hsw_types::{LogSample, Reading, SeriesKey, Subject, Value, WallTime};
 
 use super::mask::{fnv1a_64, mask};
+use super::queries::{QueryCounters, QueryLimits, QueryTable};
 use super::record::{LogRecord, Severity};
 use super::signs::{is_lock_wait, is_refusal, is_requested_checkpoint};
 
@@ -31,8 +32,12 @@ pub struct ClassifierConfig {
     pub n_codes_max: usize,
     /// Durations told one by one per tick. 2,000 by default; more only count as slow statements.
     pub n_durations_max: usize,
-    /// Samples per tick. 5 by default.
+    /// Samples per tick. 5 by default; a changed plan comes before them.
     pub n_samples_max: usize,
+    /// Kinds of statements known at a time. 200 by default.
+    pub n_queries_max: usize,
+    /// Kinds whose durations are told one by one per tick, those that took most; the others together. 20 by default.
+    pub n_queries_told_max: usize,
 }
 
 impl Default for ClassifierConfig {
@@ -44,6 +49,8 @@ impl Default for ClassifierConfig {
             n_codes_max: 100,
             n_durations_max: 2_000,
             n_samples_max: 5,
+            n_queries_max: 200,
+            n_queries_told_max: 20,
         }
     }
 }
@@ -61,6 +68,8 @@ pub struct ClassifierCounters {
     pub durations_over_limit: u64,
     /// Samples over the limit.
     pub samples_over_limit: u64,
+    /// Kinds of statements, and plans.
+    pub queries: QueryCounters,
 }
 
 #[derive(Debug)]
@@ -88,6 +97,7 @@ pub struct LogClassifier {
     /// The tick in which no template could give way.
     full_at: Option<u64>,
     samples: Vec<LogSample>,
+    queries: QueryTable,
     n_ticks: u64,
     text: String,
     counters: ClassifierCounters,
@@ -110,8 +120,14 @@ impl LogClassifier {
     #[must_use]
     pub fn new(config: ClassifierConfig) -> Self {
         let node = |metric| Arc::new(SeriesKey::node(metric));
+        let queries = QueryTable::new(QueryLimits {
+            n_queries: config.n_queries_max,
+            n_told: config.n_queries_told_max,
+            n_durations: config.n_durations_max,
+        });
         Self {
             config,
+            queries,
             keys: Keys {
                 lines: Severity::ALL.map(|s| Arc::new(SeriesKey::object("log.lines", s.as_str()))),
                 errors: node("log.errors"),
@@ -143,7 +159,10 @@ impl LogClassifier {
     /// What was left out.
     #[must_use]
     pub fn counters(&self) -> ClassifierCounters {
-        self.counters
+        ClassifierCounters {
+            queries: self.queries.counters(),
+            ..self.counters
+        }
     }
 
     /// Takes a record; `now` dates samples whose line has no usable time.
@@ -172,6 +191,7 @@ impl LogClassifier {
                 self.counters.durations_over_limit += 1;
             }
         }
+        self.queries.record(now, record);
         let mut text = std::mem::take(&mut self.text);
         let hash = mask(&record.message, &mut text);
         self.template(hash, &text);
@@ -222,11 +242,14 @@ impl LogClassifier {
             key: Arc::clone(&self.keys.duration),
             value: Value::LatencyMs(ms),
         }));
+        self.queries.tick(readings);
     }
 
-    /// The samples since the last tick, oldest first.
+    /// The samples since the last tick: changed plans, then lines, oldest first.
     pub fn take_samples(&mut self) -> Vec<LogSample> {
-        std::mem::take(&mut self.samples)
+        let mut samples = self.queries.take_samples();
+        samples.append(&mut self.samples);
+        samples
     }
 
     fn code(&mut self, code: &str) {

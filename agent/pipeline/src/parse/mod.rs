@@ -29,6 +29,8 @@ mod mask;
 
 mod signs;
 
+mod queries;
+
 mod classify;
 
 pub use assemble::{Assembler, AssemblerCounters, LogFormat};
@@ -36,6 +38,7 @@ pub use classify::{ClassifierConfig, ClassifierCounters, LogClassifier};
 pub use detect::detect;
 pub use mask::{fnv1a_64, mask};
 pub use prefix::LinePrefix;
+pub use queries::QueryCounters;
 pub use record::{LogRecord, Severity};
 pub use time::{TimeDefaults, parse_timestamp};
 pub use timeline::{Event, EventKind, Timeline};
