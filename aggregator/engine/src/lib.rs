@@ -16,6 +16,8 @@ mod words;
 
 mod liveness;
 
+mod plans;
+
 mod symptoms;
 
 mod policy;

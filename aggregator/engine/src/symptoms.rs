@@ -8,6 +8,7 @@ use hsw_types::{Family, SeriesKey, ShardId, Tier, Unit, WindowIndex};
 
 use crate::incident::{Evidence, Symptom};
 use crate::liveness::UP;
+use crate::plans;
 use crate::view::NodeLiveness;
 use crate::words;
 
@@ -109,6 +110,10 @@ pub(crate) fn gather(
     }
     symptoms.is_blind = !symptoms.evidence.is_empty()
         && !symptoms.evidence.iter().any(|e| is_of_database(e.symptom));
+    if symptoms.is_sick && !symptoms.is_blind {
+        let nodes = liveness.iter().map(|(node, _)| *node);
+        plans::add(cluster, shard, nodes, window, &mut symptoms.evidence);
+    }
     sort(&mut symptoms.evidence);
     symptoms
 }

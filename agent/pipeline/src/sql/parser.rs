@@ -7,8 +7,12 @@
 use std::collections::BTreeMap;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
+use pg_query::FingerprintOptions;
+
 /// Fingerprints that are remembered.
 const GROUPS_MAX: usize = 4_096;
+/// Aliases and quotes fall together, schemas do not: as servers up to 17 have it.
+const RULES: FingerprintOptions = FingerprintOptions::RANGEVAR_PG17_COMPAT;
 /// Longer statements are not parsed: a tree is many times its text.
 const SQL_BYTES_MAX: usize = 256 * 1024;
 
@@ -30,7 +34,7 @@ impl Groups {
         }
         self.n_parsed += 1;
         let parsed = (sql.len() <= SQL_BYTES_MAX)
-            .then(|| catch_unwind(AssertUnwindSafe(|| pg_query::fingerprint(sql))));
+            .then(|| catch_unwind(AssertUnwindSafe(|| pg_query::fingerprint(sql, 0, RULES))));
         let group = match parsed {
             Some(Ok(Ok(fingerprint))) => fingerprint.value,
             _ => {
