@@ -1,9 +1,13 @@
 //! The group template's other half: what each keyword opens, closes or leaves out. (step 2)
 
 use super::group::{Frame, Grouper, Last, Opened, Region};
-use super::lex::{Kind, Lexer};
+use super::lex::{Kind, Lexer, Token};
 use super::region::skip_brackets;
 use super::words::{Word, goes_on_type, has_typmod, word};
+
+/// What stands behind PREPARE and DECLARE where no name does.
+const NO_NAMES: [&str; 8] =
+    ["as", "transaction", "cursor", "binary", "scroll", "no", "insensitive", "asensitive"];
 
 impl Grouper {
     /// A word that is not a statement's first.
@@ -54,7 +58,8 @@ impl Grouper {
             }
             Word::Cast => {
                 self.fold_at = (self.out.len(), self.last, false);
-                self.keyword(text, word);
+                // Whether it is a constant shows at its end.
+                self.put(text, Last::Keyword(word));
             }
             _ => self.clause(sql, word, text, lexer),
         }
@@ -292,13 +297,16 @@ impl Grouper {
                 }
                 skip_statement(lexer);
             }
-            b"execute" | b"declare" => {
+            b"execute" | b"declare" | b"prepare" => {
                 self.put(text, Last::Keyword(Word::Other));
-                lexer.next();
-            }
-            b"prepare" if !next_is(sql, *lexer, "transaction") => {
-                self.put(text, Last::Keyword(Word::Other));
-                lexer.next();
+                let is_name = |next: &Token| {
+                    let text = &sql[next.start..next.end];
+                    matches!(next.kind, Kind::Word | Kind::Quoted)
+                        && !NO_NAMES.iter().any(|word| word.eq_ignore_ascii_case(text))
+                };
+                if lexer.peek().as_ref().is_some_and(is_name) {
+                    lexer.next();
+                }
             }
             b"fetch" | b"move" => self.fetch(sql, text, lexer),
             b"set" => self.set(sql, text, lexer),

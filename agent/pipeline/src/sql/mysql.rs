@@ -250,7 +250,7 @@ impl Digester {
 
     /// One space for any number; a word ends.
     fn space(&mut self, bytes: &[u8], at: usize) -> Option<usize> {
-        let n = bytes[at..].iter().take_while(|byte| is(**byte, SPACE)).count();
+        let behind = skip_blank(bytes, at);
         if self.out[self.word_at..] == *b"use" && self.before == Before::Nothing && self.word_at == 0 {
             self.out.clear();
             self.out.extend_from_slice(b"use ?");
@@ -258,18 +258,18 @@ impl Digester {
             return None;
         }
         self.end_word();
-        let next = bytes.get(at + n).copied().unwrap_or(0);
+        let next = bytes.get(behind).copied().unwrap_or(0);
         let opens_list =
             self.before == Before::List && self.word_at < self.out.len() && self.clause != Clause::OnDuplicate;
         if next == b'(' && opens_list {
             // The word stays open, so that the bracket sees it.
-            return Some(at + n);
+            return Some(behind);
         }
         if !self.out.is_empty() && self.out.last() != Some(&b' ') {
             self.out.push(b' ');
         }
         self.word_at = self.out.len();
-        Some(at + n)
+        Some(behind)
     }
 
     /// A word has ended: what it means for the next one.
@@ -329,7 +329,7 @@ impl Digester {
             return Some(at + 1);
         }
         self.before = Before::List;
-        let inside = at + 1 + bytes[at + 1..].iter().take_while(|byte| is(**byte, SPACE)).count();
+        let inside = skip_blank(bytes, at + 1);
         let is_select = bytes[inside..].get(..6).is_some_and(|word| word.eq_ignore_ascii_case(b"select"));
         if is_select && self.subqueries.len() < DEPTH_MAX {
             self.out.push(b'(');
@@ -424,6 +424,24 @@ fn skip_quoted(bytes: &[u8], at: usize, quote: u8) -> usize {
     bytes.len()
 }
 
+/// Behind blanks and comments; code in `/*! … */` is no comment.
+fn skip_blank(bytes: &[u8], at: usize) -> usize {
+    let mut at = at;
+    while let Some(byte) = bytes.get(at) {
+        let next = bytes.get(at + 1).copied();
+        at = match byte {
+            _ if is(*byte, SPACE) => at + 1,
+            b'/' if next == Some(b'*') && bytes.get(at + 2) != Some(&b'!') => skip_to(bytes, at + 2, b"*/"),
+            b'#' => skip_to(bytes, at, b"\n"),
+            b'-' if next == Some(b'-') && bytes.get(at + 2).is_none_or(|byte| is(*byte, SPACE)) => {
+                skip_to(bytes, at, b"\n")
+            }
+            _ => return at,
+        };
+    }
+    bytes.len()
+}
+
 /// Behind the next `end`.
 fn skip_to(bytes: &[u8], at: usize, end: &[u8]) -> usize {
     let rest = bytes.get(at..).unwrap_or_default();
@@ -461,14 +479,13 @@ fn list_end(bytes: &[u8], at: usize) -> usize {
 
 /// Behind the lists that follow, divided by commas.
 fn more_lists(bytes: &[u8], end: usize) -> usize {
-    let blank = |at: usize| at + bytes[at..].iter().take_while(|byte| is(**byte, SPACE)).count();
     let mut end = end.min(bytes.len());
     loop {
-        let comma = blank(end);
+        let comma = skip_blank(bytes, end);
         if bytes.get(comma) != Some(&b',') {
             return end;
         }
-        let bracket = blank(comma + 1);
+        let bracket = skip_blank(bytes, comma + 1);
         if bytes.get(bracket) != Some(&b'(') {
             return end;
         }
