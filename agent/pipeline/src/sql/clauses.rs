@@ -18,10 +18,14 @@ impl Grouper {
             if self.type_at.is_some() && goes_on_type(text) {
                 self.put(text, Last::Name);
             } else if self.is_words_of_create(text) {
-                self.put(text, Last::Name);
+                self.put(if self.is_temporary { "temporary" } else { text }, Last::Name);
             } else {
                 self.name(text, lexer);
             }
+            return;
+        }
+        if word == Word::Silent {
+            // `inner join` is `join`, `left outer join` is `left join`.
             return;
         }
         if word == Word::As {
@@ -297,7 +301,11 @@ impl Grouper {
                 }
                 skip_statement(lexer);
             }
-            b"execute" | b"declare" | b"prepare" => {
+            b"execute" => {
+                self.put(text, Last::Nothing);
+                skip_statement(lexer);
+            }
+            b"declare" | b"prepare" => {
                 self.put(text, Last::Keyword(Word::Other));
                 let is_name = |next: &Token| {
                     let text = &sql[next.start..next.end];
@@ -314,8 +322,12 @@ impl Grouper {
                 self.put(text, Last::Keyword(Word::Other));
                 self.first = Word::Table;
             }
-            b"truncate" | b"vacuum" | b"analyze" | b"lock" | b"copy" => {
+            b"truncate" | b"lock" => {
                 self.put(text, Last::Keyword(Word::Other));
+                if next_is(sql, *lexer, "table") {
+                    lexer.next();
+                }
+                self.wants_relation = true;
             }
             _ => self.word(sql, text, lexer),
         }
@@ -341,8 +353,8 @@ impl Grouper {
     /// `FETCH FORWARD 10 FROM cursor`: the cursor's name goes.
     fn fetch(&mut self, sql: &str, text: &str, lexer: &mut Lexer<'_>) {
         self.put(text, Last::Keyword(Word::Fetch));
-        const DIRECTIONS: [&str; 9] = [
-            "next", "prior", "first", "last", "absolute", "relative", "forward", "backward", "all",
+        const DIRECTIONS: [&str; 8] = [
+            "prior", "first", "last", "absolute", "relative", "forward", "backward", "all",
         ];
         for token in lexer.clone_statement() {
             let word = &sql[token.start..token.end];
@@ -362,18 +374,22 @@ impl Grouper {
         const BEFORE_VALUE: [&str; 8] =
             ["to", "zone", "names", "role", "authorization", "schema", "catalog", "transaction"];
         self.put(text, Last::Keyword(Word::Set));
-        for token in lexer.clone_statement() {
+        let mut tokens = lexer.clone_statement();
+        let is_default = |next: Option<Token>| {
+            next.is_some_and(|next| sql[next.start..next.end].eq_ignore_ascii_case("default"))
+        };
+        while let Some(token) = tokens.next() {
             let word = &sql[token.start..token.end];
             match token.kind {
                 Kind::Word if BEFORE_VALUE.iter().any(|w| w.eq_ignore_ascii_case(word)) => {
                     // `TO` and `=` are one.
                     self.put(if word.len() == 2 { "=" } else { word }, Last::Operator);
-                    self.constant();
+                    self.set_value(is_default(tokens.next()));
                     break;
                 }
                 Kind::Op => {
                     self.put("=", Last::Operator);
-                    self.constant();
+                    self.set_value(is_default(tokens.next()));
                     break;
                 }
                 Kind::Word | Kind::Quoted => self.put(word, Last::Name),
@@ -385,6 +401,14 @@ impl Grouper {
             }
         }
         skip_statement(lexer);
+    }
+
+    fn set_value(&mut self, is_default: bool) {
+        if is_default {
+            self.put("default", Last::Name);
+        } else {
+            self.constant();
+        }
     }
 }
 

@@ -18,8 +18,12 @@ pub(super) enum Mode {
     Query,
     /// Nothing yet: a query may follow, as in EXPLAIN; in brackets too (COPY).
     Waiting,
+    /// Nothing but a query in brackets.
+    Copy,
     /// Strings.
     Strings,
+    /// Strings, unless SET makes it a statement about settings.
+    Role,
     /// Strings outside of brackets: a function's body.
     Body,
     /// Strings behind CONNECTION.
@@ -77,7 +81,7 @@ impl Normalizer {
             }
             match mode {
                 Mode::Query => self.query(sql, token, this, before, lexer),
-                Mode::Waiting if token.kind == Kind::Mark(b'(') => {
+                Mode::Waiting | Mode::Copy if token.kind == Kind::Mark(b'(') => {
                     let is_query = lexer.peek().is_some_and(|next| {
                         let text = &sql[next.start..next.end];
                         next.kind == Kind::Word && begins_query(word(text), text)
@@ -89,7 +93,7 @@ impl Normalizer {
                         skip_brackets(lexer);
                     }
                 }
-                Mode::Strings if token.kind == Kind::Text => self.orders.constant(token.start, token.end),
+                Mode::Strings | Mode::Role if token.kind == Kind::Text => self.orders.constant(token.start, token.end),
                 Mode::Body => self.body(sql, token, lexer, &mut mode),
                 Mode::Connection => {
                     if token.kind == Kind::Text && before.is_some_and(|(b, _)| is(sql, b, "connection")) {
@@ -100,7 +104,7 @@ impl Normalizer {
                 _ => {}
             }
             // ALTER ROLE … SET is another statement than ALTER ROLE … PASSWORD.
-            if mode == Mode::Strings && matches!(this, Word::Set) {
+            if mode == Mode::Role && this == Word::Set {
                 mode = Mode::Nothing;
             }
             before = Some((token, this));
@@ -313,8 +317,10 @@ fn mode_of(sql: &str, lexer: &Lexer<'_>) -> Mode {
         b"select" | b"with" | b"values" | b"table" | b"insert" | b"update" | b"delete" | b"merge" => {
             return Mode::Query;
         }
-        b"explain" | b"declare" | b"copy" => return Mode::Waiting,
-        b"do" => return Mode::Strings,
+        b"call" => return Mode::Query,
+        b"explain" | b"declare" => return Mode::Waiting,
+        b"copy" => return Mode::Copy,
+        b"do" | b"notify" => return Mode::Strings,
         b"set" => return Mode::Set,
         b"create" | b"alter" => {}
         _ => {
@@ -330,7 +336,8 @@ fn mode_of(sql: &str, lexer: &Lexer<'_>) -> Mode {
     }
     let n = lower(second, &mut buffer);
     match &buffer[..n] {
-        b"role" | b"user" | b"group" => Mode::Strings,
+        b"user" if next().eq_ignore_ascii_case("mapping") => Mode::Strings,
+        b"role" | b"user" | b"group" => Mode::Role,
         b"function" | b"procedure" if is_create => Mode::Body,
         b"subscription" => Mode::Connection,
         _ => Mode::Nothing,

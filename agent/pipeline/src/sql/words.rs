@@ -9,6 +9,8 @@ pub(super) enum Word {
     Name,
     /// A keyword that only must not be taken for an alias.
     Other,
+    /// Says nothing: `inner`, `outer`.
+    Silent,
     /// First word of a type, e.g. `date`; a name elsewhere.
     Type,
     All,
@@ -76,6 +78,7 @@ pub(super) fn word(text: &str) -> Word {
         *to = byte.to_ascii_lowercase();
     }
     match &lower[..bytes.len()] {
+        b"inner" | b"outer" => Word::Silent,
         b"all" => Word::All,
         b"and" => Word::And,
         b"any" => Word::Any,
@@ -130,8 +133,8 @@ pub(super) fn word(text: &str) -> Word {
         | b"regclass" | b"smallint" | b"text" | b"time" | b"timestamp" | b"timestamptz" | b"timetz"
         | b"uuid" | b"varchar" | b"xml" => Word::Type,
         b"asc" | b"at" | b"begin" | b"collate" | b"commit" | b"create" | b"cross" | b"desc" | b"else"
-        | b"escape" | b"exists" | b"filter" | b"full" | b"ilike" | b"inner" | b"isnull" | b"lateral"
-        | b"left" | b"like" | b"matched" | b"natural" | b"notnull" | b"nulls" | b"only" | b"outer"
+        | b"escape" | b"exists" | b"filter" | b"full" | b"ilike" | b"isnull" | b"lateral"
+        | b"left" | b"like" | b"matched" | b"natural" | b"notnull" | b"nulls" | b"only"
         | b"over" | b"overlaps" | b"partition" | b"range" | b"right" | b"rows" | b"similar"
         | b"tablesample" | b"then" | b"to" | b"when" | b"within" | b"without" => Word::Other,
         _ => Word::Name,
