@@ -12,8 +12,8 @@ mod parse;
 
 pub use parse::{
     Assembler, AssemblerCounters, ClassifierConfig, ClassifierCounters, Event, EventKind,
-    LinePrefix, LogClassifier, LogFormat, LogRecord, QueryCounters, Severity, TimeDefaults, Timeline, detect,
-    fnv1a_64, mask, parse_timestamp,
+    LinePrefix, LogClassifier, LogFormat, LogRecord, QueryCounters, Severity, TimeDefaults,
+    Timeline, detect, fnv1a_64, mask, parse_timestamp,
 };
 
 mod sql;

@@ -21,7 +21,12 @@ fn rows(name: &str) -> Option<Vec<Value>> {
         return None;
     };
     let row = |line: &str| serde_json::from_str(line).unwrap();
-    Some(text.lines().filter(|line| !line.trim().is_empty()).map(row).collect())
+    Some(
+        text.lines()
+            .filter(|line| !line.trim().is_empty())
+            .map(row)
+            .collect(),
+    )
 }
 
 fn truth(name: &str, key: &str) -> Option<BTreeMap<String, String>> {

@@ -30,7 +30,9 @@ pub(crate) fn add(
     for node in nodes {
         let state = &cluster.nodes()[node];
         let is_near = |sample: &&LogSample| {
-            sample.severity == SEVERITY && sample.at.window() >= began + -BEFORE && sample.at.window() <= window
+            sample.severity == SEVERITY
+                && sample.at.window() >= began + -BEFORE
+                && sample.at.window() <= window
         };
         for sample in state.log_samples.iter().rev().filter(is_near).take(N_MAX) {
             evidence.push(Evidence {
@@ -56,13 +58,20 @@ pub(crate) fn add(
 /// The node's series that counted the change; one named by the sentence where it is not known.
 fn series(cluster: &Cluster, node: NodeIndex, sentence: &str) -> SeriesKey {
     let named = sentence.strip_prefix("plan of `").unwrap_or(sentence);
-    let keys = cluster.nodes()[node].series.keys().map(|key| &cluster.keys()[*key].key);
+    let keys = cluster.nodes()[node]
+        .series
+        .keys()
+        .map(|key| &cluster.keys()[*key].key);
     let is_it = |key: &&SeriesKey| {
         let Subject::Template { text, .. } = &key.subject else {
             return false;
         };
         // The sentence may hold only the beginning of the text.
-        let same = text.chars().zip(named.chars()).take_while(|(a, b)| a == b).count();
+        let same = text
+            .chars()
+            .zip(named.chars())
+            .take_while(|(a, b)| a == b)
+            .count();
         key.metric == METRIC && same > 0 && (same >= 100 || text.chars().count() == same)
     };
     keys.filter(is_it)
@@ -106,7 +115,10 @@ mod tests {
                 n_windows: 1,
                 dictionary_epoch: 1,
                 facts: None,
-                dictionary: vec![SeriesDef { id: SeriesId(0), key }],
+                dictionary: vec![SeriesDef {
+                    id: SeriesId(0),
+                    key,
+                }],
                 series: vec![SeriesValues {
                     id: SeriesId(0),
                     values: vec![Some(1.0)],
@@ -127,10 +139,22 @@ mod tests {
         assert!(well.evidence.is_empty() && !well.is_sick && !well.is_opening);
         let sick = of(NodeLiveness::DatabaseSilent);
         let plan = sick.evidence.iter().find(|e| e.sentence == SENTENCE);
-        assert_eq!(plan.map(|e| e.series.to_string()).as_deref(), Some("query.plan_changes{select $1 from t}"));
-        let late = gather(&cluster, &shard, &[], &[(0, NodeLiveness::DatabaseSilent)], WindowIndex(400));
+        assert_eq!(
+            plan.map(|e| e.series.to_string()).as_deref(),
+            Some("query.plan_changes{select $1 from t}")
+        );
+        let late = gather(
+            &cluster,
+            &shard,
+            &[],
+            &[(0, NodeLiveness::DatabaseSilent)],
+            WindowIndex(400),
+        );
         let strength = |s: &crate::symptoms::Symptoms| s.strength;
-        assert!((strength(&sick) - strength(&late)).abs() < 1e-9, "it adds no strength");
+        assert!(
+            (strength(&sick) - strength(&late)).abs() < 1e-9,
+            "it adds no strength"
+        );
     }
 
     #[test]
@@ -138,9 +162,21 @@ mod tests {
         let cluster = cluster();
         let mut evidence = Vec::new();
         let shard = ShardId::new("s").unwrap();
-        add(&cluster, &shard, [0].into_iter(), WindowIndex(161), &mut evidence);
+        add(
+            &cluster,
+            &shard,
+            [0].into_iter(),
+            WindowIndex(161),
+            &mut evidence,
+        );
         assert!(evidence.is_empty());
-        add(&cluster, &shard, [0].into_iter(), WindowIndex(160), &mut evidence);
+        add(
+            &cluster,
+            &shard,
+            [0].into_iter(),
+            WindowIndex(160),
+            &mut evidence,
+        );
         assert_eq!(evidence.len(), 1);
     }
 }

@@ -78,7 +78,9 @@ pub(crate) fn sentence(finding: &Finding, key: &SeriesKey) -> String {
             let text = beginning(text);
             if key.metric == "query.latency_ms" {
                 // One value a window: that below which 95 of 100 stay.
-                let siblings = finding.siblings.map(|s| format!("; siblings {}", in_words(s, spec.unit)));
+                let siblings = finding
+                    .siblings
+                    .map(|s| format!("; siblings {}", in_words(s, spec.unit)));
                 let siblings = siblings.unwrap_or_default();
                 return format!("query `{text}` took p95 {value} (was {usual}{siblings})");
             }
@@ -134,8 +136,14 @@ mod tests {
             },
         };
         let said = sentence(&finding, &key);
-        assert_eq!(said, "query `select a from t where id = $1` took p95 812 ms (was 3 ms)");
-        let finding = Finding { siblings: Some(2.0), ..finding };
+        assert_eq!(
+            said,
+            "query `select a from t where id = $1` took p95 812 ms (was 3 ms)"
+        );
+        let finding = Finding {
+            siblings: Some(2.0),
+            ..finding
+        };
         assert!(sentence(&finding, &key).ends_with("(was 3 ms; siblings 2 ms)"));
     }
 

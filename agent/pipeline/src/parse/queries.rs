@@ -105,7 +105,11 @@ impl QueryTable {
             queries: BTreeMap::new(),
             durations: Vec::new(),
             totals: Vec::new(),
-            overflow: Arc::new(key("query.latency_ms", OVERFLOW, fnv1a_64(OVERFLOW.as_bytes()))),
+            overflow: Arc::new(key(
+                "query.latency_ms",
+                OVERFLOW,
+                fnv1a_64(OVERFLOW.as_bytes()),
+            )),
             samples: Vec::new(),
             n_plans: 0,
             n_ticks: 0,
@@ -121,7 +125,8 @@ impl QueryTable {
     /// Takes a record; one without a statement says nothing here.
     pub(super) fn record(&mut self, now: WallTime, record: &LogRecord) {
         let is_error = record.severity >= Severity::Error;
-        let says_something = record.duration_ms.is_some() || is_error || record.rows_examined.is_some();
+        let says_something =
+            record.duration_ms.is_some() || is_error || record.rows_examined.is_some();
         if record.statement.is_empty() || !says_something {
             return;
         }
@@ -138,7 +143,9 @@ impl QueryTable {
         if let Some(query) = self.queries.get_mut(&hash) {
             query.seen_at = self.n_ticks;
             query.n_errors += u64::from(is_error);
-            query.n_rows = query.n_rows.saturating_add(record.rows_examined.unwrap_or(0));
+            query.n_rows = query
+                .n_rows
+                .saturating_add(record.rows_examined.unwrap_or(0));
         }
         if !record.plan.is_empty() {
             self.plan(now, hash, record);
@@ -166,7 +173,10 @@ impl QueryTable {
             let search = self.full_at != Some(self.n_ticks);
             let is_idle = |query: &Query| search && self.n_ticks - query.seen_at >= IDLE_TICKS;
             let idle = self.queries.iter().filter(|(_, query)| is_idle(query));
-            let Some(oldest) = idle.min_by_key(|(_, query)| query.seen_at).map(|(hash, _)| *hash) else {
+            let Some(oldest) = idle
+                .min_by_key(|(_, query)| query.seen_at)
+                .map(|(hash, _)| *hash)
+            else {
                 self.full_at = Some(self.n_ticks);
                 return None;
             };
@@ -199,17 +209,28 @@ impl QueryTable {
     /// Notices a plan whose shape was not known for this kind.
     fn plan(&mut self, now: WallTime, hash: u64, record: &LogRecord) {
         self.n_plans += 1;
-        let shape = if self.n_plans > N_PLANS_MAX { None } else { self.plans.shape(&record.plan) };
+        let shape = if self.n_plans > N_PLANS_MAX {
+            None
+        } else {
+            self.plans.shape(&record.plan)
+        };
         let (Some(shape), Some(query)) = (shape, self.queries.get_mut(&hash)) else {
             self.counters.plans_unread += 1;
             return;
         };
         let now_tick = self.n_ticks;
-        if let Some(newest) = query.shapes.first_mut().filter(|newest| newest.hash == shape.hash) {
+        if let Some(newest) = query
+            .shapes
+            .first_mut()
+            .filter(|newest| newest.hash == shape.hash)
+        {
             newest.seen_at = now_tick;
             return;
         }
-        let before = query.shapes.iter().position(|known| known.hash == shape.hash);
+        let before = query
+            .shapes
+            .iter()
+            .position(|known| known.hash == shape.hash);
         let seen_at = before.map(|at| query.shapes.remove(at).seen_at);
         let is_known = seen_at.is_some_and(|at| now_tick - at < SHAPE_KNOWN_TICKS);
         let is_first = query.shapes.is_empty() && seen_at.is_none();
@@ -230,7 +251,11 @@ impl QueryTable {
         query.n_changes += 1;
         if self.samples.len() < N_SAMPLES_MAX {
             let text = text_of(&query.latency);
-            let ellipsis = if text.chars().nth(SAMPLE_CHARS_MAX).is_some() { "…" } else { "" };
+            let ellipsis = if text.chars().nth(SAMPLE_CHARS_MAX).is_some() {
+                "…"
+            } else {
+                ""
+            };
             let text = cut(text, SAMPLE_CHARS_MAX);
             self.samples.push(LogSample {
                 at: record.at.unwrap_or(now),
@@ -267,7 +292,11 @@ impl QueryTable {
             };
             tell(&mut query.n_errors, &mut query.errors, "query.errors");
             tell(&mut query.n_rows, &mut query.rows, "query.rows_examined");
-            tell(&mut query.n_changes, &mut query.changes, "query.plan_changes");
+            tell(
+                &mut query.n_changes,
+                &mut query.changes,
+                "query.plan_changes",
+            );
         }
     }
 
@@ -281,13 +310,18 @@ impl QueryTable {
                 _ => self.totals.push((*ms, *hash)),
             }
         }
-        self.totals.sort_unstable_by(|a, b| b.0.total_cmp(&a.0).then(a.1.cmp(&b.1)));
+        self.totals
+            .sort_unstable_by(|a, b| b.0.total_cmp(&a.0).then(a.1.cmp(&b.1)));
         let n_told = self.limits.n_told.min(self.totals.len());
         let told = &mut self.totals[..n_told];
         told.sort_unstable_by_key(|(_, hash)| *hash);
         for (hash, ms) in self.durations.drain(..) {
             let is_told = told.binary_search_by_key(&hash, |(_, hash)| *hash).is_ok();
-            let query = if is_told { self.queries.get(&hash) } else { None };
+            let query = if is_told {
+                self.queries.get(&hash)
+            } else {
+                None
+            };
             readings.push(Reading {
                 key: Arc::clone(query.map_or(&self.overflow, |query| &query.latency)),
                 value: Value::LatencyMs(ms),
@@ -323,117 +357,11 @@ fn text_of(key: &SeriesKey) -> &str {
 }
 
 fn cut(text: &str, n_chars: usize) -> &str {
-    text.char_indices().nth(n_chars).map_or(text, |(end, _)| &text[..end])
+    text.char_indices()
+        .nth(n_chars)
+        .map_or(text, |(end, _)| &text[..end])
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn table(n_queries: usize, n_told: usize) -> QueryTable {
-        QueryTable::new(QueryLimits {
-            n_queries,
-            n_told,
-            n_durations: 1_000,
-        })
-    }
-
-    fn record(message: &str) -> LogRecord {
-        LogRecord::plain(message)
-    }
-
-    fn told(table: &mut QueryTable) -> BTreeMap<String, f64> {
-        let mut readings = Vec::new();
-        table.tick(&mut readings);
-        let number = |value| match value {
-            Value::Events(n) | Value::LatencyMs(n) => n,
-            _ => f64::NAN,
-        };
-        readings.iter().map(|r| (r.key.to_string(), number(r.value))).collect()
-    }
-
-    fn plan(node: &str) -> LogRecord {
-        record(&format!(
-            "duration: 5.0 ms  plan:\nQuery Text: select * from t where id = 5\n\
-             {node}  (cost=0.29..8.30 rows=1 width=4)\n  Filter: (name = 'secret'::text)"
-        ))
-    }
-
-    const INDEX: &str = "Index Scan using t_pkey on t";
-    const SEQUENTIAL: &str = "Seq Scan on t";
-
-    #[test]
-    fn durations_go_to_their_kind_and_literals_nowhere() {
-        let mut table = table(10, 10);
-        table.record(WallTime(1), &record("duration: 8.5 ms  statement: select 'secret' from t where id = 77"));
-        let mut failed = record("division by zero");
-        failed.severity = Severity::Error;
-        failed.set_statement("select 1 / 0 from t");
-        table.record(WallTime(1), &failed);
-        let mut slow = record("slow statement");
-        slow.set_statement("SELECT * FROM `t` WHERE id IN (1,2) LIMIT 5");
-        slow.duration_ms = Some(12.0);
-        slow.rows_examined = Some(900);
-        table.record(WallTime(1), &slow);
-        let told = told(&mut table);
-        assert_eq!(told["query.latency_ms{select $1 from t where id = $2}"], 8.5);
-        assert_eq!(told["query.errors{select $1 / $2 from t}"], 1.0);
-        let mysql = "select * from `t` where id in(?+) limit ?";
-        assert_eq!(told[&format!("query.latency_ms{{{mysql}}}")], 12.0);
-        assert_eq!(told[&format!("query.rows_examined{{{mysql}}}")], 900.0);
-        assert!(!told.keys().any(|name| name.contains("secret") || name.contains("77")));
-    }
-
-    #[test]
-    fn kinds_over_the_limits_share_one_series_until_idle_ones_give_way() {
-        let mut table = table(2, 1);
-        for name in ["a", "b", "c"] {
-            table.record(WallTime(1), &record(&format!("duration: 3.0 ms  statement: select {name}")));
-        }
-        table.record(WallTime(1), &record("duration: 1.0 ms  statement: select a"));
-        let mut readings = Vec::new();
-        table.tick(&mut readings);
-        let of = |name: &str| readings.iter().filter(|r| r.key.to_string() == name).count();
-        assert_eq!(of("query.latency_ms{select a}"), 2);
-        assert_eq!(of("query.latency_ms{<other queries>}"), 2);
-        assert_eq!(table.counters().over_limit, 1);
-        for _ in 0..IDLE_TICKS {
-            told(&mut table);
-        }
-        table.record(WallTime(1), &record("duration: 3.0 ms  statement: select c"));
-        assert_eq!(told(&mut table)["query.latency_ms{select c}"], 3.0);
-    }
-
-    #[test]
-    fn a_changed_plan_is_told_once_and_flapping_is_not() {
-        let mut table = table(10, 10);
-        let changes = |table: &mut QueryTable| {
-            let told = told(table);
-            told.iter().find(|(name, _)| name.starts_with("query.plan_changes")).map(|(_, n)| *n)
-        };
-        table.record(WallTime(1), &plan(INDEX));
-        table.record(WallTime(2), &plan(INDEX));
-        assert!(table.take_samples().is_empty());
-        table.record(WallTime(3), &plan(SEQUENTIAL));
-        let samples = table.take_samples();
-        assert_eq!(samples.len(), 1);
-        assert_eq!(
-            (samples[0].severity.as_str(), samples[0].text.as_str()),
-            ("PLAN", "plan of `select * from t where id = $1` changed: Index Scan t_pkey -> Seq Scan t")
-        );
-        assert_eq!(changes(&mut table), Some(1.0));
-        for _ in 0..5 {
-            table.record(WallTime(4), &plan(INDEX));
-            table.record(WallTime(4), &plan(SEQUENTIAL));
-        }
-        assert!(table.take_samples().is_empty());
-        assert_eq!(changes(&mut table), None);
-        for _ in 0..SHAPE_KNOWN_TICKS {
-            table.tick(&mut Vec::new());
-        }
-        table.record(WallTime(5), &plan(INDEX));
-        assert_eq!(changes(&mut table), Some(1.0), "not seen for an hour: a change again");
-        table.record(WallTime(5), &record("duration: 5 ms  plan:\nQuery Text: \"select 1\"\nPlan:\n"));
-        assert_eq!(table.counters().plans_unread, 1);
-    }
-}
+#[path = "queries_tests.rs"]
+mod tests;

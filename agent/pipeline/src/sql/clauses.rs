@@ -6,8 +6,16 @@ use super::region::skip_brackets;
 use super::words::{Word, goes_on_type, has_typmod, word};
 
 /// What stands behind PREPARE and DECLARE where no name does.
-const NO_NAMES: [&str; 8] =
-    ["as", "transaction", "cursor", "binary", "scroll", "no", "insensitive", "asensitive"];
+const NO_NAMES: [&str; 8] = [
+    "as",
+    "transaction",
+    "cursor",
+    "binary",
+    "scroll",
+    "no",
+    "insensitive",
+    "asensitive",
+];
 
 impl Grouper {
     /// A word that is not a statement's first.
@@ -18,7 +26,10 @@ impl Grouper {
             if self.type_at.is_some() && goes_on_type(text) {
                 self.put(text, Last::Name);
             } else if self.is_words_of_create(text) {
-                self.put(if self.is_temporary { "temporary" } else { text }, Last::Name);
+                self.put(
+                    if self.is_temporary { "temporary" } else { text },
+                    Last::Name,
+                );
             } else {
                 self.name(text, lexer);
             }
@@ -71,7 +82,11 @@ impl Grouper {
 
     /// `temporary`, `if` of CREATE and DROP: no names.
     fn is_words_of_create(&mut self, text: &str) -> bool {
-        if ["temp", "temporary"].iter().any(|word| word.eq_ignore_ascii_case(text)) && self.frames.len() == 1 {
+        if ["temp", "temporary"]
+            .iter()
+            .any(|word| word.eq_ignore_ascii_case(text))
+            && self.frames.len() == 1
+        {
             self.is_temporary = self.is_temporary || self.first == Word::Table;
             return self.first == Word::Table;
         }
@@ -87,8 +102,8 @@ impl Grouper {
             return;
         }
         let at = (self.out.len(), self.last);
-        let may_be_constant =
-            self.type_at.is_none() && (is_constant || has_typmod(text) || text.eq_ignore_ascii_case("double"));
+        let may_be_constant = self.type_at.is_none()
+            && (is_constant || has_typmod(text) || text.eq_ignore_ascii_case("double"));
         if may_be_constant && self.last != Last::Dot {
             self.type_at = Some(at);
         } else if self.type_at.is_none() {
@@ -145,8 +160,17 @@ impl Grouper {
                 self.open_region(Region::Where);
             }
             Word::Group | Word::Order if !next_is(sql, *lexer, "by") => self.keyword(text, word),
-            Word::Group | Word::Order | Word::Having | Word::Limit | Word::Offset | Word::Fetch
-            | Word::Window | Word::Returning | Word::Except | Word::For | Word::Do => {
+            Word::Group
+            | Word::Order
+            | Word::Having
+            | Word::Limit
+            | Word::Offset
+            | Word::Fetch
+            | Word::Window
+            | Word::Returning
+            | Word::Except
+            | Word::For
+            | Word::Do => {
                 self.close_region();
                 self.keyword(text, word);
             }
@@ -244,7 +268,10 @@ impl Grouper {
             self.close_region();
         }
         let frame: &mut Frame = self.frame();
-        if matches!(frame.opened, Opened::In { .. } | Opened::Any | Opened::Row | Opened::Columns) {
+        if matches!(
+            frame.opened,
+            Opened::In { .. } | Opened::Any | Opened::Row | Opened::Columns
+        ) {
             frame.opened = Opened::Plain { is_call: true };
         }
     }
@@ -252,7 +279,8 @@ impl Grouper {
     fn from(&mut self, text: &str) {
         let frame = *self.frame();
         let is_clause = matches!(frame.region, Region::Select | Region::Set);
-        let is_inside = matches!(frame.opened, Opened::Plain { is_call: true }) && frame.region == Region::None;
+        let is_inside =
+            matches!(frame.opened, Opened::Plain { is_call: true }) && frame.region == Region::None;
         if self.last == Last::Keyword(Word::Distinct) || is_inside {
             self.keyword(text, Word::Other);
         } else if is_clause {
@@ -284,11 +312,14 @@ impl Grouper {
         lower[..n].copy_from_slice(&text.as_bytes()[..n]);
         lower.make_ascii_lowercase();
         match &lower[..n] {
-            b"begin" | b"listen" | b"unlisten" | b"notify" | b"close" | b"savepoint" | b"release" => {
+            b"begin" | b"listen" | b"unlisten" | b"notify" | b"close" | b"savepoint"
+            | b"release" => {
                 self.put(text, Last::Nothing);
                 skip_statement(lexer);
             }
-            b"start" | b"commit" | b"end" | b"rollback" | b"abort" => self.transaction(sql, text, lexer),
+            b"start" | b"commit" | b"end" | b"rollback" | b"abort" => {
+                self.transaction(sql, text, lexer)
+            }
             b"do" => {
                 self.put(text, Last::Keyword(Word::Do));
                 self.constant();
@@ -342,7 +373,11 @@ impl Grouper {
         self.put(kind, Last::Nothing);
         for token in lexer.clone_statement() {
             let word = &sql[token.start..token.end];
-            if token.kind == Kind::Word && ["prepared", "to"].iter().any(|w| w.eq_ignore_ascii_case(word)) {
+            if token.kind == Kind::Word
+                && ["prepared", "to"]
+                    .iter()
+                    .any(|w| w.eq_ignore_ascii_case(word))
+            {
                 self.out.push(' ');
                 self.put(word, Last::Nothing);
             }
@@ -371,8 +406,16 @@ impl Grouper {
 
     /// `SET name = value`: the value goes, words included.
     fn set(&mut self, sql: &str, text: &str, lexer: &mut Lexer<'_>) {
-        const BEFORE_VALUE: [&str; 8] =
-            ["to", "zone", "names", "role", "authorization", "schema", "catalog", "transaction"];
+        const BEFORE_VALUE: [&str; 8] = [
+            "to",
+            "zone",
+            "names",
+            "role",
+            "authorization",
+            "schema",
+            "catalog",
+            "transaction",
+        ];
         self.put(text, Last::Keyword(Word::Set));
         let mut tokens = lexer.clone_statement();
         let is_default = |next: Option<Token>| {
@@ -420,7 +463,10 @@ fn next_is(sql: &str, lexer: Lexer<'_>, word: &str) -> bool {
 
 /// Up to the semicolon that ends the statement.
 fn skip_statement(lexer: &mut Lexer<'_>) {
-    while lexer.peek().is_some_and(|next| next.kind != Kind::Mark(b';')) {
+    while lexer
+        .peek()
+        .is_some_and(|next| next.kind != Kind::Mark(b';'))
+    {
         lexer.next();
     }
 }

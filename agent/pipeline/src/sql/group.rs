@@ -8,11 +8,11 @@
 //! Does not: resolve names, or see through rewritten expressions (`a > b` and `b < a` differ).
 
 use super::lex::{Kind, Lexer, Token};
-use super::region::{is_plain_name, number, skip_brackets, skip_numbers, without_long_numbers};
+use super::region::{is_plain_name, number, skip_brackets, without_long_numbers};
 use super::words::{Word, goes_on_type, is_interval_field, word};
 
 /// Brackets inside brackets that are told apart.
-const DEPTH_MAX: usize = 200;
+pub(super) const DEPTH_MAX: usize = 200;
 /// Stands for a constant until it is numbered; the lexer takes it for whitespace, so it is in no token.
 pub(super) const CONSTANT: char = '\u{1}';
 
@@ -22,9 +22,13 @@ pub(super) enum Opened {
     /// The statement itself.
     Statement,
     /// `(` of an expression or a call.
-    Plain { is_call: bool },
+    Plain {
+        is_call: bool,
+    },
     /// A list behind IN; `not` before it.
-    In { not: bool },
+    In {
+        not: bool,
+    },
     /// Behind `= ANY`.
     Any,
     /// A row of VALUES.
@@ -77,7 +81,7 @@ pub(super) struct Frame {
 }
 
 impl Frame {
-    const fn new(opened: Opened, fold_at: usize, before: Last) -> Self {
+    pub(super) const fn new(opened: Opened, fold_at: usize, before: Last) -> Self {
         Self {
             opened,
             fold_at,
@@ -123,7 +127,7 @@ pub(super) struct Grouper {
     pub(super) scratch: String,
     pub(super) frames: Vec<Frame>,
     pub(super) items: Vec<(usize, usize)>,
-    n_deep: usize,
+    pub(super) n_deep: usize,
     pub(super) last: Last,
     /// The keyword that says what the statement does.
     pub(super) first: Word,
@@ -197,7 +201,8 @@ impl Grouper {
     fn begin_statement(&mut self) {
         self.frames.clear();
         self.items.clear();
-        self.frames.push(Frame::new(Opened::Statement, 0, Last::Nothing));
+        self.frames
+            .push(Frame::new(Opened::Statement, 0, Last::Nothing));
         self.n_deep = 0;
         self.last = Last::Nothing;
         self.first = Word::Name;
@@ -214,7 +219,8 @@ impl Grouper {
     /// The innermost bracket; there is always the statement's own frame.
     pub(super) fn frame(&mut self) -> &mut Frame {
         if self.frames.is_empty() {
-            self.frames.push(Frame::new(Opened::Statement, 0, Last::Nothing));
+            self.frames
+                .push(Frame::new(Opened::Statement, 0, Last::Nothing));
         }
         let at = self.frames.len() - 1;
         &mut self.frames[at]
@@ -223,12 +229,13 @@ impl Grouper {
     fn token(&mut self, sql: &str, token: Token, lexer: &mut Lexer<'_>) {
         let text = &sql[token.start..token.end];
         let sign = self.sign_at.take();
-        let is_type_going_on = matches!(token.kind, Kind::Text | Kind::Param)
-            || token.kind == Kind::Word && goes_on_type(text)
-            || token.kind == Kind::Mark(b'(');
-        if self.type_at.is_some() && !is_type_going_on {
-            self.type_at = None;
-            self.frame().only_constants = false;
+        if self.type_at.is_some() {
+            let goes_on = matches!(token.kind, Kind::Text | Kind::Param | Kind::Mark(b'('))
+                || token.kind == Kind::Word && goes_on_type(text);
+            if !goes_on {
+                self.type_at = None;
+                self.frame().only_constants = false;
+            }
         }
         if !matches!(token.kind, Kind::Word) {
             self.not_at = None;
@@ -256,7 +263,10 @@ impl Grouper {
 
     /// A space where two tokens would run together.
     pub(super) fn gap(&mut self) {
-        if !matches!(self.last, Last::Nothing | Last::Open | Last::Dot | Last::Cast) {
+        if !matches!(
+            self.last,
+            Last::Nothing | Last::Open | Last::Dot | Last::Cast
+        ) {
             self.out.push(' ');
         }
     }
@@ -292,7 +302,9 @@ impl Grouper {
         self.constant();
         while typed.is_some() {
             match lexer.peek() {
-                Some(next) if next.kind == Kind::Word && is_interval_field(&sql[next.start..next.end]) => {
+                Some(next)
+                    if next.kind == Kind::Word && is_interval_field(&sql[next.start..next.end]) =>
+                {
                     lexer.next();
                 }
                 _ => break,
@@ -356,6 +368,10 @@ impl Grouper {
             // Sessions make such names up.
             return;
         }
+        if !text.bytes().any(|byte| byte.is_ascii_digit()) {
+            self.put(text, Last::Name);
+            return;
+        }
         self.scratch.clear();
         without_long_numbers(text, &mut self.scratch);
         let short = std::mem::take(&mut self.scratch);
@@ -387,7 +403,9 @@ impl Grouper {
     /// A name in quotes; where it could stand without them it does.
     fn quoted(&mut self, sql: &str, text: &str, lexer: &mut Lexer<'_>) {
         let _ = sql;
-        let inner = text.strip_prefix('"').map(|rest| rest.strip_suffix('"').unwrap_or(rest));
+        let inner = text
+            .strip_prefix('"')
+            .map(|rest| rest.strip_suffix('"').unwrap_or(rest));
         if let Some(inner) = inner
             && is_plain_name(inner)
             && word(inner) == Word::Name
@@ -406,7 +424,8 @@ impl Grouper {
         }
         self.gap();
         // Control characters mean something in the buffer.
-        self.out.extend(text.chars().map(|c| if c.is_control() { ' ' } else { c }));
+        self.out
+            .extend(text.chars().map(|c| if c.is_control() { ' ' } else { c }));
         if inner.is_some() && !(text.len() > 1 && text.ends_with('"')) {
             self.out.push('"');
         }
@@ -445,116 +464,5 @@ impl Grouper {
         let is_table = frame.region == Region::From;
         self.items.push(item);
         self.wants_relation = is_table;
-    }
-
-    fn open(&mut self, sql: &str, lexer: &mut Lexer<'_>) {
-        if self.type_at.is_some() {
-            if skip_numbers(*lexer).is_some_and(|behind| {
-                *lexer = behind;
-                true
-            }) {
-                return;
-            }
-            self.type_at = None;
-            self.frame().only_constants = false;
-        }
-        let _ = sql;
-        self.at_head = self.at_head && self.frames.len() == 1;
-        let (at, last) = (self.out.len(), self.last);
-        let rows = self.frame().region == Region::Rows;
-        let (fold_at, before, not) = self.fold_at;
-        let frame = match last {
-            Last::Keyword(Word::In) => Frame::new(Opened::In { not }, fold_at, before),
-            Last::Keyword(Word::Any | Word::Some) => Frame::new(Opened::Any, fold_at, before),
-            Last::Keyword(Word::Cast) => Frame::new(Opened::Cast, fold_at, before),
-            Last::Keyword(Word::DistinctOn) => Frame::new(Opened::DistinctOn, at, last),
-            Last::Keyword(Word::Values) | Last::Comma if rows => Frame::new(Opened::Row, at, last),
-            Last::Name if self.is_into && self.after_relation => Frame::new(Opened::Columns, at, last),
-            _ => Frame::new(Opened::Plain { is_call: last == Last::Name }, at, last),
-        };
-        if self.after_relation && last == Last::Name && !self.is_into {
-            // A function stands where a table could.
-            self.after_relation = false;
-        }
-        self.is_into = false;
-        self.wants_relation = false;
-        if last != Last::Name {
-            self.gap();
-        }
-        self.push_frame(frame, '(');
-        if matches!(frame.opened, Opened::In { .. } | Opened::Row | Opened::Columns) {
-            self.open_region(Region::List);
-        }
-    }
-
-    fn open_index(&mut self) {
-        let (at, last) = (self.out.len(), self.last);
-        let opened = if last == Last::Keyword(Word::Array) { Opened::Array } else { Opened::Index };
-        self.push_frame(Frame::new(opened, at, last), '[');
-    }
-
-    fn push_frame(&mut self, frame: Frame, bracket: char) {
-        self.out.push(bracket);
-        self.last = Last::Open;
-        if self.frames.len() < DEPTH_MAX {
-            self.frames.push(frame);
-        } else {
-            self.n_deep += 1;
-        }
-    }
-
-    fn close(&mut self, bracket: u8) {
-        let put = |grouper: &mut Self| {
-            grouper.out.push(char::from(bracket));
-            grouper.last = Last::Close;
-        };
-        if self.n_deep > 0 || self.frames.len() < 2 {
-            self.n_deep = self.n_deep.saturating_sub(1);
-            put(self);
-            return;
-        }
-        self.close_region();
-        let Some(frame) = self.frames.pop() else {
-            return;
-        };
-        let folds = frame.only_constants && frame.n_constants > 0;
-        match frame.opened {
-            Opened::In { not } if folds => {
-                self.out.truncate(frame.fold_at);
-                self.last = frame.before;
-                self.put(if not { "<>" } else { "=" }, Last::Operator);
-                self.constant();
-                self.frame().only_constants = false;
-            }
-            Opened::Any if folds => {
-                self.out.truncate(frame.fold_at);
-                self.last = frame.before;
-                self.constant();
-            }
-            Opened::Plain { is_call: false } if folds && frame.n_constants == 1 => {
-                self.out.truncate(frame.fold_at);
-                self.last = frame.before;
-                self.constant();
-            }
-            Opened::Row | Opened::Array if folds => {
-                self.out.truncate(frame.fold_at);
-                self.last = frame.before;
-                if frame.opened == Opened::Row {
-                    self.gap();
-                }
-                self.out.push(if bracket == b')' { '(' } else { '[' });
-                self.out.push(CONSTANT);
-                put(self);
-                self.frame().only_constants = false;
-            }
-            _ => {
-                put(self);
-                self.frame().only_constants = false;
-            }
-        }
-        self.after_relation = self.frame().region == Region::From && self.last == Last::Close;
-        if frame.opened == Opened::DistinctOn {
-            self.restart_region();
-        }
     }
 }

@@ -60,7 +60,9 @@ const CLASS: [u8; 256] = {
             b'0'..=b'9' => DIGIT | WORD,
             b'$' => WORD,
             b'+' | b'-' | b'*' | b'/' | b'<' | b'>' | b'=' => OPERATOR,
-            b'~' | b'!' | b'@' | b'#' | b'%' | b'^' | b'&' | b'|' | b'`' | b'?' => OPERATOR | STRONG,
+            b'~' | b'!' | b'@' | b'#' | b'%' | b'^' | b'&' | b'|' | b'`' | b'?' => {
+                OPERATOR | STRONG
+            }
             _ => 0,
         };
         byte += 1;
@@ -98,16 +100,21 @@ impl<'a> Lexer<'a> {
 
     /// Whether the next token is this mark.
     pub(super) fn is_next(&self, mark: u8) -> bool {
-        self.peek().is_some_and(|token| token.kind == Kind::Mark(mark))
+        self.peek()
+            .is_some_and(|token| token.kind == Kind::Mark(mark))
     }
 
+    #[inline]
     fn skip_blank(&mut self) {
-        while self.at < self.bytes.len() {
-            match self.bytes[self.at] {
-                b'-' if self.byte(1) == b'-' => self.skip_line(),
-                b'/' if self.byte(1) == b'*' => self.skip_comment(),
-                byte if is(byte, SPACE) => self.at += 1,
-                _ => return,
+        while let Some(&byte) = self.bytes.get(self.at) {
+            if is(byte, SPACE) {
+                self.at += 1;
+            } else if byte == b'-' && self.byte(1) == b'-' {
+                self.skip_line();
+            } else if byte == b'/' && self.byte(1) == b'*' {
+                self.skip_comment();
+            } else {
+                return;
             }
         }
     }
@@ -144,6 +151,14 @@ impl<'a> Lexer<'a> {
     fn skip_quoted(&mut self, quote: u8, escapes: bool) {
         self.at += 1;
         while self.at < self.bytes.len() {
+            let rest = &self.bytes[self.at..];
+            let n = rest
+                .iter()
+                .position(|byte| *byte == quote || *byte == b'\\');
+            let Some(n) = n else {
+                break;
+            };
+            self.at += n;
             let byte = self.bytes[self.at];
             if byte == b'\\' && escapes {
                 self.at += 2;
@@ -185,7 +200,13 @@ impl<'a> Lexer<'a> {
 
     fn word(&mut self) -> Token {
         let start = self.at;
-        match (self.bytes[start] | 0x20, self.byte(1), self.byte(2)) {
+        // Most words begin with no prefix of a constant.
+        let first = if matches!(self.byte(1), b'\'' | b'&') {
+            self.bytes[start] | 0x20
+        } else {
+            0
+        };
+        match (first, self.byte(1), self.byte(2)) {
             (letter @ (b'e' | b'b' | b'x'), b'\'', _) => {
                 self.at += 1;
                 return self.text(start, letter == b'e');
@@ -201,9 +222,9 @@ impl<'a> Lexer<'a> {
             }
             _ => {}
         }
-        while self.at < self.bytes.len() && is(self.bytes[self.at], WORD) {
-            self.at += 1;
-        }
+        let rest = &self.bytes[start..];
+        let n = rest.iter().position(|byte| !is(*byte, WORD));
+        self.at = start + n.unwrap_or(rest.len());
         self.token(Kind::Word, start)
     }
 
@@ -213,7 +234,9 @@ impl<'a> Lexer<'a> {
             match self.bytes[self.at] {
                 // `1..10` is a range.
                 b'.' if self.byte(1) == b'.' => break,
-                b'+' | b'-' if self.at > start && matches!(self.bytes[self.at - 1], b'e' | b'E') => {
+                b'+' | b'-'
+                    if self.at > start && matches!(self.bytes[self.at - 1], b'e' | b'E') =>
+                {
                     let is_hex = matches!(self.bytes.get(start + 1), Some(b'x' | b'X'));
                     if is_hex || !self.byte(1).is_ascii_digit() {
                         break;
@@ -312,14 +335,25 @@ mod tests {
     use super::*;
 
     fn kinds(sql: &str) -> Vec<(Kind, &str)> {
-        Lexer::new(sql).map(|t| (t.kind, &sql[t.start..t.end])).collect()
+        Lexer::new(sql)
+            .map(|t| (t.kind, &sql[t.start..t.end]))
+            .collect()
     }
 
     #[test]
     fn every_kind_of_constant_is_one_token() {
         for text in [
-            "'it''s'", r"E'a\'b'", "B'01'", "x'1F'", "U&'d\\0061t'", "$$a'b$$", "$t$ $$ $t$", "'a'\n  'b'",
-            "'never closed", "$x$never closed", r"e'never\",
+            "'it''s'",
+            r"E'a\'b'",
+            "B'01'",
+            "x'1F'",
+            "U&'d\\0061t'",
+            "$$a'b$$",
+            "$t$ $$ $t$",
+            "'a'\n  'b'",
+            "'never closed",
+            "$x$never closed",
+            r"e'never\",
         ] {
             assert_eq!(kinds(text), [(Kind::Text, text)], "{text}");
         }
@@ -338,7 +372,10 @@ mod tests {
         assert_eq!(texts("a@-1"), ["a", "@-", "1"]);
         assert_eq!(texts("a --c\n+/*x/*y*/z*/b"), ["a", "+", "b"]);
         assert_eq!(texts("a*/**/b"), ["a", "*", "b"]);
-        assert_eq!(texts("x::int[1..2]"), ["x", "::", "int", "[", "1", "..", "2", "]"]);
+        assert_eq!(
+            texts("x::int[1..2]"),
+            ["x", "::", "int", "[", "1", "..", "2", "]"]
+        );
         assert_eq!(texts("a/*open"), ["a"]);
         assert_eq!(texts("foo$1 \u{e4}"), ["foo$1", "\u{e4}"]);
     }

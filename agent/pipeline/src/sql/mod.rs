@@ -11,15 +11,21 @@ mod words;
 
 mod mysql;
 
+mod mysql_scan;
+
 mod group;
 
 mod clauses;
 
 mod region;
 
+mod brackets;
+
 mod normal;
 
 mod order;
+
+mod levels;
 
 mod split;
 
@@ -92,7 +98,9 @@ impl Fingerprinter {
     #[cfg(feature = "postgresql-parser")]
     #[must_use]
     pub fn parsed(&self) -> (u64, u64) {
-        self.parser.as_ref().map_or((0, 0), parser::Groups::counters)
+        self.parser
+            .as_ref()
+            .map_or((0, 0), parser::Groups::counters)
     }
 
     /// Whose rules are followed.
@@ -109,7 +117,10 @@ impl Fingerprinter {
         }
         let hash = fnv1a_64(self.text.as_bytes());
         #[cfg(feature = "postgresql-parser")]
-        let hash = self.parser.as_mut().map_or(hash, |parser| parser.group(hash, sql));
+        let hash = self
+            .parser
+            .as_mut()
+            .map_or(hash, |parser| parser.group(hash, sql));
         Fingerprint {
             hash,
             text: &self.text,

@@ -9,36 +9,10 @@
 /// Subqueries in lists of subqueries that are told apart.
 const DEPTH_MAX: usize = 64;
 
-const SPACE: u8 = 1;
-/// Letters, digits, `_`, `$`, `@` and whatever is not ASCII: a digit behind one of them is part of a name.
-const NAME: u8 = 2;
-const DIGIT: u8 = 4;
-/// What goes on a number: digits, hexadecimal, `0x`, `0b`, `1e5`, `1.5`.
-const NUMBER: u8 = 8;
-/// Copied as it stands, without another look.
-const PLAIN: u8 = 16;
-
-const CLASS: [u8; 256] = {
-    let mut class = [0; 256];
-    let mut byte = 0;
-    while byte < 256 {
-        class[byte] = match byte as u8 {
-            b' ' | b'\t' | b'\n' | b'\r' | 11 | 12 => SPACE,
-            b'0'..=b'9' => NAME | DIGIT | NUMBER,
-            b'a'..=b'f' | b'A'..=b'F' | b'x' => NAME | NUMBER | PLAIN,
-            b'g'..=b'z' | b'G'..=b'Z' | b'_' | b'$' | b'@' | 128.. => NAME | PLAIN,
-            b'.' => NUMBER,
-            b',' | b'=' | b'<' | b'>' | b'!' | b';' | b'%' | b'&' | b'|' | b'^' | b'~' | b'?' => PLAIN,
-            _ => 0,
-        };
-        byte += 1;
-    }
-    class
+use super::mysql_scan::{
+    DIGIT, NAME, PLAIN, SPACE, is, is_command, list_end, more_lists, number_end, skip_blank,
+    skip_quoted, skip_to,
 };
-
-fn is(byte: u8, class: u8) -> bool {
-    CLASS[usize::from(byte)] & class != 0
-}
 
 /// What the clause means for words and lists.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -131,7 +105,9 @@ impl Digester {
         match byte {
             _ if is(byte, SPACE) => return self.space(bytes, at),
             _ if is(byte, DIGIT) => return Some(self.number(bytes, at)),
-            b'.' if next.is_ascii_digit() && !self.is_in_name() => return Some(self.number(bytes, at)),
+            b'.' if next.is_ascii_digit() && !self.is_in_name() => {
+                return Some(self.number(bytes, at));
+            }
             b'\'' | b'"' => {
                 let behind = skip_quoted(bytes, at, byte);
                 self.value();
@@ -139,7 +115,8 @@ impl Digester {
             }
             b'`' => {
                 let behind = skip_quoted(bytes, at, byte);
-                self.out.extend(bytes[at..behind].iter().map(u8::to_ascii_lowercase));
+                self.out
+                    .extend(bytes[at..behind].iter().map(u8::to_ascii_lowercase));
                 return Some(behind);
             }
             b'/' if next == b'*' && bytes.get(at + 2) != Some(&b'!') => {
@@ -189,7 +166,10 @@ impl Digester {
             return behind;
         }
         let mut end = at + 1;
-        while end < bytes.len() && is(bytes[end], PLAIN) && !(is_prefix(end) && !is(bytes[end - 1], NAME)) {
+        while end < bytes.len()
+            && is(bytes[end], PLAIN)
+            && !(is_prefix(end) && !is(bytes[end - 1], NAME))
+        {
             end += 1;
         }
         let from = self.out.len();
@@ -223,8 +203,13 @@ impl Digester {
                 end
             }
             _ => {
-                let n = bytes[at..].iter().take_while(|byte| is(**byte, NAME)).count().max(1);
-                self.out.extend(bytes[at..at + n].iter().map(u8::to_ascii_lowercase));
+                let n = bytes[at..]
+                    .iter()
+                    .take_while(|byte| is(**byte, NAME))
+                    .count()
+                    .max(1);
+                self.out
+                    .extend(bytes[at..at + n].iter().map(u8::to_ascii_lowercase));
                 at + n
             }
         }
@@ -232,7 +217,8 @@ impl Digester {
 
     /// What is left of a comment: nothing, or a space where two words would run together.
     fn comment(&mut self, bytes: &[u8], at: usize, end: usize) -> usize {
-        let touches = at > 0 && is(bytes[at - 1], NAME) && bytes.get(end).is_some_and(|byte| is(*byte, NAME));
+        let touches =
+            at > 0 && is(bytes[at - 1], NAME) && bytes.get(end).is_some_and(|byte| is(*byte, NAME));
         if touches && self.is_in_name() {
             self.end_word();
             self.out.push(b' ');
@@ -243,7 +229,10 @@ impl Digester {
 
     /// `/*!40001 …`: its version is no value; what follows is SQL.
     fn code(&mut self, bytes: &[u8], at: usize) -> usize {
-        let n = bytes[at + 3..].iter().take_while(|byte| byte.is_ascii_digit()).count();
+        let n = bytes[at + 3..]
+            .iter()
+            .take_while(|byte| byte.is_ascii_digit())
+            .count();
         self.out.extend_from_slice(&bytes[at..at + 3 + n]);
         at + 3 + n
     }
@@ -251,7 +240,10 @@ impl Digester {
     /// One space for any number; a word ends.
     fn space(&mut self, bytes: &[u8], at: usize) -> Option<usize> {
         let behind = skip_blank(bytes, at);
-        if self.out[self.word_at..] == *b"use" && self.before == Before::Nothing && self.word_at == 0 {
+        if self.out[self.word_at..] == *b"use"
+            && self.before == Before::Nothing
+            && self.word_at == 0
+        {
             self.out.clear();
             self.out.extend_from_slice(b"use ?");
             self.word_at = self.out.len();
@@ -259,8 +251,9 @@ impl Digester {
         }
         self.end_word();
         let next = bytes.get(behind).copied().unwrap_or(0);
-        let opens_list =
-            self.before == Before::List && self.word_at < self.out.len() && self.clause != Clause::OnDuplicate;
+        let opens_list = self.before == Before::List
+            && self.word_at < self.out.len()
+            && self.clause != Clause::OnDuplicate;
         if next == b'(' && opens_list {
             // The word stays open, so that the bracket sees it.
             return Some(behind);
@@ -283,7 +276,8 @@ impl Digester {
             b"null" | b"null," if was != Before::Is || word == b"null," => {
                 let is_last = word == b"null";
                 self.out.truncate(self.word_at);
-                self.out.extend_from_slice(if is_last { b"?" } else { b"?," });
+                self.out
+                    .extend_from_slice(if is_last { b"?" } else { b"?," });
                 self.word_at = self.out.len();
                 was
             }
@@ -318,7 +312,10 @@ impl Digester {
     }
 
     fn open(&mut self, bytes: &[u8], at: usize) -> Option<usize> {
-        if self.before == Before::Call && self.word_at == b"call ".len() && self.out.starts_with(b"call ") {
+        if self.before == Before::Call
+            && self.word_at == b"call ".len()
+            && self.out.starts_with(b"call ")
+        {
             // The procedure's name is the kind.
             return None;
         }
@@ -330,7 +327,9 @@ impl Digester {
         }
         self.before = Before::List;
         let inside = skip_blank(bytes, at + 1);
-        let is_select = bytes[inside..].get(..6).is_some_and(|word| word.eq_ignore_ascii_case(b"select"));
+        let is_select = bytes[inside..]
+            .get(..6)
+            .is_some_and(|word| word.eq_ignore_ascii_case(b"select"));
         if is_select && self.subqueries.len() < DEPTH_MAX {
             self.out.push(b'(');
             self.word_at = self.out.len();
@@ -344,7 +343,8 @@ impl Digester {
             return Some(inside);
         }
         let end = list_end(bytes, at);
-        self.out.extend_from_slice(if end == at + 2 { b"()" } else { b"(?+)" });
+        self.out
+            .extend_from_slice(if end == at + 2 { b"()" } else { b"(?+)" });
         self.word_at = self.out.len();
         self.clause = Clause::Any;
         Some(more_lists(bytes, end))
@@ -378,136 +378,4 @@ impl Digester {
         self.out.extend_from_slice(bytes.trim_ascii());
         self.word_at = self.out.len();
     }
-}
-
-/// Nothing but words behind the colon.
-fn is_command(bytes: &[u8]) -> bool {
-    let rest = bytes.get(1..).unwrap_or_default();
-    rest.iter().all(|byte| byte.is_ascii_alphabetic() || is(*byte, SPACE) || matches!(byte, b';' | b'_'))
-}
-
-/// Behind the number that begins at `at`; none where it is a name.
-fn number_end(bytes: &[u8], at: usize) -> Option<usize> {
-    let run = |from: usize| {
-        let n = bytes[from..].iter().take_while(|byte| is(**byte, NUMBER)).count();
-        let end = from + n;
-        let is_name = bytes.get(end).is_some_and(|byte| is(*byte, NAME));
-        (!is_name).then_some(end)
-    };
-    let mut end = run(at)?;
-    loop {
-        let is_digit = bytes.get(end + 1).is_some_and(u8::is_ascii_digit);
-        let goes_on = match bytes.get(end) {
-            Some(b'-') => is_digit,
-            Some(b'+') => is_digit && matches!(bytes[end - 1], b'e' | b'E'),
-            _ => false,
-        };
-        let further = if goes_on { run(end + 1) } else { None };
-        match further {
-            Some(further) => end = further,
-            None => return Some(end),
-        }
-    }
-}
-
-/// Behind the quote that closes; a backslash and a doubled quote do not.
-fn skip_quoted(bytes: &[u8], at: usize, quote: u8) -> usize {
-    let mut at = at + 1;
-    while at < bytes.len() {
-        match bytes[at] {
-            b'\\' if quote != b'`' => at += 2,
-            byte if byte != quote => at += 1,
-            _ if bytes.get(at + 1) == Some(&quote) => at += 2,
-            _ => return at + 1,
-        }
-    }
-    bytes.len()
-}
-
-/// Behind blanks and comments; code in `/*! … */` is no comment.
-fn skip_blank(bytes: &[u8], at: usize) -> usize {
-    let mut at = at;
-    while let Some(byte) = bytes.get(at) {
-        let next = bytes.get(at + 1).copied();
-        at = match byte {
-            _ if is(*byte, SPACE) => at + 1,
-            b'/' if next == Some(b'*') && bytes.get(at + 2) != Some(&b'!') => skip_to(bytes, at + 2, b"*/"),
-            b'#' => skip_to(bytes, at, b"\n"),
-            b'-' if next == Some(b'-') && bytes.get(at + 2).is_none_or(|byte| is(*byte, SPACE)) => {
-                skip_to(bytes, at, b"\n")
-            }
-            _ => return at,
-        };
-    }
-    bytes.len()
-}
-
-/// Behind the next `end`.
-fn skip_to(bytes: &[u8], at: usize, end: &[u8]) -> usize {
-    let rest = bytes.get(at..).unwrap_or_default();
-    let found = rest.windows(end.len()).position(|window| window == end);
-    found.map_or(bytes.len(), |n| at + n + end.len())
-}
-
-/// Behind the bracket that closes the one at `at`.
-fn list_end(bytes: &[u8], at: usize) -> usize {
-    let mut depth = 0_usize;
-    let mut at = at;
-    while at < bytes.len() {
-        match bytes[at] {
-            quote @ (b'\'' | b'"' | b'`') => {
-                at = skip_quoted(bytes, at, quote);
-                continue;
-            }
-            b'/' if bytes.get(at + 1) == Some(&b'*') => {
-                at = skip_to(bytes, at + 2, b"*/");
-                continue;
-            }
-            b'(' => depth += 1,
-            b')' => {
-                depth -= 1;
-                if depth == 0 {
-                    return at + 1;
-                }
-            }
-            _ => {}
-        }
-        at += 1;
-    }
-    bytes.len()
-}
-
-/// Behind the lists that follow, divided by commas.
-fn more_lists(bytes: &[u8], end: usize) -> usize {
-    let mut end = end.min(bytes.len());
-    loop {
-        let comma = skip_blank(bytes, end);
-        if bytes.get(comma) != Some(&b',') {
-            return end;
-        }
-        let bracket = skip_blank(bytes, comma + 1);
-        if bytes.get(bracket) != Some(&b'(') {
-            return end;
-        }
-        end = list_end(bytes, bracket);
-    }
-}
-
-/// Bytes of the first statement, without its semicolon.
-pub(super) fn statement_end(bytes: &[u8]) -> usize {
-    let mut at = 0;
-    while at < bytes.len() {
-        let next = bytes.get(at + 1).copied();
-        at = match bytes[at] {
-            b';' => return at,
-            quote @ (b'\'' | b'"' | b'`') => skip_quoted(bytes, at, quote),
-            b'/' if next == Some(b'*') => skip_to(bytes, at + 2, b"*/"),
-            b'#' => skip_to(bytes, at, b"\n"),
-            b'-' if next == Some(b'-') && bytes.get(at + 2).is_none_or(|byte| is(*byte, SPACE)) => {
-                skip_to(bytes, at, b"\n")
-            }
-            _ => at + 1,
-        };
-    }
-    bytes.len()
 }

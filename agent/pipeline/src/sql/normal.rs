@@ -71,12 +71,17 @@ impl Normalizer {
         let mut before: Option<(Token, Word)> = None;
         while let Some(token) = lexer.next() {
             let text = &sql[token.start..token.end];
-            let this = if token.kind == Kind::Word { word(text) } else { Word::Name };
+            let this = if token.kind == Kind::Word {
+                word(text)
+            } else {
+                Word::Name
+            };
             if token.kind == Kind::Mark(b';') && self.orders.is_outside() {
                 self.orders.at(token.start);
                 return;
             }
-            if mode == Mode::Waiting && matches!(token.kind, Kind::Word) && begins_query(this, text) {
+            if mode == Mode::Waiting && matches!(token.kind, Kind::Word) && begins_query(this, text)
+            {
                 mode = Mode::Query;
             }
             match mode {
@@ -93,10 +98,14 @@ impl Normalizer {
                         skip_brackets(lexer);
                     }
                 }
-                Mode::Strings | Mode::Role if token.kind == Kind::Text => self.orders.constant(token.start, token.end),
+                Mode::Strings | Mode::Role if token.kind == Kind::Text => {
+                    self.orders.constant(token.start, token.end)
+                }
                 Mode::Body => self.body(sql, token, lexer, &mut mode),
                 Mode::Connection => {
-                    if token.kind == Kind::Text && before.is_some_and(|(b, _)| is(sql, b, "connection")) {
+                    if token.kind == Kind::Text
+                        && before.is_some_and(|(b, _)| is(sql, b, "connection"))
+                    {
                         self.orders.constant(token.start, token.end);
                     }
                 }
@@ -178,12 +187,20 @@ impl Normalizer {
                 }
                 self.orders.operand();
             }
-            _ if ["varying", "current_timestamp", "current_time", "localtime", "localtimestamp"]
-                .iter()
-                .any(|name| name.eq_ignore_ascii_case(text)) =>
+            _ if [
+                "varying",
+                "current_timestamp",
+                "current_time",
+                "localtime",
+                "localtimestamp",
+            ]
+            .iter()
+            .any(|name| name.eq_ignore_ascii_case(text)) =>
             {
                 let mut ahead = *lexer;
-                if ahead.next().is_some_and(|next| next.kind == Kind::Mark(b'('))
+                if ahead
+                    .next()
+                    .is_some_and(|next| next.kind == Kind::Mark(b'('))
                     && let Some(behind) = skip_numbers(ahead)
                 {
                     *lexer = behind;
@@ -204,7 +221,8 @@ impl Normalizer {
                 }
             }
             Word::Name | Word::Type => {
-                let is_field = before.is_some_and(|(b, _)| b.kind == Kind::Text) && is_interval_field(text);
+                let is_field =
+                    before.is_some_and(|(b, _)| b.kind == Kind::Text) && is_interval_field(text);
                 if is_field && lexer.is_next(b'(') {
                     // `interval '1' second (3)`
                     lexer.next();
@@ -231,7 +249,9 @@ impl Normalizer {
             Kind::Mark(b'(') => skip_brackets(lexer),
             Kind::Text => self.orders.constant(token.start, token.end),
             // A body in SQL is no constant.
-            Kind::Word if is(sql, token, "return") || is(sql, token, "atomic") => *mode = Mode::Nothing,
+            Kind::Word if is(sql, token, "return") || is(sql, token, "atomic") => {
+                *mode = Mode::Nothing
+            }
             Kind::Word if is(sql, token, "set") => {
                 // `SET name TO value`, up to the next option: one value.
                 for _ in 0..2 {
@@ -247,8 +267,15 @@ impl Normalizer {
 
     /// `SET name = value, …`: words are values too.
     fn set(&mut self, sql: &str, token: Token, lexer: &mut Lexer<'_>) {
-        const VALUE_FOLLOWS: [&str; 7] =
-            ["to", "zone", "names", "role", "authorization", "schema", "catalog"];
+        const VALUE_FOLLOWS: [&str; 7] = [
+            "to",
+            "zone",
+            "names",
+            "role",
+            "authorization",
+            "schema",
+            "catalog",
+        ];
         let is_value_next = token.kind == Kind::Op && is(sql, token, "=")
             || token.kind == Kind::Word && VALUE_FOLLOWS.iter().any(|word| is(sql, token, word));
         if is(sql, token, "transaction") {
@@ -263,7 +290,10 @@ impl Normalizer {
                     lexer.next();
                     value = number;
                 }
-                let is_value = matches!(value.kind, Kind::Word | Kind::Quoted | Kind::Number | Kind::Text);
+                let is_value = matches!(
+                    value.kind,
+                    Kind::Word | Kind::Quoted | Kind::Number | Kind::Text
+                );
                 if is_value && !is(sql, value, "default") && !is(sql, value, "local") {
                     self.orders.constant(start, value.end);
                 }
@@ -276,10 +306,15 @@ impl Normalizer {
         let mut was_level = false;
         while let Some(next) = lexer.peek().filter(|next| next.kind != Kind::Mark(b';')) {
             lexer.next();
-            let is_mode = ["read", "deferrable", "not"].iter().any(|word| is(sql, next, word));
+            let is_mode = ["read", "deferrable", "not"]
+                .iter()
+                .any(|word| is(sql, next, word));
             if was_level || is_mode || next.kind == Kind::Text {
                 self.orders.constant(next.start, next.end);
-                if ["read", "repeatable", "not"].iter().any(|word| is(sql, next, word)) {
+                if ["read", "repeatable", "not"]
+                    .iter()
+                    .any(|word| is(sql, next, word))
+                {
                     lexer.next();
                 }
             }
@@ -295,14 +330,26 @@ fn is(sql: &str, token: Token, word: &str) -> bool {
 pub(super) fn begins_query(word: Word, text: &str) -> bool {
     matches!(
         word,
-        Word::Select | Word::With | Word::Values | Word::Insert | Word::Update | Word::Delete | Word::Merge
+        Word::Select
+            | Word::With
+            | Word::Values
+            | Word::Insert
+            | Word::Update
+            | Word::Delete
+            | Word::Merge
     ) || word == Word::Table && text.len() == 5
 }
 
 /// Which rule the statement that begins here follows.
 fn mode_of(sql: &str, lexer: &Lexer<'_>) -> Mode {
-    let mut words = lexer.clone_statement().filter(|token| token.kind == Kind::Word);
-    let mut next = || words.next().map_or("", |token| &sql[token.start..token.end]);
+    let mut words = lexer
+        .clone_statement()
+        .filter(|token| token.kind == Kind::Word);
+    let mut next = || {
+        words
+            .next()
+            .map_or("", |token| &sql[token.start..token.end])
+    };
     let lower = |text: &str, to: &mut [u8; 12]| {
         let n = text.len().min(12);
         to.fill(0);
@@ -314,7 +361,8 @@ fn mode_of(sql: &str, lexer: &Lexer<'_>) -> Mode {
     let first = next();
     let n = lower(first, &mut buffer);
     match &buffer[..n] {
-        b"select" | b"with" | b"values" | b"table" | b"insert" | b"update" | b"delete" | b"merge" => {
+        b"select" | b"with" | b"values" | b"table" | b"insert" | b"update" | b"delete"
+        | b"merge" => {
             return Mode::Query;
         }
         b"call" => return Mode::Query,
@@ -325,7 +373,11 @@ fn mode_of(sql: &str, lexer: &Lexer<'_>) -> Mode {
         b"create" | b"alter" => {}
         _ => {
             let is_bracket = lexer.is_next(b'(');
-            return if is_bracket { Mode::Query } else { Mode::Nothing };
+            return if is_bracket {
+                Mode::Query
+            } else {
+                Mode::Nothing
+            };
         }
     }
     let is_create = buffer[0] == b'c';

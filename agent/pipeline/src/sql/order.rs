@@ -4,90 +4,16 @@
 //! Invariants: OR-1 each constant gets one number; a GROUP BY expression that stands among the selected ones too gets
 //! theirs, so that the text is still valid. Limits: [`LEVELS_MAX`] brackets deep; deeper ones count to their outer one.
 
+use super::levels::{
+    Constant, DISTINCT, EMPTY, FROM, GROUP, HAVING, INTO, LIMIT, LOCKING, Level, List, N_CLAUSES,
+    NONE, OF_THE_WHOLE, OFFSET, OPERANDS, SORT, Statement, TARGET, Target, VALUES, WHERE, WINDOW,
+    WITH, expression_hash,
+};
 use super::lex::{Kind, Lexer, Token};
-use super::words::{Word, word};
-use crate::parse::fnv1a_64;
+use super::words::Word;
 
 /// Brackets inside brackets that are told apart.
 const LEVELS_MAX: usize = 200;
-const NONE: u32 = u32::MAX;
-
-const N_CLAUSES: usize = 15;
-/// Clauses in the order in which they are walked.
-const DISTINCT: usize = 0;
-const INTO: usize = 1;
-const TARGET: usize = 2;
-const FROM: usize = 3;
-const WHERE: usize = 4;
-const GROUP: usize = 5;
-const SORT: usize = 6;
-const HAVING: usize = 7;
-const WINDOW: usize = 8;
-const VALUES: usize = 9;
-const OFFSET: usize = 10;
-const LIMIT: usize = 11;
-const LOCKING: usize = 12;
-const WITH: usize = 13;
-/// Queries that UNION and the like put together; everything, where there are no clauses.
-const OPERANDS: usize = 14;
-/// Clauses of the whole, where several queries are put together; they come before their parts.
-const OF_THE_WHOLE: [usize; 5] = [SORT, OFFSET, LIMIT, LOCKING, WITH];
-
-#[derive(Debug)]
-struct Constant {
-    start: usize,
-    end: usize,
-    next: u32,
-    same_as: u32,
-    id: u32,
-}
-
-/// Constants linked in the order of their numbers.
-#[derive(Debug, Clone, Copy)]
-struct List {
-    head: u32,
-    tail: u32,
-}
-
-const EMPTY: List = List { head: NONE, tail: NONE };
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Statement {
-    Unknown,
-    Select,
-    Insert,
-    Update,
-    Delete,
-    Merge,
-}
-
-#[derive(Debug, Clone, Copy)]
-struct Level {
-    /// May hold clauses; an expression may not.
-    is_query: bool,
-    /// The query of an INSERT, which no bracket closes.
-    is_implicit: bool,
-    is_set_operation: bool,
-    statement: Statement,
-    clause: usize,
-    lists: [List; N_CLAUSES],
-    item_at: usize,
-    item_from: usize,
-    /// Nothing of the item has been seen.
-    is_fresh: bool,
-    has_param: bool,
-    targets_from: usize,
-}
-
-/// A selected expression.
-#[derive(Debug, Clone, Copy)]
-struct Target {
-    hash: u64,
-    from: usize,
-    n: usize,
-    is_used: bool,
-}
-
 /// Constants of a text, and where they stand in its clauses.
 #[derive(Debug)]
 pub(super) struct Orders {
@@ -148,7 +74,13 @@ impl Orders {
 
     /// Outside of all brackets.
     pub(super) fn is_outside(&self) -> bool {
-        self.n_deep == 0 && self.levels.iter().filter(|level| !level.is_implicit).count() <= 1
+        self.n_deep == 0
+            && self
+                .levels
+                .iter()
+                .filter(|level| !level.is_implicit)
+                .count()
+                <= 1
     }
 
     /// Where the text has been told up to.
@@ -168,7 +100,10 @@ impl Orders {
             same_as: NONE,
             id: 0,
         });
-        let one = List { head: this, tail: this };
+        let one = List {
+            head: this,
+            tail: this,
+        };
         let clause = self.level().clause;
         let so_far = self.level().lists[clause];
         let list = self.join(so_far, one);
@@ -209,7 +144,13 @@ impl Orders {
     }
 
     /// An integer that stands alone in GROUP BY or ORDER BY names a column.
-    pub(super) fn is_position(&mut self, sql: &str, start: usize, token: Token, mut lexer: Lexer<'_>) -> bool {
+    pub(super) fn is_position(
+        &mut self,
+        sql: &str,
+        start: usize,
+        token: Token,
+        mut lexer: Lexer<'_>,
+    ) -> bool {
         let level = *self.level();
         let is_item = level.is_query && level.is_fresh && matches!(level.clause, GROUP | SORT);
         let text = &sql[token.start..token.end];
@@ -217,12 +158,28 @@ impl Orders {
             return false;
         }
         const BEHIND: [&str; 16] = [
-            "asc", "desc", "nulls", "having", "order", "limit", "offset", "fetch", "for", "union", "intersect",
-            "except", "window", "returning", "on", "using",
+            "asc",
+            "desc",
+            "nulls",
+            "having",
+            "order",
+            "limit",
+            "offset",
+            "fetch",
+            "for",
+            "union",
+            "intersect",
+            "except",
+            "window",
+            "returning",
+            "on",
+            "using",
         ];
         let is_alone = lexer.next().is_none_or(|next| match next.kind {
             Kind::Mark(b',' | b';' | b')') => true,
-            Kind::Word => BEHIND.iter().any(|word| word.eq_ignore_ascii_case(&sql[next.start..next.end])),
+            Kind::Word => BEHIND
+                .iter()
+                .any(|word| word.eq_ignore_ascii_case(&sql[next.start..next.end])),
             _ => false,
         });
         if is_alone {
@@ -290,24 +247,35 @@ impl Orders {
             (Word::Select | Word::Values, Statement::Insert) => {
                 self.level().clause = FROM;
                 self.push_level(true, true);
-                self.begin(Statement::Select, if this == Word::Select { TARGET } else { VALUES });
+                self.begin(
+                    Statement::Select,
+                    if this == Word::Select { TARGET } else { VALUES },
+                );
             }
-            (Word::Select, Statement::Unknown | Statement::Select) => self.begin(Statement::Select, TARGET),
-            (Word::Values, Statement::Unknown | Statement::Select) => self.begin(Statement::Select, VALUES),
+            (Word::Select, Statement::Unknown | Statement::Select) => {
+                self.begin(Statement::Select, TARGET)
+            }
+            (Word::Values, Statement::Unknown | Statement::Select) => {
+                self.begin(Statement::Select, VALUES)
+            }
             (Word::Distinct, Statement::Select) if behind == Word::Select && next("on") => {
                 self.level().clause = DISTINCT;
             }
             (Word::From, Statement::Select | Statement::Update) if behind != Word::Distinct => {
                 self.clause(sql, if is_select { FROM } else { GROUP });
             }
-            (Word::Where, Statement::Select | Statement::Update | Statement::Delete) => self.clause(sql, WHERE),
+            (Word::Where, Statement::Select | Statement::Update | Statement::Delete) => {
+                self.clause(sql, WHERE)
+            }
             (Word::Group, Statement::Select) if next("by") => self.clause(sql, GROUP),
             (Word::Order, Statement::Select) if next("by") => self.clause(sql, SORT),
             (Word::By, Statement::Select) => self.begin_item(self.at + 2),
             (Word::Having, Statement::Select) => self.clause(sql, HAVING),
             (Word::Window, Statement::Select) => self.clause(sql, WINDOW),
             (Word::Offset, Statement::Select | Statement::Unknown) => self.clause(sql, OFFSET),
-            (Word::Limit | Word::Fetch, Statement::Select | Statement::Unknown) => self.clause(sql, LIMIT),
+            (Word::Limit | Word::Fetch, Statement::Select | Statement::Unknown) => {
+                self.clause(sql, LIMIT)
+            }
             (Word::For, Statement::Select) => self.clause(sql, LOCKING),
             (Word::Into, Statement::Select) => self.clause(sql, INTO),
             (Word::Set, Statement::Update) => self.clause(sql, TARGET),
@@ -364,7 +332,11 @@ impl Orders {
     fn end_item(&mut self, sql: &str) {
         let level = *self.level();
         let n = self.constants.len().saturating_sub(level.item_from);
-        if n == 0 || level.has_param || !matches!(level.clause, TARGET | GROUP) || level.statement != Statement::Select {
+        if n == 0
+            || level.has_param
+            || !matches!(level.clause, TARGET | GROUP)
+            || level.statement != Statement::Select
+        {
             return;
         }
         let Some(text) = sql.get(level.item_at..self.at.max(level.item_at)) else {
@@ -381,13 +353,17 @@ impl Orders {
             return;
         }
         let targets = &mut self.targets[level.targets_from..];
-        let Some(target) = targets.iter_mut().find(|target| !target.is_used && target.hash == hash) else {
+        let Some(target) = targets
+            .iter_mut()
+            .find(|target| !target.is_used && target.hash == hash)
+        else {
             return;
         };
         target.is_used = true;
         if target.n == n {
             for i in 0..n {
-                self.constants[level.item_from + i].same_as = u32::try_from(target.from + i).unwrap_or(NONE);
+                self.constants[level.item_from + i].same_as =
+                    u32::try_from(target.from + i).unwrap_or(NONE);
             }
         }
     }
@@ -484,7 +460,10 @@ impl Orders {
                 let constant = &self.constants[at as usize];
                 (constant.next, constant.same_as)
             };
-            let same = self.constants.get(same_as as usize).map_or(0, |same| same.id);
+            let same = self
+                .constants
+                .get(same_as as usize)
+                .map_or(0, |same| same.id);
             self.constants[at as usize].id = if same > 0 {
                 same
             } else {
@@ -496,45 +475,4 @@ impl Orders {
         let placed = self.constants.iter().filter(|constant| constant.id > 0);
         placed.map(|constant| (constant.start, constant.end, constant.id))
     }
-}
-
-/// Equal for expressions that differ in their constants, case, blanks and aliases only.
-fn expression_hash(text: &str) -> u64 {
-    let mut hash = 0_u64;
-    let mut depth = 0_usize;
-    let mut before = (hash, false);
-    for token in Lexer::new(text) {
-        let part = &text[token.start..token.end];
-        let is_operand = before.1;
-        let was = hash;
-        let this = match token.kind {
-            Kind::Number | Kind::Text | Kind::Param => 1,
-            Kind::Word if depth == 0 && word(part) == Word::As => return hash,
-            Kind::Word => {
-                let lower = part.bytes().map(|byte| byte.to_ascii_lowercase());
-                let this = lower.fold(7, |hash: u64, byte| (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3));
-                // A name behind an expression is its alias, unless more follows.
-                if depth == 0 && is_operand && word(part) == Word::Name {
-                    before = (was, false);
-                    hash = was;
-                    continue;
-                }
-                this
-            }
-            Kind::Mark(b'(' | b'[') => {
-                depth += 1;
-                2
-            }
-            Kind::Mark(b')' | b']') => {
-                depth = depth.saturating_sub(1);
-                3
-            }
-            _ => fnv1a_64(part.as_bytes()),
-        };
-        hash = hash.rotate_left(5).wrapping_mul(0x0100_0000_01b3) ^ this;
-        let ends = matches!(token.kind, Kind::Word | Kind::Quoted | Kind::Number | Kind::Text | Kind::Mark(b')' | b']'));
-        let is_name = token.kind != Kind::Word || word(part) == Word::Name;
-        before = (was, ends && is_name);
-    }
-    hash
 }

@@ -20,11 +20,54 @@ const NAME_CHARS_MAX: usize = 63;
 
 /// First words of the nodes' names, PostgreSQL 9.6 to 18.
 const KINDS: [&str; 48] = [
-    "Aggregate", "Append", "Async", "Bitmap", "BitmapAnd", "BitmapOr", "CTE", "Custom", "Delete", "Finalize",
-    "Foreign", "Function", "Gather", "Group", "GroupAggregate", "Hash", "HashAggregate", "HashSetOp",
-    "Incremental", "Index", "Insert", "Limit", "LockRows", "Materialize", "Memoize", "Merge", "MixedAggregate",
-    "Named", "Nested", "Parallel", "Partial", "ProjectSet", "Recursive", "Result", "Sample", "Seq", "SetOp",
-    "Sort", "Subquery", "Table", "Tid", "Unique", "Update", "Values", "WindowAgg", "WorkTable", "XML", "Remote",
+    "Aggregate",
+    "Append",
+    "Async",
+    "Bitmap",
+    "BitmapAnd",
+    "BitmapOr",
+    "CTE",
+    "Custom",
+    "Delete",
+    "Finalize",
+    "Foreign",
+    "Function",
+    "Gather",
+    "Group",
+    "GroupAggregate",
+    "Hash",
+    "HashAggregate",
+    "HashSetOp",
+    "Incremental",
+    "Index",
+    "Insert",
+    "Limit",
+    "LockRows",
+    "Materialize",
+    "Memoize",
+    "Merge",
+    "MixedAggregate",
+    "Named",
+    "Nested",
+    "Parallel",
+    "Partial",
+    "ProjectSet",
+    "Recursive",
+    "Result",
+    "Sample",
+    "Seq",
+    "SetOp",
+    "Sort",
+    "Subquery",
+    "Table",
+    "Tid",
+    "Unique",
+    "Update",
+    "Values",
+    "WindowAgg",
+    "WorkTable",
+    "XML",
+    "Remote",
 ];
 
 #[derive(Debug, Clone)]
@@ -97,7 +140,11 @@ impl PlanReader {
                 continue;
             }
             columns.retain(|outer| *outer < column);
-            let depth = if self.nodes.is_empty() { 0 } else { columns.len().max(1) };
+            let depth = if self.nodes.is_empty() {
+                0
+            } else {
+                columns.len().max(1)
+            };
             columns.push(column);
             if columns.first() != Some(&column) || self.nodes.is_empty() {
                 self.nodes.push(Node {
@@ -154,7 +201,9 @@ fn json_label(node: &Value) -> String {
         ("Aggregate", "Mixed") => kind.push_str("MixedAggregate"),
         ("SetOp", "Hashed") => kind.push_str("HashSetOp"),
         ("ModifyTable", _) => kind.push_str(text("Operation")),
-        ("Nested Loop", _) | ("Hash Join", _) | ("Merge Join", _) => join(name, text("Join Type"), &mut kind),
+        ("Nested Loop", _) | ("Hash Join", _) | ("Merge Join", _) => {
+            join(name, text("Join Type"), &mut kind)
+        }
         ("Custom Scan", _) => {
             kind.push_str("Custom Scan (");
             kind.push_str(text("Custom Plan Provider"));
@@ -169,10 +218,18 @@ fn json_label(node: &Value) -> String {
     if text("Scan Direction") == "Backward" {
         kind.push_str(" Backward");
     }
-    let of = ["Index Name", "Relation Name", "Function Name", "Table Function Name", "CTE Name", "Tuplestore Name", "Alias"]
-        .iter()
-        .map(|key| text(key))
-        .find(|name| !name.is_empty());
+    let of = [
+        "Index Name",
+        "Relation Name",
+        "Function Name",
+        "Table Function Name",
+        "CTE Name",
+        "Tuplestore Name",
+        "Alias",
+    ]
+    .iter()
+    .map(|key| text(key))
+    .find(|name| !name.is_empty());
     label(&kind, of.unwrap_or_default())
 }
 
@@ -206,7 +263,13 @@ fn first_name(text: &str) -> &str {
 
 fn label(kind: &str, name: &str) -> String {
     let mut label = String::with_capacity(kind.len() + name.len() + 1);
-    label.extend(kind.chars().map(|c| if matches!(c, ',' | '(' | ')') || c.is_control() { ' ' } else { c }));
+    label.extend(kind.chars().map(|c| {
+        if matches!(c, ',' | '(' | ')') || c.is_control() {
+            ' '
+        } else {
+            c
+        }
+    }));
     if name.is_empty() {
         return label;
     }
@@ -215,7 +278,11 @@ fn label(kind: &str, name: &str) -> String {
     for c in name.trim_matches('"').chars().take(NAME_CHARS_MAX) {
         let is_digit = c.is_numeric();
         if !is_digit {
-            label.push(if matches!(c, ',' | '(' | ')') || c.is_control() { '_' } else { c });
+            label.push(if matches!(c, ',' | '(' | ')') || c.is_control() {
+                '_'
+            } else {
+                c
+            });
         } else if !was_digit {
             label.push('#');
         }
@@ -232,7 +299,10 @@ fn write_node(nodes: &[Node], at: usize, out: &mut String) -> usize {
     let mut next = at + 1;
     let is_append = node.label.ends_with("Append");
     let mut branches: Vec<(usize, usize)> = Vec::new();
-    while nodes.get(next).is_some_and(|child| child.depth > node.depth) {
+    while nodes
+        .get(next)
+        .is_some_and(|child| child.depth > node.depth)
+    {
         out.push_str(if branches.is_empty() { "(" } else { ", " });
         let from = out.len();
         next = write_node(nodes, next, out);
@@ -256,7 +326,10 @@ fn write_node(nodes: &[Node], at: usize, out: &mut String) -> usize {
 pub fn plan_difference(before: &str, after: &str) -> String {
     const CHARS_MAX: usize = 120;
     let labels = |shape: &'_ str| -> Vec<String> {
-        let parts = shape.split(['(', ')', ',']).map(str::trim).filter(|part| !part.is_empty());
+        let parts = shape
+            .split(['(', ')', ','])
+            .map(str::trim)
+            .filter(|part| !part.is_empty());
         parts.map(str::to_owned).collect()
     };
     let without = |of: &[String], others: Vec<String>| -> Vec<String> {
@@ -290,7 +363,9 @@ mod tests {
 
     fn shape(plan: &str) -> String {
         let mut reader = PlanReader::default();
-        reader.shape(plan).map_or_else(|| "none".to_owned(), |shape| shape.text.to_owned())
+        reader
+            .shape(plan)
+            .map_or_else(|| "none".to_owned(), |shape| shape.text.to_owned())
     }
 
     const TEXT: &str = "Query Text: select 'secret -> x  (cost=' from a\n join b using (id)\n\
@@ -345,7 +420,10 @@ mod tests {
         };
         assert_eq!(shape(&append(&["p1", "p2", "p3"])), "Seq Scan p#");
         assert_eq!(shape(&append(&["p7"])), "Seq Scan p#");
-        assert_eq!(shape(&append(&["p1", "other", "p2"])), "Append(Seq Scan p#, Seq Scan other)");
+        assert_eq!(
+            shape(&append(&["p1", "other", "p2"])),
+            "Append(Seq Scan p#, Seq Scan other)"
+        );
         let gather = |n: u32| {
             format!(
                 "Finalize Aggregate  (cost=1..2 rows=1 width=8)\n  ->  Gather  (cost=1..2 rows={n} width=8)\n\
@@ -354,6 +432,9 @@ mod tests {
             )
         };
         assert_eq!(shape(&gather(2)), shape(&gather(7)));
-        assert_eq!(shape(&gather(2)), "Finalize Aggregate(Gather(Partial Aggregate(Parallel Seq Scan t)))");
+        assert_eq!(
+            shape(&gather(2)),
+            "Finalize Aggregate(Gather(Partial Aggregate(Parallel Seq Scan t)))"
+        );
     }
 }

@@ -44,16 +44,25 @@ impl Grouper {
             return;
         }
         let region = std::mem::replace(&mut frame.region, Region::None);
-        let (at, from, last_item, sorts) =
-            (frame.region_at, frame.items_from, (frame.item_at, end), frame.sorts);
+        let (at, from, last_item, sorts) = (
+            frame.region_at,
+            frame.items_from,
+            (frame.item_at, end),
+            frame.sorts,
+        );
         self.after_relation = false;
         self.wants_relation = false;
         if sorts && self.items.len() > from {
             self.items.push(last_item);
-            let item = |(from, to): (usize, usize)| self.out.get(from..to).unwrap_or("").trim();
+            let item =
+                |(from, to): (usize, usize)| self.out.get(from..to).unwrap_or("").trim_ascii();
             let items = &mut self.items[from..];
             items.sort_unstable_by(|a, b| item(*a).cmp(item(*b)));
-            let between = if region == Region::Where { " and " } else { ", " };
+            let between = if region == Region::Where {
+                " and "
+            } else {
+                ", "
+            };
             self.scratch.clear();
             if self.out[at..].starts_with(' ') {
                 self.scratch.push(' ');
@@ -81,17 +90,27 @@ impl Grouper {
 pub(super) fn number(from: &str, to: &mut String) {
     to.clear();
     let mut n = 0_u32;
-    let mut parts = from.split(CONSTANT);
-    to.push_str(parts.next().unwrap_or_default());
-    for part in parts {
+    let mut rest = from;
+    while let Some(at) = rest
+        .as_bytes()
+        .iter()
+        .position(|byte| *byte == CONSTANT as u8)
+    {
         n += 1;
+        to.push_str(&rest[..at]);
         push_param(to, n);
-        to.push_str(part);
+        rest = &rest[at + 1..];
     }
+    to.push_str(rest);
 }
 
 /// `$n`
 pub(super) fn push_param(to: &mut String, n: u32) {
+    if n < 10 {
+        to.push('$');
+        to.push(char::from(b'0' + n as u8));
+        return;
+    }
     let mut digits = [0; 10];
     let mut at = digits.len();
     let mut rest = n;
@@ -136,7 +155,14 @@ pub(super) fn skip_numbers(mut lexer: Lexer<'_>) -> Option<Lexer<'_>> {
 /// Numbers of two digits and more in a table's name name a partition or a day.
 pub(super) fn without_long_numbers(name: &str, to: &mut String) {
     let bytes = name.as_bytes();
-    let is_digit = |at: Option<usize>| at.and_then(|at| bytes.get(at)).is_some_and(u8::is_ascii_digit);
+    let is_digit = |at: Option<usize>| {
+        at.and_then(|at| bytes.get(at))
+            .is_some_and(u8::is_ascii_digit)
+    };
+    if !bytes.iter().any(u8::is_ascii_digit) {
+        to.push_str(name);
+        return;
+    }
     for (at, c) in name.char_indices() {
         let near = is_digit(at.checked_sub(1)) || is_digit(Some(at + 1));
         if !(c.is_ascii_digit() && near) {
@@ -148,5 +174,7 @@ pub(super) fn without_long_numbers(name: &str, to: &mut String) {
 pub(super) fn is_plain_name(name: &str) -> bool {
     let first = name.bytes().next();
     first.is_some_and(|byte| byte.is_ascii_lowercase() || byte == b'_')
-        && name.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'_')
+        && name
+            .bytes()
+            .all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'_')
 }

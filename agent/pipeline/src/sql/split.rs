@@ -2,7 +2,7 @@
 
 use super::Dialect;
 use super::lex::{Kind, Lexer};
-use super::mysql::statement_end;
+use super::mysql_scan::statement_end;
 
 /// The statements of a text, divided by semicolons outside of quotes, comments, brackets and bodies.
 #[derive(Debug)]
@@ -15,7 +15,10 @@ impl<'a> Statements<'a> {
     /// Statements of `text`.
     #[must_use]
     pub const fn new(text: &'a str, dialect: Dialect) -> Self {
-        Self { rest: text, dialect }
+        Self {
+            rest: text,
+            dialect,
+        }
     }
 
     /// Bytes of the first statement, without its semicolon; all of them where none ends.

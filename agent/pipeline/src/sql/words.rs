@@ -126,17 +126,20 @@ pub(super) fn word(text: &str) -> Word {
         b"where" => Word::Where,
         b"window" => Word::Window,
         b"with" => Word::With,
-        b"bigint" | b"bit" | b"bool" | b"boolean" | b"box" | b"bpchar" | b"bytea" | b"char" | b"character"
-        | b"cidr" | b"date" | b"dec" | b"decimal" | b"double" | b"float" | b"float4" | b"float8" | b"inet"
-        | b"int" | b"int2" | b"int4" | b"int8" | b"integer" | b"interval" | b"json" | b"jsonb" | b"line"
-        | b"macaddr" | b"money" | b"name" | b"nchar" | b"numeric" | b"oid" | b"path" | b"point" | b"real"
-        | b"regclass" | b"smallint" | b"text" | b"time" | b"timestamp" | b"timestamptz" | b"timetz"
-        | b"uuid" | b"varchar" | b"xml" => Word::Type,
-        b"asc" | b"at" | b"begin" | b"collate" | b"commit" | b"create" | b"cross" | b"desc" | b"else"
-        | b"escape" | b"exists" | b"filter" | b"full" | b"ilike" | b"isnull" | b"lateral"
-        | b"left" | b"like" | b"matched" | b"natural" | b"notnull" | b"nulls" | b"only"
-        | b"over" | b"overlaps" | b"partition" | b"range" | b"right" | b"rows" | b"similar"
-        | b"tablesample" | b"then" | b"to" | b"when" | b"within" | b"without" => Word::Other,
+        b"bigint" | b"bit" | b"bool" | b"boolean" | b"box" | b"bpchar" | b"bytea" | b"char"
+        | b"character" | b"cidr" | b"date" | b"dec" | b"decimal" | b"double" | b"float"
+        | b"float4" | b"float8" | b"inet" | b"int" | b"int2" | b"int4" | b"int8" | b"integer"
+        | b"interval" | b"json" | b"jsonb" | b"line" | b"macaddr" | b"money" | b"name"
+        | b"nchar" | b"numeric" | b"oid" | b"path" | b"point" | b"real" | b"regclass"
+        | b"smallint" | b"text" | b"time" | b"timestamp" | b"timestamptz" | b"timetz" | b"uuid"
+        | b"varchar" | b"xml" => Word::Type,
+        b"asc" | b"at" | b"begin" | b"collate" | b"commit" | b"create" | b"cross" | b"desc"
+        | b"else" | b"escape" | b"exists" | b"filter" | b"full" | b"ilike" | b"isnull"
+        | b"lateral" | b"left" | b"like" | b"matched" | b"natural" | b"notnull" | b"nulls"
+        | b"only" | b"over" | b"overlaps" | b"partition" | b"range" | b"right" | b"rows"
+        | b"similar" | b"tablesample" | b"then" | b"to" | b"when" | b"within" | b"without" => {
+            Word::Other
+        }
         _ => Word::Name,
     }
 }
@@ -158,8 +161,20 @@ pub(super) fn is_interval_field(text: &str) -> bool {
 /// Whether numbers in brackets behind this type only say how long or how exact it is.
 pub(super) fn has_typmod(text: &str) -> bool {
     const TYPES: [&str; 14] = [
-        "bit", "bpchar", "char", "character", "dec", "decimal", "float", "interval", "nchar", "numeric", "time",
-        "timestamp", "timestamptz", "varchar",
+        "bit",
+        "bpchar",
+        "char",
+        "character",
+        "dec",
+        "decimal",
+        "float",
+        "interval",
+        "nchar",
+        "numeric",
+        "time",
+        "timestamp",
+        "timestamptz",
+        "varchar",
     ];
     TYPES.iter().any(|name| name.eq_ignore_ascii_case(text))
 }

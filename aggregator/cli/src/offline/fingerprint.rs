@@ -64,7 +64,11 @@ pub fn run(options: &Options) -> anyhow::Result<()> {
             writeln!(out, "{row}").context("write to standard output")
         };
         if is_json(&text) {
-            for (at, line) in text.lines().enumerate().filter(|(_, line)| !line.trim().is_empty()) {
+            for (at, line) in text
+                .lines()
+                .enumerate()
+                .filter(|(_, line)| !line.trim().is_empty())
+            {
                 let (id, sql) = statement(line).with_context(|| {
                     let line = at + 1;
                     format!("{name}, line {line}: write a JSON string or an object with \"sql\"")
@@ -95,7 +99,9 @@ fn fingerprinter(options: &Options) -> anyhow::Result<Fingerprinter> {
     #[cfg(feature = "postgresql-parser")]
     return Ok(Fingerprinter::with_parser());
     #[cfg(not(feature = "postgresql-parser"))]
-    anyhow::bail!("built without PostgreSQL's parser: leave --parser out, or build with --features postgresql-parser")
+    anyhow::bail!(
+        "built without PostgreSQL's parser: leave --parser out, or build with --features postgresql-parser"
+    )
 }
 
 /// One JSON value a line, and not SQL: the first line says so.
@@ -140,7 +146,10 @@ mod tests {
         assert!(is_json("\"select 1\""));
         assert!(!is_json("\"t\".\"c\"; select 1"));
         assert!(!is_json("select 1"));
-        assert_eq!(statement("\"select 1\"").unwrap(), (None, "select 1".to_owned()));
+        assert_eq!(
+            statement("\"select 1\"").unwrap(),
+            (None, "select 1".to_owned())
+        );
         let (id, sql) = statement("{\"id\": \"a\", \"sql\": \"x\"}").unwrap();
         assert_eq!((id, sql.as_str()), (Some(Value::from("a")), "x"));
         assert!(statement("{\"id\": 1}").is_err());
@@ -150,7 +159,12 @@ mod tests {
     #[test]
     fn a_row_echoes_the_id_and_equal_kinds_have_equal_fingerprints() {
         let mut fingerprinter = Fingerprinter::new(Dialect::PostgreSql);
-        let one = row(&mut fingerprinter, 0, Some(&Value::from(7)), "SELECT a FROM t WHERE b IN (1, 2)");
+        let one = row(
+            &mut fingerprinter,
+            0,
+            Some(&Value::from(7)),
+            "SELECT a FROM t WHERE b IN (1, 2)",
+        );
         let two = row(&mut fingerprinter, 1, None, "select a from t where b = 'x'");
         assert_eq!(one["id"], 7);
         assert_eq!(one["normalized"], "SELECT a FROM t WHERE b IN ($1, $2)");
