@@ -132,14 +132,11 @@ impl Driver {
 
     fn take(&mut self, event: SourceEvent) {
         self.counts.events += 1;
-        let input = match event {
-            SourceEvent::Readings { at, readings } => Input::Readings { at, readings },
-            SourceEvent::Status(status) => Input::Status(status),
+        self.tell(match event {
+            // The database knows nothing of its host.
             SourceEvent::Facts(facts) => Input::Facts(Box::new(merge(*facts, &self.host))),
-            SourceEvent::Log(sample) => Input::Log(sample),
-            SourceEvent::LogCheckpoint(position) => Input::LogCheckpoint(position),
-        };
-        self.tell(input);
+            other => other,
+        });
     }
 
     fn tell(&mut self, input: Input) {

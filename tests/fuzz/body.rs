@@ -1,7 +1,15 @@
 //! What must hold for any bytes that come from the network: they are a message, or an error; never a panic, and what
-//! was read is written back to something that reads the same.
+//! was read is written back to something that reads the same. And for any bytes of a log file: each line is in one
+//! record or counted, and no field of a record grows over its limit. And for any SQL: it has a template of bounded length
+//! and statements that are in it; any plan has a shape or none.
+#![allow(dead_code, reason = "each fuzz target plays one of the bodies")]
 
+use hsw_pipeline::{
+    Assembler, Dialect, Fingerprinter, LogFormat, LogRecord, PlanReader, Statements, TimeDefaults,
+    Timeline, detect, fnv1a_64, mask,
+};
 use hsw_sketch::QuantileSketch;
+use hsw_types::WallTime;
 use hsw_wire::{
     FRAME_HEADER_BYTES, ToAgent, ToAggregator, decode_summary, encode_summary, frame_length,
 };
@@ -54,5 +62,90 @@ fn summary(payload: &[u8]) {
     // A summary that was barely short enough may be too long in our own words; else it must come back.
     if let Ok(again) = encode_summary(&summary) {
         assert_eq!(decode_summary(&again).as_ref(), Ok(&summary));
+    }
+}
+
+/// Plays `bytes` as a log file through every format.
+pub(crate) fn formats(bytes: &[u8]) {
+    let lines: Vec<&[u8]> = bytes.split(|byte| *byte == b'\n').collect();
+    let found = detect(&lines, "x.log");
+    let named = LogFormat::names()
+        .iter()
+        .filter_map(|name| LogFormat::named(name, Some("%m [%p] %q%u@%d ")));
+    for format in named.chain([found]) {
+        log(&lines, format);
+    }
+}
+
+fn log(lines: &[&[u8]], format: LogFormat) {
+    let defaults = TimeDefaults {
+        utc_offset_s: Some(3_600),
+        not_after: Some(WallTime::from_unix_seconds(1_795_197_048)),
+    };
+    let mut timeline = Timeline::new(&format);
+    let mut assembler = Assembler::with_defaults(format, defaults);
+    let mut template = String::new();
+    let mut n_lines = 0;
+    let mut take = |record: &LogRecord| {
+        n_lines += record.n_lines;
+        assert!(record.n_lines > 0, "a record of no line");
+        assert!(record.message.len() <= 8 * 1024, "a message over the limit");
+        let long = record.statement.len().max(record.plan.len());
+        assert!(long <= 64 * 1024, "a statement or plan over the limit");
+        let numbers = [record.duration_ms, record.lock_ms];
+        assert!(
+            numbers
+                .iter()
+                .flatten()
+                .all(|ms| ms.is_finite() && *ms >= 0.0)
+        );
+        mask(&record.message, &mut template);
+        timeline.record(record, &mut |event| {
+            assert!(event.a.len() <= 8 * 1024 && event.b.len() <= 8 * 1024);
+        });
+    };
+    let mut start = 0;
+    for (at, line) in lines.iter().enumerate() {
+        assembler.line(start, line, &mut take);
+        start += line.len() as u64 + 1;
+        if at % 7 == 6 {
+            assembler.idle(&mut take);
+        }
+    }
+    assembler.flush(&mut take);
+    let counters = assembler.counters();
+    assert_eq!(counters.lines, lines.len() as u64);
+    assert_eq!(
+        counters.lines,
+        n_lines + counters.lines_outside,
+        "lines got lost"
+    );
+}
+
+/// Plays `bytes` as statements of every dialect and as a plan.
+pub(crate) fn sql(bytes: &[u8]) {
+    let text = String::from_utf8_lossy(bytes);
+    for dialect in [Dialect::MySql, Dialect::PostgreSql] {
+        let mut fingerprinter = Fingerprinter::new(dialect);
+        let bytes_max = 8 * text.len() + 64;
+        for sql in Statements::new(&text, dialect).chain([&*text]) {
+            let fingerprint = fingerprinter.fingerprint(sql);
+            assert!(
+                fingerprint.text.len() <= bytes_max,
+                "a template outgrew its statement"
+            );
+            assert_eq!(fingerprint.hash, fnv1a_64(fingerprint.text.as_bytes()));
+            let again = fingerprint.hash;
+            assert_eq!(
+                fingerprinter.fingerprint(sql).hash,
+                again,
+                "buffers remember"
+            );
+            assert!(fingerprinter.normalized(sql).len() <= bytes_max);
+        }
+    }
+    let mut plans = PlanReader::default();
+    if let Some(shape) = plans.shape(&text) {
+        assert_eq!(shape.hash, fnv1a_64(shape.text.as_bytes()));
     }
 }

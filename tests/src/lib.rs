@@ -1,7 +1,7 @@
 //! What proves the rest: real processes, real databases, real faults, and the commands a person types.
 //!
 //! In reading order: [`testbed`] starts a sharded database on one machine and breaks it on purpose; [`simagents`] is a
-//! fleet of agents without databases, for measuring the aggregator; [`mod@bench`] is every figure of speed and cost.
+//! fleet of agents without databases, for measuring the aggregator; [`mod@bench`] is every figure of speed and cost, [`evaluate`] every figure of accuracy.
 
 pub mod testbed;
 
@@ -10,3 +10,5 @@ pub mod trials;
 pub mod simagents;
 
 pub mod bench;
+
+pub mod evaluate;

@@ -10,6 +10,7 @@ pub use pipeline::{Config, Counters, Input, Output, Pipeline};
 
 mod parse;
 
+pub use parse::mine;
 pub use parse::{
     Assembler, AssemblerCounters, ClassifierConfig, ClassifierCounters, Event, EventKind,
     LinePrefix, LogClassifier, LogFormat, LogRecord, QueryCounters, Severity, TimeDefaults,

@@ -10,7 +10,8 @@ use std::collections::{BTreeMap, VecDeque};
 use std::time::Duration;
 
 use hsw_types::{
-    LogSample, Monotonic, NodeFacts, Reading, ShardSummary, SourceStatus, WallTime, WindowIndex,
+    LogSample, Monotonic, NodeFacts, Reading, Renamed, ShardSummary, SourceStatus, WallTime,
+    WindowIndex,
 };
 
 use crate::table::{Outcome, Table};
@@ -64,12 +65,14 @@ pub enum Input {
         /// The readings.
         readings: Vec<Reading>,
     },
-    /// A source's state.
+    /// A source's state changed, or its drop counter moved.
     Status(SourceStatus),
-    /// Facts of the node, complete.
+    /// Facts of the node, as far as the teller knows them.
     Facts(Box<NodeFacts>),
     /// A notable log line.
     Log(LogSample),
+    /// A series goes on under another name.
+    Renamed(Renamed),
     /// The log position that covers everything told before it.
     LogCheckpoint(Vec<u8>),
     /// The clock, told at least once a second: closes windows that lie far enough behind.
@@ -182,6 +185,7 @@ impl Pipeline {
                     self.counters.log_samples_over_limit += 1;
                 }
             }
+            Input::Renamed(renamed) => self.table.rename(&renamed),
             Input::LogCheckpoint(bytes) => {
                 if self
                     .checkpoints

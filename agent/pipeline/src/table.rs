@@ -2,7 +2,8 @@
 //!
 //! In: readings with their place among the open windows. Out: the columns of a summary.
 //! Invariants: PI-5 a series' name travels with the first summary that holds one of its values, and again within
-//! `repeat_after` summaries. Limits: `n_series_max` series; one not read for ten minutes makes room.
+//! `repeat_after` summaries. PI-6 a series that is renamed keeps its id, and the id is named anew in the next summary; one that
+//! joins another leaves its id as a second name of that one. Limits: `n_series_max` series; one not read for ten minutes makes room.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -10,7 +11,8 @@ use std::time::Duration;
 
 use hsw_sketch::QuantileSketch;
 use hsw_types::{
-    Latencies, Monotonic, Reading, SeriesDef, SeriesId, SeriesKey, SeriesValues, Value, WallTime,
+    Latencies, Monotonic, Reading, Renamed, SeriesDef, SeriesId, SeriesKey, SeriesValues, Value,
+    WallTime,
 };
 
 /// A series without a reading for this long is forgotten.
@@ -59,6 +61,8 @@ pub(crate) struct Flushed {
 #[derive(Debug)]
 pub(crate) struct Table {
     slots: BTreeMap<Arc<SeriesKey>, Slot>,
+    /// Ids whose names have changed since the last summary.
+    renamed: Vec<SeriesDef>,
     n_series_max: usize,
     n_windows: usize,
     next_id: u32,
@@ -71,6 +75,7 @@ impl Table {
     pub(crate) fn new(n_series_max: usize, n_windows: usize) -> Self {
         Self {
             slots: BTreeMap::new(),
+            renamed: Vec::new(),
             n_series_max,
             n_windows,
             next_id: 0,
@@ -144,6 +149,28 @@ impl Table {
         }
     }
 
+    /// Puts what is known of a series under another name; an id that was told is named anew.
+    pub(crate) fn rename(&mut self, renamed: &Renamed) {
+        if renamed.from == renamed.to {
+            return;
+        }
+        let Some(slot) = self.slots.remove(&renamed.from) else {
+            return;
+        };
+        if slot.is_named && self.renamed.len() < self.n_series_max {
+            self.renamed.push(SeriesDef {
+                id: slot.id,
+                key: (*renamed.to).clone(),
+            });
+        }
+        match self.slots.get_mut(&renamed.to) {
+            Some(other) => other.absorb(slot),
+            None => {
+                self.slots.insert(Arc::clone(&renamed.to), slot);
+            }
+        }
+    }
+
     fn slot(&mut self, key: &Arc<SeriesKey>, now: Monotonic) -> Option<&mut Slot> {
         if !self.slots.contains_key(key) {
             if self.slots.len() >= self.n_series_max {
@@ -172,6 +199,7 @@ impl Table {
         }
         self.next_id = 0;
         self.repeated_to = 0;
+        self.renamed.clear();
         for slot in self.slots.values_mut() {
             slot.id = SeriesId(self.next_id);
             slot.is_named = false;
@@ -191,7 +219,7 @@ impl Table {
             repeat.end
         };
         let mut out = Flushed {
-            dictionary: Vec::new(),
+            dictionary: std::mem::take(&mut self.renamed),
             series: Vec::new(),
             latencies: Vec::new(),
         };
@@ -233,6 +261,23 @@ impl Table {
 }
 
 impl Slot {
+    /// Takes what another series has in its open windows.
+    fn absorb(&mut self, other: Self) {
+        for (place, value) in other.values.into_iter().enumerate() {
+            if let Some(value) = value {
+                let before = self.values.get(place).copied().flatten().unwrap_or(0.0);
+                self.put(place, before + value);
+            }
+        }
+        if let Some(sketch) = other.sketch {
+            match &mut self.sketch {
+                Some(own) => own.merge(&sketch),
+                own => *own = Some(sketch),
+            }
+        }
+        self.told = self.told.max(other.told);
+    }
+
     fn put(&mut self, place: usize, value: f64) -> Outcome {
         if self.values.len() <= place {
             self.values.resize(place + 1, None);

@@ -1,8 +1,8 @@
 //! The pipeline against what the module's header promises. (steps 3–4)
 
 use hsw_types::{
-    Monotonic, NodeFacts, Reading, SeriesId, ShardSummary, SourceState, SourceStatus, Value,
-    WallTime, WindowIndex,
+    Monotonic, NodeFacts, Reading, Renamed, SeriesId, ShardSummary, SourceState, SourceStatus,
+    Value, WallTime, WindowIndex,
 };
 use proptest::prelude::*;
 
@@ -57,6 +57,38 @@ impl World {
             .flat_map(|s| s.values.clone())
             .collect()
     }
+}
+
+#[test]
+fn a_renamed_series_keeps_its_id_and_one_that_joins_another_leaves_its_id_as_a_second_name() {
+    let mut world = World::new();
+    world.at(0.1, Input::Clock);
+    world.read(0.2, "log.a", Value::Events(1.0));
+    world.read(0.3, "log.b", Value::Events(2.0));
+    world.at(2.5, Input::Clock);
+    world.read(2.6, "log.a", Value::Events(4.0));
+    let rename = |from: &str, to: &str| {
+        let (from, to) = (key(from), key(to));
+        move |_| {
+            Input::Renamed(Renamed {
+                from: from.clone(),
+                to: to.clone(),
+            })
+        }
+    };
+    world.at(2.7, rename("log.a", "log.c"));
+    world.at(2.7, rename("log.b", "log.c"));
+    world.read(2.8, "log.c", Value::Events(8.0));
+    world.at(4.5, Input::Clock);
+    let named: Vec<(u32, String)> = world.out[1]
+        .0
+        .dictionary
+        .iter()
+        .map(|def| (def.id.0, def.key.to_string()))
+        .collect();
+    assert_eq!(named, [(0, "log.c".to_owned()), (1, "log.c".to_owned())]);
+    assert_eq!(world.values(0), [Some(1.0), None, Some(12.0), None]);
+    assert_eq!(world.values(1), [Some(2.0), None]);
 }
 
 #[test]

@@ -25,9 +25,9 @@ const NAME: &str = "log";
 
 /// How log files are written.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
+#[serde(rename_all = "kebab-case")]
 pub enum Format {
-    /// By file name (`.json`, `.csv`), else stderr where a prefix is known, else plain.
+    /// Told from each file's first lines and its name; stderr where a prefix is known and nothing else fits.
     #[default]
     Auto,
     /// PostgreSQL jsonlog.
@@ -36,6 +36,16 @@ pub enum Format {
     Csvlog,
     /// PostgreSQL stderr with `line_prefix`.
     Stderr,
+    /// Error log of MySQL, Percona Server, MariaDB.
+    MysqlError,
+    /// Slow query log of the same.
+    MysqlSlow,
+    /// MongoDB since 4.4.
+    Mongodb,
+    /// MongoDB before.
+    MongodbText,
+    /// Redis, Valkey.
+    Redis,
     /// Lines of any other system.
     Plain,
 }
@@ -175,6 +185,12 @@ async fn send(sink: &Sink, round: Round, told: &mut Option<SourceStatus>) -> boo
         }
         *told = Some(status.clone());
         if sink.send(SourceEvent::Status(status)).await.is_err() {
+            return false;
+        }
+    }
+    // Before the readings, which have the new names.
+    for renamed in round.renamed {
+        if sink.send(SourceEvent::Renamed(renamed)).await.is_err() {
             return false;
         }
     }

@@ -3,22 +3,28 @@
 //! Invariant: LR-1 the checkpoint of a round covers exactly what its readings count; open records are read again.
 
 use std::collections::BTreeMap;
+use std::fs::File;
+use std::io::Read as _;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use hsw_pipeline::{Assembler, ClassifierConfig, LinePrefix, LogClassifier, LogFormat};
+use hsw_pipeline::{Assembler, ClassifierConfig, LinePrefix, LogClassifier, LogFormat, detect};
 use hsw_tail::{Disk, FileNumber, Pattern, Tailer};
-use hsw_types::{LogSample, Monotonic, Reading, SeriesKey, SourceState, WallTime};
+use hsw_types::{LogSample, Monotonic, Reading, Renamed, SeriesKey, SourceState, WallTime};
 
 use super::log::{Config, Format, Start};
 use super::postgres::DatabaseSettings;
+
+/// Bytes a file's format is told from.
+const SAMPLE_BYTES: u64 = 64 * 1024;
 
 /// What a round found.
 pub(super) struct Round {
     pub(super) at: WallTime,
     pub(super) readings: Vec<Reading>,
     pub(super) samples: Vec<LogSample>,
+    pub(super) renamed: Vec<Renamed>,
     pub(super) checkpoint: Option<Vec<u8>>,
     pub(super) state: SourceState,
     pub(super) message: String,
@@ -146,6 +152,7 @@ impl Reader {
             at,
             readings,
             samples: self.classifier.take_samples(),
+            renamed: self.classifier.take_renamed(),
             checkpoint: news.then_some(checkpoint),
             state,
             message,
@@ -379,22 +386,44 @@ fn wildcard_of(filename: &str) -> String {
     name
 }
 
+/// The format of a file; with `auto` its beginning is looked at.
 fn format_of(format: Format, path: &Path, prefix: Option<&Arc<LinePrefix>>) -> LogFormat {
-    let stderr = |prefix: Option<&Arc<LinePrefix>>| match prefix {
-        Some(prefix) => LogFormat::Stderr(Arc::clone(prefix)),
-        None => LogFormat::Plain,
+    let stderr = || {
+        prefix.map_or(LogFormat::Plain, |prefix| {
+            LogFormat::Stderr(Arc::clone(prefix))
+        })
     };
     match format {
         Format::Jsonlog => LogFormat::Json,
         Format::Csvlog => LogFormat::Csv,
+        Format::Stderr => stderr(),
+        Format::MysqlError => LogFormat::MysqlError,
+        Format::MysqlSlow => LogFormat::MysqlSlow,
+        Format::Mongodb => LogFormat::Mongo,
+        Format::MongodbText => LogFormat::MongoText,
+        Format::Redis => LogFormat::Redis,
         Format::Plain => LogFormat::Plain,
-        Format::Stderr => stderr(prefix),
-        Format::Auto => match path.extension().and_then(|end| end.to_str()) {
-            Some("json") => LogFormat::Json,
-            Some("csv") => LogFormat::Csv,
-            _ => stderr(prefix),
-        },
+        Format::Auto => {
+            let head = head_of(path);
+            let lines: Vec<&[u8]> = head.split(|byte| *byte == b'\n').collect();
+            let name = path.file_name().unwrap_or_default().to_string_lossy();
+            match detect(&lines, &name) {
+                // The prefix that is known is better than one that was guessed.
+                LogFormat::Stderr(_) | LogFormat::Plain if prefix.is_some() => stderr(),
+                found => found,
+            }
+        }
     }
+}
+
+/// The first bytes of a file; none where it went away meanwhile: its name then decides.
+fn head_of(path: &Path) -> Vec<u8> {
+    let mut head = Vec::new();
+    if let Ok(file) = File::open(path) {
+        // What was read until an error is good enough.
+        let _ = file.take(SAMPLE_BYTES).read_to_end(&mut head);
+    }
+    head
 }
 
 /// Microseconds since 1970; 0 on a host whose clock stands before.

@@ -124,6 +124,49 @@ fn a_storm_is_counted_where_it_cannot_be_parsed() {
 }
 
 #[test]
+fn files_of_several_systems_side_by_side_are_each_read_as_what_they_are() {
+    let directory = tempfile::tempdir().unwrap();
+    let at = |name: &str| directory.path().join(name);
+    append(
+        &at("mysqld.log"),
+        "2026-11-20T17:50:48.1Z 7 [ERROR] [MY-010584] [Repl] x\nof two lines\n",
+    );
+    append(
+        &at("mysql-slow.log"),
+        "# Time: 2026-11-20T17:50:48.1Z\n# User@Host: a[a] @ b []\n# Query_time: 2.5\nselect 'secret';\n",
+    );
+    append(&at("redis.log"), "7:M 20 Nov 2026 17:50:48.1 # x\n");
+    let config = Config {
+        paths: vec![at("*.log").display().to_string()],
+        ..config_for(&at("x"))
+    };
+    let (mut reader, _) = Reader::new(config, None);
+    let first = reader.round(Monotonic(0), None, false);
+    // The last record of each file is complete when nothing more came.
+    let second = reader.round(Monotonic(1_000_000), None, false);
+    let readings: Vec<_> = first.readings.iter().chain(&second.readings).collect();
+    let total = |name: &str| -> f64 {
+        let of_name = readings.iter().filter(|r| r.key.to_string() == name);
+        of_name
+            .map(|r| match r.value {
+                Value::Events(n) | Value::LatencyMs(n) => n,
+                _ => 0.0,
+            })
+            .sum()
+    };
+    assert_eq!(total("log.errors"), 1.0);
+    assert_eq!(total("log.lines{WARNING}"), 1.0);
+    assert_eq!(total("log.duration_ms"), 2_500.0);
+    assert_eq!(total("log.template{slow statement}"), 1.0);
+    assert!(
+        readings
+            .iter()
+            .all(|r| !r.key.to_string().contains("secret"))
+    );
+    assert_eq!(second.dropped, 0);
+}
+
+#[test]
 fn an_absent_log_is_unknown_not_zero() {
     let directory = tempfile::tempdir().unwrap();
     for path in ["pg.json", "no/such/directory/pg.json"] {

@@ -27,28 +27,10 @@ mod log_reader;
 
 pub use data_dir::{PidFile, read_pid_file};
 
-use hsw_types::{LogSample, NodeFacts, Reading, SourceStatus, WallTime};
 use tokio::sync::mpsc;
 
-/// What a source tells the driver.
-#[derive(Debug)]
-pub enum SourceEvent {
-    /// Readings of one sampling round.
-    Readings {
-        /// Data time of the round.
-        at: WallTime,
-        /// Bounded by the source's own limits.
-        readings: Vec<Reading>,
-    },
-    /// The source's state changed, or its drop counter moved.
-    Status(SourceStatus),
-    /// What the database says of itself; the driver fills in what only the host knows.
-    Facts(Box<NodeFacts>),
-    /// A notable log line, masked.
-    Log(LogSample),
-    /// The log position up to which lines have been sent before this event; opaque to the driver.
-    LogCheckpoint(Vec<u8>),
-}
+/// What a source tells the driver: anything the pipeline is told but the clock.
+pub use hsw_pipeline::Input as SourceEvent;
 
 /// Where a source sends; bounded, so a source waits (or drops and counts) when the driver is behind.
 pub type Sink = mpsc::Sender<SourceEvent>;

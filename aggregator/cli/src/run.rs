@@ -32,7 +32,9 @@ pub fn run(cli: Cli) -> anyhow::Result<u8> {
         Command::Templates(options) => return offline::templates::run(options).map(|()| FINE),
         Command::Fingerprint(options) => return offline::fingerprint::run(options).map(|()| FINE),
         Command::Timeline(options) => return offline::timeline::run(options).map(|()| FINE),
-        Command::Logstats(options) => return offline::logstats::run(options).map(|()| FINE),
+        Command::Logstats(options) => {
+            return offline::logstats::run(options, cli.json).map(|()| FINE);
+        }
         _ => {}
     }
     let url = cli

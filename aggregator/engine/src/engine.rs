@@ -248,6 +248,9 @@ impl Engine {
         let applied = self.cluster.apply(at, summary);
         self.counters.unknown_ids += applied.unknown_ids;
         self.counters.over_limit += applied.over_limit;
+        for key in applied.renamed {
+            self.detector.forget(at, key);
+        }
         let state = &self.cluster.nodes()[at];
         self.graph.place(node, &state.facts.address);
         if self.map.shard_of(node).is_none() && has_facts {

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use hsw_sketch::QuantileSketch;
 use hsw_types::{
     Latencies, LogSample, MetricSpec, NodeFacts, NodeId, SeriesKey, ShardSummary, SourceStatus,
-    WindowIndex, metric_spec,
+    Subject, Unit, WindowIndex, metric_spec,
 };
 
 use crate::series::Series;
@@ -61,6 +61,8 @@ pub struct Applied {
     pub unknown_ids: u64,
     /// Series left out because the node has too many.
     pub over_limit: u64,
+    /// Series that go on under another name: the old keys, of which the node has no series any more.
+    pub renamed: Vec<KeyIndex>,
     /// The agent was restarted: ids started anew.
     pub is_new_epoch: bool,
     /// The database's start time changed since the last facts.
@@ -241,8 +243,37 @@ impl Cluster {
             if ids.len() <= id {
                 ids.resize(id + 1, None);
             }
-            ids[id] = Some(key);
+            let before = ids[id].replace(key);
+            if let Some(before) = before.filter(|before| *before != key)
+                && self.rename(node, before, key)
+            {
+                applied.renamed.push(before);
+            }
         }
+    }
+
+    /// Templates and fingerprints widen: what was counted under the old name is added to the new one. True where there was
+    /// such a series.
+    fn rename(&mut self, node: NodeIndex, from: KeyIndex, to: KeyIndex) -> bool {
+        let is_template = |key: &KeyInfo| matches!(key.key.subject, Subject::Template { .. });
+        let (old, new) = (&self.keys[from], &self.keys[to]);
+        if !is_template(old) || !is_template(new) || old.key.metric != new.key.metric {
+            return false;
+        }
+        // Values of durations are quantiles: of two, the worse.
+        let is_duration = old.spec.is_some_and(|spec| spec.unit == Unit::Milliseconds);
+        let Some(gone) = self.nodes[node].series.remove(&from) else {
+            return false;
+        };
+        self.keys[from].nodes.retain(|n| *n != node);
+        let nodes = &mut self.keys[to].nodes;
+        if let Err(at) = nodes.binary_search(&node) {
+            nodes.insert(at, node);
+        }
+        let kept = self.nodes[node].series.entry(to);
+        kept.or_insert_with(|| Series::new(gone.newest()))
+            .absorb(&gone, if is_duration { f64::max } else { |a, b| a + b });
+        true
     }
 
     fn key_index(&mut self, key: &SeriesKey) -> KeyIndex {
@@ -421,6 +452,38 @@ mod tests {
             applied.unknown_ids, 1,
             "an id whose name was forgotten is unknown, not another's"
         );
+    }
+
+    fn template(id: u32, text: &str) -> SeriesDef {
+        SeriesDef {
+            id: SeriesId(id),
+            key: SeriesKey {
+                metric: "log.template".to_owned(),
+                subject: Subject::Template {
+                    hash: text.len() as u64,
+                    text: text.to_owned(),
+                },
+            },
+        }
+    }
+
+    #[test]
+    fn a_template_that_widens_takes_its_past_along_and_merged_ones_add_up() {
+        let mut cluster = Cluster::new(10);
+        let node = cluster.node_index(&NodeId::new("a").unwrap());
+        let mut first = summary(1, 100, &[], &[(0, 3.0), (1, 4.0)]);
+        first.dictionary = vec![template(0, "user ann"), template(1, "user bobby")];
+        cluster.apply(node, first);
+        let mut second = summary(1, 101, &[], &[(0, 5.0)]);
+        second.dictionary = vec![template(0, "user <*>"), template(1, "user <*>")];
+        let applied = cluster.apply(node, second);
+        assert_eq!((applied.renamed, applied.unknown_ids), (vec![0, 1], 0));
+        let key = cluster.find_key(&template(0, "user <*>").key).unwrap();
+        let state = &cluster.nodes()[node];
+        assert_eq!(state.series.len(), 1);
+        let values = [100, 101].map(|w| state.series[&key].at(WindowIndex(w)));
+        assert_eq!(values, [Some(7.0), Some(5.0)]);
+        assert!(cluster.keys()[0].nodes.is_empty());
     }
 
     #[test]

@@ -49,6 +49,15 @@ impl Series {
         self.ring[place(window)] = value as f32;
     }
 
+    /// Takes the values of a series that goes on as this one; `add` says what two values of one window make.
+    pub fn absorb(&mut self, other: &Self, add: impl Fn(f64, f64) -> f64) {
+        let values: Vec<_> = other.back_from(other.newest, RING_WINDOWS as i64).collect();
+        for (window, value) in values.into_iter().rev() {
+            let both = self.at(window).map_or(value, |own| add(own, value));
+            self.put(window, both);
+        }
+    }
+
     /// The value of a window, if it has one and is remembered.
     #[must_use]
     pub fn at(&self, window: WindowIndex) -> Option<f64> {

@@ -17,6 +17,6 @@ mod summary;
 pub use catalogue::{Bad, CATALOGUE, Family, MetricSpec, Tier, Unit, metric_spec};
 pub use facts::{NodeFacts, Role, SourceState, SourceStatus};
 pub use id::{Incarnation, InvalidId, NodeId, Sequence, SeriesId, ShardId};
-pub use series::{EdgeKind, EdgeSubject, Reading, SeriesKey, Subject, Value};
+pub use series::{EdgeKind, EdgeSubject, Reading, Renamed, SeriesKey, Subject, Value};
 pub use summary::{Latencies, LogSample, SeriesDef, SeriesValues, ShardSummary};
 pub use time::{Monotonic, WallTime, WindowIndex};

@@ -122,6 +122,15 @@ pub enum Value {
     LatencyMs(f64),
 }
 
+/// A series goes on under another name: a template has widened, or was merged into one that is known.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Renamed {
+    /// The name that is no more.
+    pub from: Arc<SeriesKey>,
+    /// The name that takes its place.
+    pub to: Arc<SeriesKey>,
+}
+
 /// One reading of one series. Keys are shared, so that a source allocates each only once.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Reading {

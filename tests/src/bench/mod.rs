@@ -23,14 +23,16 @@ mod aggregator;
 mod codec;
 mod database_loss;
 mod detection;
+mod log_lines;
 mod spooled;
+mod templates;
 mod watched;
 
 /// Measures what the agent, the aggregator and their formats cost.
 #[derive(Clone, Debug, Parser)]
 #[command(name = "hsw-bench", version)]
 pub struct Args {
-    /// Benchmarks: wire, spool, detect, agent-cost, log-storm, database-loss, aggregator-200, aggregator-2000.
+    /// Benchmarks: wire, templates, spool, detect, agent-cost, log-storm, database-loss, aggregator-200, aggregator-2000.
     #[arg(required = true, value_parser = NAMES)]
     names: Vec<String>,
     /// Write NAME.json into this folder.
@@ -56,8 +58,9 @@ pub struct Args {
     programs: Option<PathBuf>,
 }
 
-const NAMES: [&str; 8] = [
+const NAMES: [&str; 9] = [
     "wire",
+    "templates",
     "spool",
     "detect",
     "agent-cost",
@@ -122,6 +125,7 @@ fn run(args: &Args) -> Result<bool> {
 fn measure(name: &str, args: &Args, stop: &Stop) -> Result<Report> {
     match name {
         "wire" => codec::wire(),
+        "templates" => templates::templates(args),
         "spool" => spooled::spool(),
         "detect" => detection::detect(),
         "agent-cost" => agent_cost::agent_cost(args, stop),

@@ -10,7 +10,7 @@ use std::sync::Arc;
 use super::prefix::{LinePrefix, Matched};
 use super::record::{LogRecord, Severity, push_bounded};
 use super::stderr::{self, GoesOn};
-use super::time::{TimeDefaults, iso};
+use super::time::TimeDefaults;
 use super::{csv, json, mongo, mysql_error, mysql_slow, plain, redis};
 
 /// The message of an open record, statement and plan included, is kept up to here; the rest is counted.
@@ -214,7 +214,8 @@ impl Assembler {
             LogFormat::Json | LogFormat::Mongo => "malformed json line",
             LogFormat::Csv => "malformed csv record",
             LogFormat::MysqlSlow => "line outside of an entry of the slow log",
-            _ => text,
+            LogFormat::MysqlError | LogFormat::MongoText => "line outside of a record of the log",
+            LogFormat::Stderr(_) | LogFormat::Redis | LogFormat::Plain => text,
         };
         self.record.clear();
         plain::head(safe, self.defaults, &mut self.record);
@@ -235,17 +236,12 @@ impl Assembler {
         self.hand_out(emit);
     }
 
-    /// Error logs of MySQL may come wrapped by a container runtime: one object or one prefix per line.
+    /// Error logs of MySQL may come wrapped by a container runtime or a journal: one object or one prefix per line.
     fn mysql_line(&mut self, start: u64, text: &str, emit: &mut impl FnMut(&LogRecord)) {
-        let Some(wrapped) = text.strip_prefix("{\"log\":\"") else {
-            self.headed_line(start, unwrapped(text), emit);
-            return;
-        };
-        let mut inside = std::mem::take(&mut self.scratch);
-        inside.clear();
-        json::unescape(wrapped, &mut inside);
-        self.headed_line(start, unwrapped(inside.trim_end()), emit);
-        self.scratch = inside;
+        let mut scratch = std::mem::take(&mut self.scratch);
+        let inside = mysql_error::unwrapped(text, &mut scratch);
+        self.headed_line(start, inside, emit);
+        self.scratch = scratch;
     }
 
     /// Formats whose records begin with a head; other lines go on with the record before.
@@ -439,91 +435,6 @@ impl Assembler {
     }
 }
 
-/// Without what the container interface puts before a line: `2026-11-20T17:50:48.123456789Z stderr F `.
-fn unwrapped(text: &str) -> &str {
-    let is_iso = text.as_bytes().get(10) == Some(&b'T');
-    let n = is_iso.then(|| iso(text.as_bytes(), TimeDefaults::default()));
-    let Some(rest) = n.flatten().and_then(|found| text.get(found.n..)) else {
-        return text;
-    };
-    let rest = rest
-        .strip_prefix(" stderr ")
-        .or_else(|| rest.strip_prefix(" stdout "));
-    rest.and_then(|rest| rest.strip_prefix("F ").or_else(|| rest.strip_prefix("P ")))
-        .unwrap_or(text)
-}
-
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn read(format: LogFormat, text: &str) -> (Vec<LogRecord>, AssemblerCounters) {
-        let mut assembler = Assembler::new(format);
-        let mut records = Vec::new();
-        let mut start = 0;
-        for line in text.split('\n') {
-            assembler.line(start, line.as_bytes(), &mut |r| records.push(r.clone()));
-            start += line.len() as u64 + 1;
-        }
-        assembler.flush(&mut |r| records.push(r.clone()));
-        (records, assembler.counters())
-    }
-
-    #[test]
-    fn stderr_lines_with_tabs_and_companions_are_one_record() {
-        let prefix = Arc::new(LinePrefix::compile("%m [%p] "));
-        let at = "2026-11-20 17:50:48.123 UTC";
-        let text = format!(
-            "{at} [1] ERROR:  first\n\tsecond\n{at} [1] DETAIL:  Key (id)=(7)\n{at} [1] STATEMENT:  insert\n\tinto t\n\
-             {at} [2] LOG:  duration: 8.5 ms  statement: select\n\t'secret'\nsh: not found\n\torphan"
-        );
-        let (records, counters) = read(LogFormat::Stderr(prefix), &text);
-        let messages: Vec<_> = records.iter().map(|r| r.message.as_str()).collect();
-        assert_eq!(
-            messages,
-            ["first\nsecond", "duration: 8.5 ms", "sh: not found"]
-        );
-        assert!(records[0].has_detail && records[0].has_statement && records[1].has_statement);
-        assert_eq!((counters.malformed, counters.records), (2, 3));
-        assert_eq!(records[0].statement, "insert\ninto t");
-        assert_eq!(records[1].statement, "select\n'secret'");
-        let n_lines: Vec<_> = records.iter().map(|r| r.n_lines).collect();
-        assert_eq!((n_lines, counters.lines_outside), (vec![5, 2, 1], 1));
-    }
-
-    #[test]
-    fn an_open_record_is_held_until_it_is_handed_out() {
-        let prefix = Arc::new(LinePrefix::compile("%p "));
-        let mut assembler = Assembler::new(LogFormat::Stderr(prefix));
-        let mut n = 0;
-        assembler.line(100, b"7 LOG:  x", &mut |_| n += 1);
-        assert_eq!((assembler.held(), n), (Some(100), 0));
-        assembler.idle(&mut |_| n += 1);
-        assert_eq!((assembler.held(), n), (None, 1));
-    }
-
-    #[test]
-    fn a_lost_quote_costs_one_csv_record() {
-        let good = format!(
-            "2026-11-20 17:50:48.123 UTC,,,42,,65af.1,3,,2026-11-20 17:50:00 UTC,,0,LOG,00000,\"fine\"{}",
-            ",".repeat(12)
-        );
-        let torn = format!("{}\"never closed", &good[..80]);
-        let (records, counters) = read(LogFormat::Csv, &format!("{torn}\n{good}\n{good}"));
-        let messages: Vec<_> = records.iter().map(|r| r.message.as_str()).collect();
-        assert_eq!(messages, ["malformed csv record", "fine", "fine"]);
-        assert_eq!(counters.malformed, 1);
-    }
-
-    #[test]
-    fn invalid_bytes_and_torn_json_become_plain_records_and_are_counted() {
-        let mut assembler = Assembler::new(LogFormat::Json);
-        let mut records = Vec::new();
-        assembler.line(0, b"{\"timestamp\":\"\xff", &mut |r| {
-            records.push(r.clone())
-        });
-        assert!(records[0].malformed);
-        let counters = assembler.counters();
-        assert_eq!((counters.malformed, counters.invalid_utf8), (1, 1));
-    }
-}
+#[path = "assemble_tests.rs"]
+mod tests;

@@ -7,17 +7,14 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use hsw_types::{LogSample, Reading, SeriesKey, Subject, Value, WallTime};
+use hsw_types::{LogSample, Reading, Renamed, SeriesKey, Value, WallTime};
 
-use super::mask::{fnv1a_64, mask};
+use super::mask::mask;
+use super::mine;
 use super::queries::{QueryCounters, QueryLimits, QueryTable};
 use super::record::{LogRecord, Severity};
 use super::signs::{is_lock_wait, is_refusal, is_requested_checkpoint};
-
-/// Text of the series that takes lines of templates over the limit.
-const OVERFLOW: &str = "<other templates>";
-/// Ticks after which an unseen template gives way to a new one: ten minutes.
-const TEMPLATE_IDLE_TICKS: u64 = 600;
+use super::templates::TemplateTable;
 
 /// Limits, and whose lines are left out.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -26,8 +23,10 @@ pub struct ClassifierConfig {
     pub own: Vec<String>,
     /// Ship samples unmasked. Off by default; statements are cut off all the same.
     pub literals: bool,
-    /// Templates known at a time. 300 by default.
+    /// Templates told apart at a time. 300 by default.
     pub n_templates_max: usize,
+    /// Limits of the miner.
+    pub mining: mine::Config,
     /// SQLSTATEs known. 100 by default.
     pub n_codes_max: usize,
     /// Durations told one by one per tick. 2,000 by default; more only count as slow statements.
@@ -46,6 +45,10 @@ impl Default for ClassifierConfig {
             own: vec!["hsw-agent".to_owned()],
             literals: false,
             n_templates_max: 300,
+            mining: mine::Config {
+                n_templates_max: 2_000,
+                n_shapes_max: 16_384,
+            },
             n_codes_max: 100,
             n_durations_max: 2_000,
             n_samples_max: 5,
@@ -72,13 +75,6 @@ pub struct ClassifierCounters {
     pub queries: QueryCounters,
 }
 
-#[derive(Debug)]
-struct Template {
-    key: Arc<SeriesKey>,
-    n: u64,
-    seen_at: u64,
-}
-
 /// Turns records into readings. See the module's header.
 #[derive(Debug)]
 pub struct LogClassifier {
@@ -92,13 +88,9 @@ pub struct LogClassifier {
     n_slow: u64,
     durations: Vec<f64>,
     codes: BTreeMap<String, (Arc<SeriesKey>, u64)>,
-    templates: BTreeMap<u64, Template>,
-    overflow: u64,
-    /// The tick in which no template could give way.
-    full_at: Option<u64>,
+    templates: TemplateTable,
     samples: Vec<LogSample>,
     queries: QueryTable,
-    n_ticks: u64,
     text: String,
     counters: ClassifierCounters,
 }
@@ -112,7 +104,6 @@ struct Keys {
     checkpoints: Arc<SeriesKey>,
     slow: Arc<SeriesKey>,
     duration: Arc<SeriesKey>,
-    overflow: Arc<SeriesKey>,
 }
 
 impl LogClassifier {
@@ -126,6 +117,7 @@ impl LogClassifier {
             n_durations: config.n_durations_max,
         });
         Self {
+            templates: TemplateTable::new(config.n_templates_max, config.mining),
             config,
             queries,
             keys: Keys {
@@ -136,7 +128,6 @@ impl LogClassifier {
                 checkpoints: node("log.requested_checkpoints"),
                 slow: node("log.slow_statements"),
                 duration: node("log.duration_ms"),
-                overflow: Arc::new(template_key(OVERFLOW, fnv1a_64(OVERFLOW.as_bytes()))),
             },
             n_lines: [0; Severity::ALL.len()],
             n_errors: 0,
@@ -146,11 +137,7 @@ impl LogClassifier {
             n_slow: 0,
             durations: Vec::new(),
             codes: BTreeMap::new(),
-            templates: BTreeMap::new(),
-            overflow: 0,
-            full_at: None,
             samples: Vec::new(),
-            n_ticks: 0,
             text: String::new(),
             counters: ClassifierCounters::default(),
         }
@@ -161,8 +148,15 @@ impl LogClassifier {
     pub fn counters(&self) -> ClassifierCounters {
         ClassifierCounters {
             queries: self.queries.counters(),
+            templates_over_limit: self.templates.n_over_limit(),
             ..self.counters
         }
+    }
+
+    /// What the template miner did under pressure.
+    #[must_use]
+    pub const fn mining(&self) -> mine::Counters {
+        self.templates.mining()
     }
 
     /// Takes a record; `now` dates samples whose line has no usable time.
@@ -192,18 +186,14 @@ impl LogClassifier {
             }
         }
         self.queries.record(now, record);
-        let mut text = std::mem::take(&mut self.text);
-        let hash = mask(&record.message, &mut text);
-        self.template(hash, &text);
+        self.templates.take(&record.message);
         if record.severity >= Severity::Warning || lock_wait {
-            self.sample(now, record, &text);
+            self.sample(now, record);
         }
-        self.text = text;
     }
 
     /// The readings since the last tick; call once a second while the log can be read.
     pub fn tick(&mut self, readings: &mut Vec<Reading>) {
-        self.n_ticks += 1;
         let mut events = |key: &Arc<SeriesKey>, n: u64| {
             readings.push(Reading {
                 key: Arc::clone(key),
@@ -229,15 +219,10 @@ impl LogClassifier {
         for (key, n) in self.codes.values_mut().filter(|(_, n)| *n > 0) {
             events(key, std::mem::take(n));
         }
-        for template in self.templates.values_mut().filter(|t| t.n > 0) {
-            events(&template.key, std::mem::take(&mut template.n));
-        }
-        if self.overflow > 0 {
-            events(&self.keys.overflow, std::mem::take(&mut self.overflow));
-        }
         if self.n_slow > 0 {
             events(&self.keys.slow, std::mem::take(&mut self.n_slow));
         }
+        self.templates.tick(readings);
         readings.extend(self.durations.drain(..).map(|ms| Reading {
             key: Arc::clone(&self.keys.duration),
             value: Value::LatencyMs(ms),
@@ -250,6 +235,11 @@ impl LogClassifier {
         let mut samples = self.queries.take_samples();
         samples.append(&mut self.samples);
         samples
+    }
+
+    /// Templates that go on under another name; to be told before the readings of the tick.
+    pub fn take_renamed(&mut self) -> Vec<Renamed> {
+        self.templates.take_renamed()
     }
 
     fn code(&mut self, code: &str) {
@@ -266,46 +256,17 @@ impl LogClassifier {
         }
     }
 
-    fn template(&mut self, hash: u64, text: &str) {
-        if let Some(template) = self.templates.get_mut(&hash) {
-            template.n += 1;
-            template.seen_at = self.n_ticks;
-            return;
-        }
-        if self.templates.len() >= self.config.n_templates_max {
-            let search = self.full_at != Some(self.n_ticks);
-            let idle = |t: &Template| t.n == 0 && self.n_ticks - t.seen_at >= TEMPLATE_IDLE_TICKS;
-            // Searched until nothing is found, then not again in this tick: a storm of new templates stays cheap.
-            let oldest = self
-                .templates
-                .iter()
-                .filter(|(_, t)| search && idle(t))
-                .min_by_key(|(_, t)| t.seen_at)
-                .map(|(&hash, _)| hash);
-            let Some(oldest) = oldest else {
-                self.full_at = Some(self.n_ticks);
-                self.overflow += 1;
-                self.counters.templates_over_limit += 1;
-                return;
-            };
-            self.templates.remove(&oldest);
-        }
-        self.templates.insert(
-            hash,
-            Template {
-                key: Arc::new(template_key(text, hash)),
-                n: 1,
-                seen_at: self.n_ticks,
-            },
-        );
-    }
-
-    fn sample(&mut self, now: WallTime, record: &LogRecord, masked: &str) {
+    fn sample(&mut self, now: WallTime, record: &LogRecord) {
         if self.samples.len() >= self.config.n_samples_max {
             self.counters.samples_over_limit += 1;
             return;
         }
-        let raw = || record.message.chars().take(1_000).collect();
+        let text = if self.config.literals {
+            record.message.chars().take(1_000).collect()
+        } else {
+            mask(&record.message, &mut self.text);
+            self.text.clone()
+        };
         self.samples.push(LogSample {
             at: record.at.unwrap_or(now),
             severity: record.severity.as_str().to_owned(),
@@ -314,11 +275,7 @@ impl LogClassifier {
             } else {
                 String::new()
             },
-            text: if self.config.literals {
-                raw()
-            } else {
-                masked.to_owned()
-            },
+            text,
         });
     }
 }
@@ -329,16 +286,6 @@ fn is_sqlstate(code: &str) -> bool {
         && code
             .bytes()
             .all(|b| b.is_ascii_digit() || b.is_ascii_uppercase())
-}
-
-fn template_key(text: &str, hash: u64) -> SeriesKey {
-    SeriesKey {
-        metric: "log.template".to_owned(),
-        subject: Subject::Template {
-            hash,
-            text: text.to_owned(),
-        },
-    }
 }
 
 #[cfg(test)]
@@ -440,34 +387,12 @@ mod tests {
         assert_eq!(told("log.slow_statements"), Some(1.0));
         assert_eq!(told("log.error_code{53300}"), Some(1.0));
         assert_eq!(told("log.lines{FATAL}"), Some(3.0));
-        assert_eq!(told("log.template{duration: <n> ms}"), Some(1.0));
+        assert_eq!(told("log.template{duration: <*> ms}"), Some(1.0));
         assert_eq!(samples.len(), 4);
         assert_eq!(
             samples[2].text,
             "password authentication failed for user <*>"
         );
         assert_eq!(classifier.counters().own, 1);
-    }
-
-    #[test]
-    fn templates_over_the_limit_share_one_series_until_old_ones_give_way() {
-        let config = ClassifierConfig {
-            n_templates_max: 2,
-            ..ClassifierConfig::default()
-        };
-        let mut classifier = LogClassifier::new(config);
-        for text in ["a", "b", "c", "d"] {
-            classifier.record(WallTime(1), &record(Severity::Log, "", text));
-        }
-        assert_eq!(
-            events(&mut classifier)["log.template{<other templates>}"],
-            2.0
-        );
-        for _ in 0..TEMPLATE_IDLE_TICKS {
-            events(&mut classifier);
-        }
-        classifier.record(WallTime(1), &record(Severity::Log, "", "c"));
-        assert_eq!(events(&mut classifier)["log.template{c}"], 1.0);
-        assert_eq!(classifier.counters().templates_over_limit, 2);
     }
 }

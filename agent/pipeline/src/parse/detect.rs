@@ -32,6 +32,61 @@ const PREFIXES: [&str; 14] = [
     "",
 ];
 
+/// What the formats are called in settings and on the command line.
+const NAMES: [&str; 9] = [
+    "jsonlog",
+    "csvlog",
+    "stderr",
+    "mysql-error",
+    "mysql-slow",
+    "mongodb",
+    "mongodb-text",
+    "redis",
+    "plain",
+];
+
+impl LogFormat {
+    /// Every name, as [`Self::named`] takes it.
+    #[must_use]
+    pub const fn names() -> &'static [&'static str] {
+        &NAMES
+    }
+
+    /// Its name in settings.
+    #[must_use]
+    pub const fn name(&self) -> &'static str {
+        match self {
+            Self::Json => NAMES[0],
+            Self::Csv => NAMES[1],
+            Self::Stderr(_) => NAMES[2],
+            Self::MysqlError => NAMES[3],
+            Self::MysqlSlow => NAMES[4],
+            Self::Mongo => NAMES[5],
+            Self::MongoText => NAMES[6],
+            Self::Redis => NAMES[7],
+            Self::Plain => NAMES[8],
+        }
+    }
+
+    /// Of a name; `stderr` with this `log_line_prefix`, or the server's default. `None` for an unknown name.
+    #[must_use]
+    pub fn named(name: &str, line_prefix: Option<&str>) -> Option<Self> {
+        let prefix = || Arc::new(LinePrefix::compile(line_prefix.unwrap_or(PREFIXES[0])));
+        let all = [
+            Self::Json,
+            Self::Csv,
+            Self::Stderr(prefix()),
+            Self::MysqlError,
+            Self::MysqlSlow,
+            Self::Mongo,
+            Self::MongoText,
+            Self::Redis,
+            Self::Plain,
+        ];
+        all.into_iter().find(|format| format.name() == name)
+    }
+}
+
 /// The format of a file that begins with `lines`; `name` (of the file, without its folder) decides where they cannot.
 #[must_use]
 pub fn detect(lines: &[&[u8]], name: &str) -> LogFormat {
@@ -73,9 +128,10 @@ pub fn detect(lines: &[&[u8]], name: &str) -> LogFormat {
     offer(n, LogFormat::MongoText);
     let n = fresh(&mut |line, record| redis::head(line, none, record));
     offer(n, LogFormat::Redis);
+    let mut inside = String::new();
     let n = fresh(&mut |line, record| {
-        let wrapped = line.starts_with("{\"log\":\"") && line.contains("] ");
-        wrapped || line.contains(" stderr F ") || mysql_error::head(line, none, record)
+        let line = mysql_error::unwrapped(line, &mut inside);
+        mysql_error::head(line, none, record)
     });
     offer(n, LogFormat::MysqlError);
     if best.0 > 0 {
@@ -186,6 +242,14 @@ mod tests {
             ("2026-11-20  7:50:48 0 [Note] x", LogFormat::MysqlError),
             ("261120  7:50:48 [Note] x", LogFormat::MysqlError),
             (
+                "{\"log\":\"2026-11-20T17:50:48Z 0 [Note] x\\n\",\"file\":\"y\"}",
+                LogFormat::MysqlError,
+            ),
+            (
+                "Nov 20 17:50:48 db1 mysqld[7]: 2026-11-20 17:50:48 0 [Note] x",
+                LogFormat::MysqlError,
+            ),
+            (
                 "Fri Nov 20 17:50:48.123 [initandlisten] db version v2.4.9",
                 LogFormat::MongoText,
             ),
@@ -203,6 +267,15 @@ mod tests {
         ] {
             assert_eq!(of(text), format, "{text}");
         }
+    }
+
+    #[test]
+    fn every_name_is_the_name_of_its_format() {
+        for name in LogFormat::names() {
+            let format = LogFormat::named(name, None);
+            assert_eq!(format.as_ref().map(LogFormat::name), Some(*name));
+        }
+        assert_eq!(LogFormat::named("auto", None), None);
     }
 
     #[test]

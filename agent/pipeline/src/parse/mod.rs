@@ -27,6 +27,10 @@ mod timeline;
 
 mod mask;
 
+pub mod mine;
+
+mod templates;
+
 mod signs;
 
 mod queries;

@@ -15,6 +15,9 @@ use super::time::digits;
 /// Longest node name that is taken from a log.
 const NAME_BYTES_MAX: usize = 64;
 
+/// Somebody asked the server to stop.
+const RECEIVED: &str = "received shutdown";
+
 /// What happened.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum EventKind {
@@ -79,6 +82,8 @@ pub struct Timeline {
     /// The group layer tells its states, the component layer its views.
     shifts: bool,
     components: bool,
+    /// A shutdown was told that has not ended yet.
+    stopping: bool,
 }
 
 impl Timeline {
@@ -100,6 +105,7 @@ impl Timeline {
             index: None,
             shifts: false,
             components: false,
+            stopping: false,
         }
     }
 
@@ -177,9 +183,21 @@ impl Timeline {
             }
         } else if first.starts_with("Quorum results:") {
             self.quorum(words, tell);
+        } else if let Some((_, said)) = first.split_once("group_replication reported: '") {
+            self.group_replication(said, tell);
         } else {
             self.learn_name(words);
-            server(first, record, tell);
+            let stopping = &mut self.stopping;
+            server(first, record, &mut |kind, a, b| {
+                // Whoever asks for it says so, and so does the server.
+                let again = std::mem::replace(stopping, kind == EventKind::Stop && a == RECEIVED);
+                if kind == EventKind::Other {
+                    *stopping = again;
+                }
+                if !(again && *stopping && kind == EventKind::Stop) {
+                    tell(kind, a, b);
+                }
+            });
         }
     }
 
@@ -195,6 +213,23 @@ impl Timeline {
         }
     }
 
+    /// MySQL's own replication groups: states as `performance_schema` names them.
+    fn group_replication(&mut self, said: &str, tell: &mut impl FnMut(EventKind, &str, &str)) {
+        if said.starts_with("This server was declared online") {
+            self.becomes("ONLINE", tell);
+        } else if said.contains("changing member status to ERROR") {
+            self.becomes("ERROR", tell);
+        } else if said.contains("This member has left the group") {
+            self.becomes("OFFLINE", tell);
+        } else if let Some(list) = said.strip_prefix("Group membership changed to ") {
+            let list = list.split(" on view").next().unwrap_or("");
+            let n = list.split(',').count();
+            tell(EventKind::View, view(true), &n.to_string());
+        } else if said.contains("not able to reach a majority of members") {
+            tell(EventKind::View, view(false), "");
+        }
+    }
+
     /// `… got state msg: UUID from 2 (name)`, `Member 2.0 (name) synced with group.`, and the list of members of a view.
     fn learn_name(&mut self, words: &str) {
         if let Some(list) = words.split_once("\n  own_index: ").map(|(_, list)| list) {
@@ -207,6 +242,14 @@ impl Timeline {
             });
             self.index = own.or(self.index);
             self.take_name(named);
+            return;
+        }
+        // MariaDB says it outright.
+        let server = words
+            .strip_prefix("Server ")
+            .and_then(|rest| rest.split_once(" connected to cluster at position"));
+        if let Some((name, _)) = server {
+            self.take_name(Some(name));
             return;
         }
         let rest = words
@@ -239,7 +282,7 @@ impl Timeline {
             self.state.clear();
             tell(EventKind::Start, rest.split(' ').next().unwrap_or(""), "");
         } else if message.starts_with("received ") && message.ends_with(" shutdown request") {
-            tell(EventKind::Stop, "received shutdown", "");
+            tell(EventKind::Stop, RECEIVED, "");
         } else if message == "database system is shut down" {
             tell(EventKind::Stop, "shutdown complete", "");
             self.becomes("DOWN", tell);
@@ -277,7 +320,7 @@ impl Timeline {
             self.state.clear();
             tell(EventKind::Start, "", "");
         } else if message.starts_with("got signal 15") || message.starts_with("Received signal") {
-            tell(EventKind::Stop, "received shutdown", "");
+            tell(EventKind::Stop, RECEIVED, "");
         } else if message.starts_with("now exiting")
             || message.starts_with("Now exiting")
             || message.starts_with("shutting down with code:")
@@ -305,7 +348,7 @@ impl Timeline {
                 "",
             );
         } else if has(&["User requested shutdown", "scheduling shutdown"]) {
-            tell(EventKind::Stop, "received shutdown", "");
+            tell(EventKind::Stop, RECEIVED, "");
         } else if has(&["is now ready to exit, bye bye"]) {
             tell(EventKind::Stop, "shutdown complete", "");
             self.becomes("DOWN", tell);
@@ -335,7 +378,7 @@ fn server(first: &str, record: &LogRecord, tell: &mut impl FnMut(EventKind, &str
         || (first.contains("(initiated by: ") && first.contains("ormal shutdown"))
         || first.ends_with(": Normal shutdown")
     {
-        tell(EventKind::Stop, "received shutdown", "");
+        tell(EventKind::Stop, RECEIVED, "");
     } else if first.contains("mysqld: Shutdown complete")
         || first.contains("mariadbd: Shutdown complete")
     {
@@ -345,7 +388,7 @@ fn server(first: &str, record: &LogRecord, tell: &mut impl FnMut(EventKind, &str
     } else if record.severity == Severity::Panic {
         tell(EventKind::Stop, "crashed", "");
     } else if first == "Aborting" {
-        tell(EventKind::Stop, "aborting", "");
+        tell(EventKind::Other, "aborting", "");
     } else if first.starts_with("Inconsistency detected")
         || first.contains("consistency compromised")
     {

@@ -103,7 +103,10 @@ impl Input {
             .by_ref()
             .take(bytes_max + 1)
             .read_to_end(&mut bytes)?;
-        anyhow::ensure!(n as u64 <= bytes_max, "longer than {bytes_max} bytes: split it");
+        anyhow::ensure!(
+            n as u64 <= bytes_max,
+            "longer than {bytes_max} bytes: split it"
+        );
         Ok(bytes)
     }
 
@@ -184,7 +187,10 @@ mod tests {
         let mut text = vec![b'x'; LINE_BYTES_MAX + 5];
         text.extend_from_slice(b"\nnext\n");
         let (lines, n_cut) = lines("long", &text);
-        assert_eq!((lines[0].len(), lines[1].as_slice()), (LINE_BYTES_MAX, &b"next"[..]));
+        assert_eq!(
+            (lines[0].len(), lines[1].as_slice()),
+            (LINE_BYTES_MAX, &b"next"[..])
+        );
         assert_eq!(n_cut, 1);
     }
 }

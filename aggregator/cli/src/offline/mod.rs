@@ -5,6 +5,7 @@
 //! OF-2 every input line is read; one beyond the limit of its length is cut and counted.
 
 pub mod input;
+pub mod logs;
 
 pub mod fingerprint;
 pub mod logstats;

@@ -1,0 +1,238 @@
+//! Records of several lines, and that no line is lost.
+
+use std::sync::Arc;
+
+use proptest::prelude::*;
+
+use super::*;
+
+fn read(format: LogFormat, text: &str) -> (Vec<LogRecord>, AssemblerCounters) {
+    let mut assembler = Assembler::new(format);
+    let mut records = Vec::new();
+    let mut start = 0;
+    for line in text.split('\n') {
+        assembler.line(start, line.as_bytes(), &mut |r| records.push(r.clone()));
+        start += line.len() as u64 + 1;
+    }
+    assembler.flush(&mut |r| records.push(r.clone()));
+    (records, assembler.counters())
+}
+
+#[test]
+fn stderr_lines_with_tabs_and_companions_are_one_record() {
+    let prefix = Arc::new(LinePrefix::compile("%m [%p] "));
+    let at = "2026-11-20 17:50:48.123 UTC";
+    let text = format!(
+        "{at} [1] ERROR:  first\n\tsecond\n{at} [1] DETAIL:  Key (id)=(7)\n{at} [1] STATEMENT:  insert\n\tinto t\n\
+         {at} [2] LOG:  duration: 8.5 ms  statement: select\n\t'secret'\nsh: not found\n\torphan"
+    );
+    let (records, counters) = read(LogFormat::Stderr(prefix), &text);
+    let messages: Vec<_> = records.iter().map(|r| r.message.as_str()).collect();
+    assert_eq!(
+        messages,
+        ["first\nsecond", "duration: 8.5 ms", "sh: not found"]
+    );
+    assert!(records[0].has_detail && records[0].has_statement && records[1].has_statement);
+    assert_eq!((counters.malformed, counters.records), (2, 3));
+    assert_eq!(records[0].statement, "insert\ninto t");
+    assert_eq!(records[1].statement, "select\n'secret'");
+    let n_lines: Vec<_> = records.iter().map(|r| r.n_lines).collect();
+    assert_eq!((n_lines, counters.lines_outside), (vec![5, 2, 1], 1));
+}
+
+#[test]
+fn an_open_record_is_held_until_it_is_handed_out() {
+    let prefix = Arc::new(LinePrefix::compile("%p "));
+    let mut assembler = Assembler::new(LogFormat::Stderr(prefix));
+    let mut n = 0;
+    assembler.line(100, b"7 LOG:  x", &mut |_| n += 1);
+    assert_eq!((assembler.held(), n), (Some(100), 0));
+    assembler.idle(&mut |_| n += 1);
+    assert_eq!((assembler.held(), n), (None, 1));
+}
+
+#[test]
+fn a_lost_quote_costs_one_csv_record() {
+    let good = format!(
+        "2026-11-20 17:50:48.123 UTC,,,42,,65af.1,3,,2026-11-20 17:50:00 UTC,,0,LOG,00000,\"fine\"{}",
+        ",".repeat(12)
+    );
+    let torn = format!("{}\"never closed", &good[..80]);
+    let (records, counters) = read(LogFormat::Csv, &format!("{torn}\n{good}\n{good}"));
+    let messages: Vec<_> = records.iter().map(|r| r.message.as_str()).collect();
+    assert_eq!(messages, ["malformed csv record", "fine", "fine"]);
+    assert_eq!(counters.malformed, 1);
+}
+
+#[test]
+fn invalid_bytes_and_torn_json_become_plain_records_and_are_counted() {
+    let mut assembler = Assembler::new(LogFormat::Json);
+    let mut records = Vec::new();
+    assembler.line(0, b"{\"timestamp\":\"\xff", &mut |r| {
+        records.push(r.clone())
+    });
+    assert!(records[0].malformed);
+    let counters = assembler.counters();
+    assert_eq!((counters.malformed, counters.invalid_utf8), (1, 1));
+}
+
+fn formats() -> Vec<LogFormat> {
+    let named = |name: &&str| LogFormat::named(name, Some("%m [%p] %q%u@%d "));
+    LogFormat::names().iter().filter_map(named).collect()
+}
+
+/// Lines that begin, go on and end records of every format, and some that are torn.
+const PIECES: [&str; 36] = [
+    "",
+    "   ",
+    "\tgoes on",
+    "  at a.b.C(D.java:5)",
+    "Caused by: x",
+    "words",
+    "\u{feff}\u{0}\u{1b}[31m",
+    "2026-11-20 17:50:48.123 UTC [42] LOG:  duration: 8.5 ms  statement: select 'x'",
+    "2026-11-20 17:50:48.123 UTC [42] app@shop ERROR:  x at character 15",
+    "2026-11-20 17:50:48.123 UTC [42] app@shop STATEMENT:  select 1",
+    "2026-11-20 17:50:48.123 UTC [43] app@shop DETAIL:  y",
+    "2026-11-20 17:50:48.123 UTC,,,42,,65af.1,3,,2026-11-20 17:50:00 UTC,,0,LOG,00000,\"x\",,,,,,,,,\"\"",
+    "2026-11-20 17:50:48.123 UTC,,,42,,65af.1,3,,2026-11-20 17:50:00 UTC,,0,LOG,00000,\"open",
+    "closed\",,,,,,,,,\"\"",
+    "{\"timestamp\":\"2026-11-20 17:50:48.123 UTC\",\"error_severity\":\"LOG\",\"message\":\"x\"}",
+    "{\"timestamp\":\"2026-11-20",
+    "{\"t\":{\"$date\":\"2026-11-20T17:50:48.1Z\"},\"s\":\"I\",\"c\":\"-\",\"msg\":\"x\",\"attr\":{\"durationMillis\":5,\"command\":{\"find\":\"a\"}}}",
+    "{\"log\":\"2026-11-20T17:50:48Z 0 [Note] x\\n\",\"file\":\"y\"}",
+    "2026-11-20T17:50:48.1Z stderr F 2026-11-20T17:50:48Z 0 [Note] x",
+    "2026-11-20T17:50:48.123456Z 0 [Warning] [MY-000001] [Server] x Statement: y",
+    "261120  7:50:48 [ERROR] x",
+    "view (view_id(PRIM,a,1)",
+    "17:50:48 UTC - mysqld got signal 11 ;",
+    "# Time: 261120 17:50:48 # User@Host: a[a] @ b []",
+    "# User@Host: a[a] @ b [10.0.0.9]  Id: 5",
+    "# Query_time: 2  Lock_time: 0 Rows_sent: 1  Rows_examined: 0",
+    "# administrator command: Quit;",
+    "use shop;",
+    "SET timestamp=1795197048;",
+    "select 1;",
+    "/usr/sbin/mysqld, Version: 8.0 (x). started with:",
+    "Time                 Id Command    Argument",
+    "Fri Nov 20 17:50:48.123 [conn5] query a.b query: { x: 1 } nreturned:1 5ms",
+    "2026-11-20T17:50:48.123+0000 I COMMAND  [conn5] command a.b command: find { find: \"b\" } 5ms",
+    "7:M 20 Nov 2026 17:50:48.123 * Ready",
+    "[7] 20 Nov 17:50:48.123 # x",
+];
+
+#[test]
+fn every_format_joins_what_belongs_together() {
+    for (name, log, n_lines) in [
+        (
+            "mysql-error",
+            "2026-11-20T17:50:48Z 0 [Note] view:\nview (a\n\t}\n2026-11-20T17:50:49Z 0 [Note] x",
+            vec![3, 1],
+        ),
+        (
+            "mysql-slow",
+            "# Time: 261120 17:50:48\n# User@Host: a[a] @ b []\n# Query_time: 1\nselect\n1;\n# User@Host: a[a] @ b []\n# Query_time: 2\nselect 2;",
+            vec![5, 3],
+        ),
+        (
+            "mongodb-text",
+            "Fri Nov 20 17:50:48.123 [conn5] x\n 0x5 frame\nFri Nov 20 17:50:49.123 [conn5] y",
+            vec![2, 1],
+        ),
+        (
+            "redis",
+            "7:M 20 Nov 2026 17:50:48.123 # crashed\n\n---- stack\n7:M 20 Nov 2026 17:50:49.123 * y",
+            vec![3, 1],
+        ),
+        (
+            "plain",
+            "2026-11-20 17:50:48 ERROR x\n\tat a.b.C\nCaused by: y\n2026-11-20 17:50:49 INFO z",
+            vec![3, 1],
+        ),
+    ] {
+        let (records, counters) = read(LogFormat::named(name, None).unwrap(), log);
+        let told: Vec<_> = records.iter().map(|r| r.n_lines).collect();
+        assert_eq!(
+            (told, counters.lines_outside, counters.malformed),
+            (n_lines, 0, 0),
+            "{name}"
+        );
+    }
+}
+
+#[test]
+fn a_line_of_another_format_is_kept_and_counted() {
+    for name in [
+        "jsonlog",
+        "mongodb",
+        "mysql-error",
+        "mysql-slow",
+        "mongodb-text",
+        "redis",
+    ] {
+        let (records, counters) = read(LogFormat::named(name, None).unwrap(), "of something else");
+        assert_eq!((records.len(), counters.malformed), (1, 1), "{name}");
+        assert!(records[0].malformed, "{name}");
+    }
+}
+
+#[test]
+fn a_record_without_end_is_bounded_in_every_format() {
+    for format in formats() {
+        let mut assembler = Assembler::new(format.clone());
+        let mut n_lines = 0;
+        let mut take = |record: &LogRecord| {
+            n_lines += record.n_lines;
+            assert!(record.message.len() <= 8 * 1024 && record.statement.len() <= 64 * 1024);
+        };
+        let heads = PIECES
+            .iter()
+            .filter(|piece| piece.contains("17:50:48") || piece.starts_with("# Query"));
+        for head in heads {
+            assembler.line(0, head.as_bytes(), &mut take);
+            let more = format!("\t{}", "x".repeat(1_000));
+            for _ in 0..500 {
+                assembler.line(0, more.as_bytes(), &mut take);
+            }
+        }
+        assembler.flush(&mut take);
+        let counters = assembler.counters();
+        assert_eq!(
+            counters.lines,
+            n_lines + counters.lines_outside,
+            "{format:?}"
+        );
+    }
+}
+
+proptest! {
+    #[test]
+    fn prop_each_line_is_in_one_record_or_counted(
+        picks in prop::collection::vec((0..PIECES.len(), 0_usize..4, prop::collection::vec(any::<u8>(), 0..20)), 0..40),
+        idle_every in 1_usize..10,
+    ) {
+        for format in formats() {
+            let mut assembler = Assembler::new(format.clone());
+            let mut n_lines = 0;
+            for (at, (piece, change, bytes)) in picks.iter().enumerate() {
+                let mut line = PIECES[*piece].as_bytes().to_vec();
+                match change {
+                    0 => line.truncate(line.len() / 2),
+                    1 => line.extend_from_slice(bytes),
+                    _ => {}
+                }
+                assembler.line(at as u64, &line, &mut |r| n_lines += r.n_lines);
+                if at % idle_every == 0 {
+                    assembler.idle(&mut |r| n_lines += r.n_lines);
+                }
+                let open = assembler.counters().lines - assembler.counters().lines_outside - n_lines;
+                prop_assert!(assembler.held().is_some() || open == 0, "{format:?}");
+            }
+            assembler.flush(&mut |r| n_lines += r.n_lines);
+            let counters = assembler.counters();
+            prop_assert_eq!(counters.lines, picks.len() as u64);
+            prop_assert_eq!(counters.lines, n_lines + counters.lines_outside, "{:?}", format);
+            prop_assert!(assembler.held().is_none());
+        }
+    }
+}

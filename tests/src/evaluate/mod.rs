@@ -1,0 +1,161 @@
+//! Every figure of accuracy, one command: the production cores over real labelled data, their answers, and the scores.
+//!
+//! In: names of data sets, each with a folder of the same layout if it is not the usual one. Out: the answers under a
+//! folder, a table with a reference beside each figure, and one JSON file per set.
+//! Invariants
+//! 1. Answers come from the crates (and programs) that run in production; truth is read only after they are written.
+//! 2. A set without truth is answered and not scored, and this is said.
+//! 3. Our own scores and those of the set's scorer must agree; where they do not, the command fails.
+
+use std::path::{Path, PathBuf};
+use std::process::{Command, ExitCode};
+
+use anyhow::{Context, Result, bail, ensure};
+use clap::Parser;
+
+use crate::bench::Report;
+
+mod db_logs;
+mod loghub;
+mod score;
+mod sql;
+
+/// Answers real labelled data and scores the answers.
+#[derive(Clone, Debug, Parser)]
+#[command(name = "hsw-evaluate", version)]
+pub struct Args {
+    /// loghub_2k, sql_templates, db_logs; `SET=FOLDER` reads a folder of the same layout. All, when none is given.
+    #[arg(value_name = "SET[=FOLDER]")]
+    sets: Vec<String>,
+    /// Where the answers go.
+    #[arg(long, value_name = "DIR", default_value = "target/evaluate")]
+    out: PathBuf,
+    /// Write evaluate-SET.json with the figures into this folder.
+    #[arg(long, value_name = "DIR", num_args = 0..=1, default_missing_value = "tests/results")]
+    results: Option<PathBuf>,
+}
+
+const SETS: [&str; 3] = ["loghub_2k", "sql_templates", "db_logs"];
+
+/// What one set is answered with.
+struct Task {
+    /// Its name.
+    set: String,
+    /// Where its files lie.
+    data: PathBuf,
+    /// Where its answers go.
+    out: PathBuf,
+    /// The folder of the scorers, where it is known.
+    scorers: Option<PathBuf>,
+}
+
+/// The program: status 0 when every target is reached, 1 when one is not, 2 when a set could not be answered.
+#[must_use]
+#[expect(clippy::print_stderr, reason = "the last word of a command")]
+pub fn main() -> ExitCode {
+    match run(&Args::parse()) {
+        Ok(true) => ExitCode::SUCCESS,
+        Ok(false) => ExitCode::FAILURE,
+        Err(error) => {
+            eprintln!("hsw-evaluate: {error:#}");
+            ExitCode::from(2)
+        }
+    }
+}
+
+fn run(args: &Args) -> Result<bool> {
+    let mut sets = args.sets.clone();
+    if sets.is_empty() {
+        sets = SETS.map(str::to_owned).to_vec();
+    }
+    let mut is_reached = true;
+    for set in &sets {
+        let task = task(set, args)?;
+        let mut report = match task.set.as_str() {
+            "loghub_2k" => loghub::answer(&task),
+            "sql_templates" => sql::answer(&task),
+            "db_logs" => db_logs::answer(&task),
+            name => bail!("there is no set {name}: one of {}", SETS.join(", ")),
+        }
+        .with_context(|| format!("answer {}", task.set))?;
+        report.name = format!("evaluate-{}", task.set);
+        let command = format!("tests/evaluate {}", task.set);
+        report.print(&command);
+        is_reached &= report.is_reached();
+        if let Some(folder) = &args.results {
+            report.write(folder, &command)?;
+        }
+    }
+    Ok(is_reached)
+}
+
+fn task(set: &str, args: &Args) -> Result<Task> {
+    let shared = std::env::var_os("HSW_DATA").map(PathBuf::from);
+    let (name, data) = match set.split_once('=') {
+        Some((name, folder)) => (name, PathBuf::from(folder)),
+        None => {
+            let shared = shared.as_ref().context(
+                "HSW_DATA is not set: name the folder of the data sets there, or give SET=FOLDER",
+            )?;
+            (set, unpacked(shared, set)?)
+        }
+    };
+    ensure!(data.is_dir(), "{} is no folder", data.display());
+    let out = args.out.join(name);
+    std::fs::create_dir_all(&out).with_context(|| format!("make {}", out.display()))?;
+    Ok(Task {
+        set: name.to_owned(),
+        data,
+        out,
+        scorers: shared.map(|shared| shared.join("scorers")),
+    })
+}
+
+/// Where a set lies once unpacked; a folder that is not packed is taken as it is.
+fn unpacked(shared: &Path, set: &str) -> Result<PathBuf> {
+    let program = shared.join("unpack");
+    if !program.exists() {
+        return Ok(shared.join(set));
+    }
+    let output = Command::new(&program)
+        .arg(set)
+        .output()
+        .with_context(|| format!("run {}", program.display()))?;
+    ensure!(
+        output.status.success(),
+        "unpack {set}: {}",
+        String::from_utf8_lossy(&output.stderr).trim()
+    );
+    let folder = String::from_utf8_lossy(&output.stdout).trim().to_owned();
+    Ok(Path::new(&folder).join(set))
+}
+
+/// What a scorer prints; `None` where there is no scorer or no Python.
+fn scorer(task: &Task, name: &str, args: &[&Path], options: &[&str]) -> Result<Option<String>> {
+    let Some(program) = task.scorers.as_ref().map(|s| s.join(name)) else {
+        return Ok(None);
+    };
+    if !program.exists() || Command::new("python3").arg("--version").output().is_err() {
+        return Ok(None);
+    }
+    let output = Command::new("python3")
+        .arg(&program)
+        .args(options.iter().take_while(|o| !o.starts_with("--")))
+        .args(args)
+        .args(options.iter().skip_while(|o| !o.starts_with("--")))
+        .output()
+        .with_context(|| format!("run {name}"))?;
+    ensure!(
+        output.status.success(),
+        "{name}: {}",
+        String::from_utf8_lossy(&output.stderr).trim()
+    );
+    Ok(Some(String::from_utf8_lossy(&output.stdout).into_owned()))
+}
+
+/// Adds nothing to a report but the note that there was no truth.
+fn unscored(report: &mut Report, what: &str) {
+    report.note(format!(
+        "{what}: no truth in this folder, answered and not scored"
+    ));
+}
