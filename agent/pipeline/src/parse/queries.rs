@@ -154,17 +154,20 @@ impl QueryTable {
 
     /// The hash of the record's kind, which is in the table; none where there is no room.
     fn known(&mut self, record: &LogRecord) -> Option<u64> {
-        // What has a component (MongoDB) comes as a shape already.
-        let (hash, text) = if record.component.is_empty() {
-            let fingerprinter = match dialect(record) {
-                Dialect::MySql => &mut self.mysql,
-                Dialect::PostgreSql => &mut self.postgres,
-            };
-            let fingerprint = fingerprinter.fingerprint(&record.statement);
-            (fingerprint.hash, fingerprint.text)
-        } else {
-            let text = record.statement.as_str();
-            (fnv1a_64(text.as_bytes()), text)
+        let (hash, text) = match dialect(record) {
+            // MongoDB's statements come as a shape already.
+            None => {
+                let text = record.statement.as_str();
+                (fnv1a_64(text.as_bytes()), text)
+            }
+            Some(dialect) => {
+                let fingerprinter = match dialect {
+                    Dialect::MySql => &mut self.mysql,
+                    Dialect::PostgreSql => &mut self.postgres,
+                };
+                let fingerprint = fingerprinter.fingerprint(&record.statement);
+                (fingerprint.hash, fingerprint.text)
+            }
         };
         if self.queries.contains_key(&hash) {
             return Some(hash);
@@ -330,12 +333,17 @@ impl QueryTable {
     }
 }
 
-/// MySQL's slow log says what it is; all else that has statements is PostgreSQL's.
-fn dialect(record: &LogRecord) -> Dialect {
-    if record.message == "slow statement" {
-        Dialect::MySql
+/// Whose SQL it is: MySQL's logs name a subsystem or are its slow log, MongoDB's components are upper case and its
+/// statements (none) hold a document; all else that has statements is PostgreSQL's.
+fn dialect(record: &LogRecord) -> Option<Dialect> {
+    let component = record.component.as_str();
+    let is_upper = component.bytes().all(|byte| byte.is_ascii_uppercase());
+    if !component.is_empty() && is_upper && record.statement.contains('{') {
+        None
+    } else if !component.is_empty() || record.message == "slow statement" {
+        Some(Dialect::MySql)
     } else {
-        Dialect::PostgreSql
+        Some(Dialect::PostgreSql)
     }
 }
 

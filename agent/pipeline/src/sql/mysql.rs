@@ -168,7 +168,7 @@ impl Digester {
         let mut end = at + 1;
         while end < bytes.len()
             && is(bytes[end], PLAIN)
-            && !(is_prefix(end) && !is(bytes[end - 1], NAME))
+            && (!is_prefix(end) || is(bytes[end - 1], NAME))
         {
             end += 1;
         }

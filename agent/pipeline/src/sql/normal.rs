@@ -99,15 +99,14 @@ impl Normalizer {
                     }
                 }
                 Mode::Strings | Mode::Role if token.kind == Kind::Text => {
-                    self.orders.constant(token.start, token.end)
+                    self.orders.constant(token.start, token.end);
                 }
                 Mode::Body => self.body(sql, token, lexer, &mut mode),
-                Mode::Connection => {
+                Mode::Connection
                     if token.kind == Kind::Text
-                        && before.is_some_and(|(b, _)| is(sql, b, "connection"))
-                    {
-                        self.orders.constant(token.start, token.end);
-                    }
+                        && before.is_some_and(|(b, _)| is(sql, b, "connection")) =>
+                {
+                    self.orders.constant(token.start, token.end);
                 }
                 Mode::Set => self.set(sql, token, lexer),
                 _ => {}

@@ -126,6 +126,13 @@ pub(super) fn word(text: &str) -> Word {
         b"where" => Word::Where,
         b"window" => Word::Window,
         b"with" => Word::With,
+        other => type_or_other(other),
+    }
+}
+
+/// Words that are told apart only from names.
+fn type_or_other(lower: &[u8]) -> Word {
+    match lower {
         b"bigint" | b"bit" | b"bool" | b"boolean" | b"box" | b"bpchar" | b"bytea" | b"char"
         | b"character" | b"cidr" | b"date" | b"dec" | b"decimal" | b"double" | b"float"
         | b"float4" | b"float8" | b"inet" | b"int" | b"int2" | b"int4" | b"int8" | b"integer"
