@@ -124,12 +124,20 @@ impl Grouper {
             return;
         }
         let is_list = matches!(frame.region, Region::Select | Region::From);
-        if is_list || self.after_relation {
+        if is_list || self.after_relation && self.names_aliases() {
             lexer.next();
             self.skip_alias_columns(lexer);
             return;
         }
         self.keyword(text, Word::As);
+    }
+
+    /// Of statements outside of FROM: behind the table of an UPDATE, not of a CREATE or ALTER.
+    pub(super) const fn names_aliases(&self) -> bool {
+        matches!(
+            self.first,
+            Word::Update | Word::Insert | Word::Delete | Word::Merge
+        )
     }
 
     /// DEFAULT where a value could stand.

@@ -386,7 +386,7 @@ impl Grouper {
         match self.frame().region {
             Region::Select => last.is_operand(),
             Region::From => self.after_relation,
-            _ => self.after_relation && last == Last::Name,
+            _ => self.after_relation && last == Last::Name && self.names_aliases(),
         }
     }
 
