@@ -90,6 +90,10 @@ pub struct Config {
     pub n_open_max: usize,
     /// Templates known at a time.
     pub n_templates_max: usize,
+    /// Kinds of statements known at a time.
+    pub n_queries_max: usize,
+    /// Kinds of statements whose durations are told one by one each second; the others are told together.
+    pub n_queries_told_max: usize,
 }
 
 impl Default for Config {
@@ -107,6 +111,8 @@ impl Default for Config {
             line_bytes_max: 64 * 1024,
             n_open_max: 32,
             n_templates_max: 300,
+            n_queries_max: 200,
+            n_queries_told_max: 20,
         }
     }
 }

@@ -93,6 +93,8 @@ impl Reader {
             own: config.own.clone(),
             literals: config.literals,
             n_templates_max: config.n_templates_max,
+            n_queries_max: config.n_queries_max,
+            n_queries_told_max: config.n_queries_told_max,
             ..ClassifierConfig::default()
         });
         let reader = Self {

@@ -18,6 +18,8 @@ mod liveness;
 
 mod log_lines;
 
+mod plans;
+
 mod symptoms;
 
 mod policy;

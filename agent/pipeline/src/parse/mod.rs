@@ -35,6 +35,8 @@ mod signs;
 
 mod skim;
 
+mod queries;
+
 mod classify;
 
 pub use assemble::{Assembler, AssemblerCounters, LogFormat};
@@ -42,6 +44,7 @@ pub use classify::{ClassifierConfig, ClassifierCounters, LogClassifier};
 pub use detect::detect;
 pub use mask::{fnv1a_64, mask};
 pub use prefix::LinePrefix;
+pub use queries::QueryCounters;
 pub use record::{LogRecord, Severity};
 pub use skim::skim;
 pub use time::{TimeDefaults, parse_timestamp};
