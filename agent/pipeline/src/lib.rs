@@ -14,7 +14,7 @@ pub use parse::mine;
 pub use parse::{
     Assembler, AssemblerCounters, ClassifierConfig, ClassifierCounters, Event, EventKind,
     LinePrefix, LogClassifier, LogFormat, LogRecord, QueryCounters, Severity, TimeDefaults,
-    Timeline, detect, fnv1a_64, mask, parse_timestamp,
+    Timeline, detect, fnv1a_64, mask, parse_timestamp, skim,
 };
 
 mod sql;

@@ -18,6 +18,8 @@ mod liveness;
 
 mod plans;
 
+mod log_lines;
+
 mod symptoms;
 
 mod policy;

@@ -8,6 +8,7 @@ use hsw_types::{Family, SeriesKey, ShardId, Tier, Unit, WindowIndex};
 
 use crate::incident::{Evidence, Symptom};
 use crate::liveness::UP;
+use crate::log_lines;
 use crate::plans;
 use crate::view::NodeLiveness;
 use crate::words;
@@ -110,9 +111,14 @@ pub(crate) fn gather(
     }
     symptoms.is_blind = !symptoms.evidence.is_empty()
         && !symptoms.evidence.iter().any(|e| is_of_database(e.symptom));
-    if symptoms.is_sick && !symptoms.is_blind {
-        let nodes = liveness.iter().map(|(node, _)| *node);
-        plans::add(cluster, shard, nodes, window, &mut symptoms.evidence);
+    if symptoms.is_sick {
+        let nodes: Vec<NodeIndex> = liveness.iter().map(|&(node, _)| node).collect();
+        if !symptoms.is_blind {
+            let nodes = nodes.iter().copied();
+            plans::add(cluster, shard, nodes, window, &mut symptoms.evidence);
+        }
+        let lines = log_lines::gather(cluster, shard, &nodes, window);
+        symptoms.evidence.extend(lines);
     }
     sort(&mut symptoms.evidence);
     symptoms

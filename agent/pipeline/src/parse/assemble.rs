@@ -7,6 +7,8 @@
 use std::borrow::Cow;
 use std::sync::Arc;
 
+use hsw_types::WallTime;
+
 use super::prefix::{LinePrefix, Matched};
 use super::record::{LogRecord, Severity, push_bounded};
 use super::stderr::{self, GoesOn};
@@ -82,6 +84,8 @@ pub struct Assembler {
     /// Slow log: where in an entry we are, and whether its time says its zone.
     part: mysql_slow::Part,
     zoned: bool,
+    /// Slow log: of the entry before; old servers name a second only once.
+    slow_at: Option<WallTime>,
     /// Lines of the pending record.
     n_lines: u64,
     n_idle: u32,
@@ -111,6 +115,7 @@ impl Assembler {
             goes_on: GoesOn::Other,
             part: mysql_slow::Part::Nothing,
             zoned: false,
+            slow_at: None,
             n_lines: 0,
             n_idle: 0,
             counters: AssemblerCounters::default(),
@@ -291,7 +296,9 @@ impl Assembler {
         };
         if !(goes_on && self.held.is_some()) {
             self.flush(emit);
+            self.slow_at = self.record.at.or(self.slow_at);
             self.record.clear();
+            self.record.at = self.slow_at;
             self.held = Some(start);
             self.zoned = false;
         }
@@ -303,6 +310,9 @@ impl Assembler {
                 self.part = Part::Header;
             }
             Line::Banner | Line::BannerMore => {
+                // The file says no time for this, and the one before may be long ago.
+                self.record.at = None;
+                self.slow_at = None;
                 if self.part != Part::Banner {
                     self.record.set_words("slow log opened");
                 }

@@ -73,6 +73,8 @@ pub struct ClassifierCounters {
     pub samples_over_limit: u64,
     /// Kinds of statements, and plans.
     pub queries: QueryCounters,
+    /// Lines counted by severity and not read.
+    pub skimmed: u64,
 }
 
 /// Turns records into readings. See the module's header.
@@ -190,6 +192,13 @@ impl LogClassifier {
         if record.severity >= Severity::Warning || lock_wait {
             self.sample(now, record);
         }
+    }
+
+    /// Counts a line that there was no time to read.
+    pub fn skimmed(&mut self, severity: Severity) {
+        self.n_lines[severity as usize] += 1;
+        self.n_errors += u64::from(severity >= Severity::Error);
+        self.counters.skimmed += 1;
     }
 
     /// The readings since the last tick; call once a second while the log can be read.

@@ -35,6 +35,8 @@ mod signs;
 
 mod queries;
 
+mod skim;
+
 mod classify;
 
 pub use assemble::{Assembler, AssemblerCounters, LogFormat};
@@ -44,5 +46,6 @@ pub use mask::{fnv1a_64, mask};
 pub use prefix::LinePrefix;
 pub use queries::QueryCounters;
 pub use record::{LogRecord, Severity};
+pub use skim::skim;
 pub use time::{TimeDefaults, parse_timestamp};
 pub use timeline::{Event, EventKind, Timeline};

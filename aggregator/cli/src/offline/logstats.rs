@@ -61,16 +61,25 @@ pub fn run(options: &Options, as_json: bool) -> anyhow::Result<()> {
         .context("write to standard output")
 }
 
-/// The kind of a statement: its text without values, and a hash that is equal for equal kinds.
-fn kind_of(format: &LogFormat, statement: &str, into: &mut String) -> u64 {
-    match format {
-        // Already a shape without values.
-        LogFormat::Mongo | LogFormat::MongoText => {
-            into.clear();
-            into.push_str(statement);
-            hsw_pipeline::fnv1a_64(statement.as_bytes())
-        }
-        _ => mask(statement, into),
+/// Tells what kind a statement is.
+#[derive(Debug, Default)]
+struct Kinds {
+    text: String,
+}
+
+impl Kinds {
+    /// Its text without values, and a hash that is equal for equal kinds.
+    fn of(&mut self, format: &LogFormat, statement: &str) -> (u64, &str) {
+        let hash = match format {
+            // Already a shape without values.
+            LogFormat::Mongo | LogFormat::MongoText => {
+                self.text.clear();
+                self.text.push_str(statement);
+                hsw_pipeline::fnv1a_64(statement.as_bytes())
+            }
+            _ => mask(statement, &mut self.text),
+        };
+        (hash, &self.text)
     }
 }
 
@@ -180,6 +189,7 @@ struct Stats {
     all: Group,
     templates: Groups,
     statements: Groups,
+    kinds: Kinds,
     text: String,
 }
 
@@ -199,8 +209,8 @@ impl Stats {
         let hash = mask(&record.message, &mut self.text);
         self.templates.add(hash, &self.text, record);
         if !record.statement.is_empty() {
-            let hash = kind_of(format, &record.statement, &mut self.text);
-            self.statements.add(hash, &self.text, record);
+            let (hash, text) = self.kinds.of(format, &record.statement);
+            self.statements.add(hash, text, record);
         }
     }
 
