@@ -103,3 +103,18 @@ fn tokens_alone_group_nearly_all_published_statements_of_postgresql() {
         eprintln!("grouped by tokens: {share:.4}");
     }
 }
+
+#[cfg(feature = "postgresql-parser")]
+#[test]
+fn the_parser_groups_all_published_statements_and_asks_once_per_kind() {
+    let mut fingerprinter = Fingerprinter::with_parser();
+    if let Some((share, wrong)) = grouping(|sql| fingerprinter.fingerprint(sql).hash.to_string()) {
+        assert!(wrong.is_empty(), "{share}\n{}", wrong.join("\n"));
+    }
+    let (n_before, _) = fingerprinter.parsed();
+    fingerprinter.fingerprint("select a from b where c = 1");
+    fingerprinter.fingerprint("select a from b where c = 2");
+    fingerprinter.fingerprint("selec broken '");
+    let (n_parsed, n_unread) = fingerprinter.parsed();
+    assert_eq!((n_parsed - n_before, n_unread), (2, 1));
+}
