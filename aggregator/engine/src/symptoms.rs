@@ -113,15 +113,10 @@ pub(crate) fn gather(
         && !symptoms.evidence.iter().any(|e| is_of_database(e.symptom));
     if symptoms.is_sick && !symptoms.is_blind {
         let nodes: Vec<NodeIndex> = liveness.iter().map(|&(node, _)| node).collect();
+        let members = nodes.iter().copied();
+        plans::add(cluster, shard, members, window, &mut symptoms.evidence);
         let lines = log_lines::gather(cluster, shard, &nodes, window);
         symptoms.evidence.extend(lines);
-        plans::add(
-            cluster,
-            shard,
-            nodes.into_iter(),
-            window,
-            &mut symptoms.evidence,
-        );
     }
     sort(&mut symptoms.evidence);
     symptoms
