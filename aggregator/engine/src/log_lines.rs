@@ -125,8 +125,11 @@ impl Place<'_> {
         let (rate, usual) = (now / NOW_WINDOWS as f64, before / self.n_before as f64);
         let said = |rate| words::in_words(rate, Unit::PerSecond);
         let sentence = if is_new {
-            let times = now.round();
-            format!("new in the log, {times} times in {NOW_WINDOWS} s: {text}")
+            let times = match now.round() {
+                1.0 => "once".to_owned(),
+                n => format!("{n} times"),
+            };
+            format!("new in the log, {times} in {NOW_WINDOWS} s: {text}")
         } else {
             let (rate, usual) = (said(rate), said(usual));
             format!("in the log {rate} (usually {usual}): {text}")

@@ -462,7 +462,8 @@ fn unnamed(shard: &ShardId) -> hsw_types::NodeId {
 fn summary(incident: &Incident) -> String {
     let mut said: Vec<&str> = Vec::new();
     let mut families = Vec::new();
-    for evidence in &incident.evidence {
+    let measured = |e: &&Evidence| e.symptom != Symptom::LogLine;
+    for evidence in incident.evidence.iter().filter(measured) {
         if said.len() < 3 && !families.contains(&evidence.family) {
             families.push(evidence.family);
             said.push(&evidence.sentence);

@@ -1,51 +1,51 @@
-//! `database-loss`: throughput of the database's own benchmark, with and without an agent beside it, in pairs.
+//! `database-loss`: throughput of the database's own benchmark while an agent works beside it and while it is held still.
+//!
+//! One run of pgbench; every few seconds the agent is stopped (SIGSTOP) or goes on (SIGCONT), in A B B A order, right after a
+//! second of pgbench's own has ended. What the machine does slowly weighs on both sides alike, so that the difference shows
+//! far below the noise of two runs.
 
+use std::fs::File;
+use std::io::Read as _;
+use std::ops::Range;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
+use rustix::process::{Pid, Signal, kill_process};
 
 use super::watched::Watched;
 use super::{Args, Figure, Report};
-use crate::testbed::Stop;
+use crate::testbed::{Managed, Stop};
 
 /// Time for an agent to have said its names and settled.
-const SETTLE: Duration = Duration::from_secs(4);
+const SETTLE: Duration = Duration::from_secs(10);
 /// Resamplings of the bootstrap.
 const N_RESAMPLES: usize = 20_000;
+/// Length of the run that measures processor time.
+const SHARE_SECONDS: &str = "30";
 
 /// Measures.
 pub(super) fn database_loss(args: &Args, stop: &Stop) -> Result<Report> {
-    let seconds = args.seconds.unwrap_or(15).max(2).to_string();
+    let block = args.seconds.unwrap_or(5).clamp(2, 60) as usize;
+    let n_pairs = args.pairs.max(2);
     let mut report = Report::new("database-loss");
     let mut watched = Watched::start(args, stop)?;
     watched.fill_pgbench()?;
-    let command = [
-        "-c",
-        "4",
-        "-M",
-        "prepared",
-        "-b",
-        "select-only",
-        "-T",
-        &seconds,
-    ];
-    run(&watched, &command)?;
-    let (mut off, mut losses, mut shares) = (Vec::new(), Vec::new(), Vec::new());
-    for pair in 0..args.pairs.max(2) {
-        // A B B A: what drifts slowly weighs on both alike.
-        let first_on = pair % 2 == 1;
-        let one = side(&mut watched, &command, first_on, stop)?;
-        let other = side(&mut watched, &command, !first_on, stop)?;
-        let (without, with) = if first_on { (other, one) } else { (one, other) };
-        losses.push(100.0 * (without.rate - with.rate) / without.rate);
-        off.push(without.rate);
-        shares.extend(with.share);
+    watched.agent_on()?;
+    if !stop.sleep(SETTLE) {
+        bail!("stopped by a signal");
     }
-    let how = format!("pgbench -c 4 -b select-only, closed loop, {seconds} s a run");
-    report.add(Figure::of("transactions/s without an agent", &off, &how));
+    let share = share(&watched)?;
+    let (off, losses) = switched(&watched, stop, block, n_pairs)?;
+    watched.agent_off();
+    let how = format!("pgbench -c 4 -b select-only, closed loop, {block} s at a time");
+    report.add(Figure::of(
+        "transactions/s with the agent held still",
+        &off,
+        &how,
+    ));
     let mean = losses.iter().sum::<f64>() / losses.len() as f64;
     let how = format!(
-        "mean of {} paired differences in A B B A order; 95 % bootstrap interval; {how}",
+        "mean of {} paired differences, the agent at work and held still by turns (A B B A) in one run; 95 % bootstrap interval; {how}",
         losses.len()
     );
     let mut loss = Figure::new("throughput lost, %", mean, &how).at_most(0.5);
@@ -53,51 +53,88 @@ pub(super) fn database_loss(args: &Args, stop: &Stop) -> Result<Report> {
     loss.range = Some(interval);
     report.add(loss);
     let how = "processor time of agent and its back end over that of all cores while pgbench saturates them";
-    report.add(
-        Figure::of(
-            "processor taken by the agent, % of the machine",
-            &shares,
-            how,
-        )
-        .at_most(0.5),
-    );
+    let metric = "processor taken by the agent, % of the machine";
+    report.add(Figure::new(metric, share, how).at_most(0.5));
     if interval.1 > 0.5 {
         report.note(format!(
-            "the interval reaches {:.2} %: this machine is too noisy to show a loss below 0.5 % by throughput alone; \
-             the processor time is the sharper figure",
+            "the interval reaches {:.2} %: a loss below 0.5 % is not shown by throughput alone; the processor time is the \
+             sharper figure",
             interval.1
         ));
     }
     Ok(report)
 }
 
-/// One run of a pair.
-struct Side {
-    rate: f64,
-    /// Processor time of the agent and its back end, % of the machine.
-    share: Option<f64>,
+const COMMAND: [&str; 6] = ["-c", "4", "-M", "prepared", "-b", "select-only"];
+
+/// Processor time of the agent and its back end, % of the machine.
+fn share(watched: &Watched) -> Result<f64> {
+    let command = [&COMMAND[..], &["-T", SHARE_SECONDS]].concat();
+    let (before, began) = (watched.cost()?, Instant::now());
+    run(watched, &command)?;
+    let (after, seconds) = (watched.cost()?, began.elapsed().as_secs_f64());
+    let used_s = after.agent_s - before.agent_s + after.backend_s - before.backend_s;
+    Ok(100.0 * used_s / seconds / cores())
 }
 
-fn side(watched: &mut Watched, command: &[&str], with_agent: bool, stop: &Stop) -> Result<Side> {
-    if with_agent {
-        watched.agent_on()?;
+/// Holds a process still; lets it go on when dropped.
+struct Held(Pid);
+
+impl Held {
+    fn set(&self, is_still: bool) -> Result<()> {
+        let signal = if is_still { Signal::STOP } else { Signal::CONT };
+        kill_process(self.0, signal).context("signal the agent")
     }
-    if !stop.sleep(SETTLE) {
-        bail!("stopped by a signal");
+}
+
+impl Drop for Held {
+    fn drop(&mut self) {
+        // A process that is gone needs no signal.
+        let _ = self.set(false);
     }
-    let before = with_agent.then(|| watched.cost()).transpose()?;
-    let began = Instant::now();
-    let rate = run(watched, command)?;
-    let share = match before {
-        Some(before) => {
-            let after = watched.cost()?;
-            let used_s = after.agent_s - before.agent_s + after.backend_s - before.backend_s;
-            Some(100.0 * used_s / began.elapsed().as_secs_f64() / cores())
+}
+
+/// Transactions per second of the still halves, and the loss of each pair in percent.
+fn switched(
+    watched: &Watched,
+    stop: &Stop,
+    block: usize,
+    n_pairs: usize,
+) -> Result<(Vec<f64>, Vec<f64>)> {
+    let pid = i32::try_from(watched.agent_pid()?)
+        .ok()
+        .and_then(Pid::from_raw);
+    let held = Held(pid.context("the agent's pid is none")?);
+    // The first block only warms up.
+    let seconds = (block * (2 * n_pairs + 1) + 2).to_string();
+    let command = [&COMMAND[..], &["-P", "1", "-T", &seconds]].concat();
+    let mut progress = Progress::of(watched.spawn(watched.pgbench(&command))?)?;
+    let (mut off, mut losses) = (Vec::new(), Vec::new());
+    for n in 0..=n_pairs * 2 {
+        // off on | on off | off on …
+        let is_still = n > 0 && matches!(n % 4, 1 | 0);
+        held.set(is_still)?;
+        let from = n * block;
+        let rates = progress.rates(stop, from..from + block)?;
+        let rate = rates.iter().sum::<f64>() / block as f64;
+        match (n, n % 2) {
+            (0, _) => {}
+            (_, 1) => off.push(rate),
+            _ => {
+                let first = off.pop().unwrap_or(rate);
+                let (still, working) = if n % 4 == 2 {
+                    (first, rate)
+                } else {
+                    (rate, first)
+                };
+                losses.push(100.0 * (still - working) / still);
+                off.push(still);
+            }
         }
-        None => None,
-    };
-    watched.agent_off();
-    Ok(Side { rate, share })
+    }
+    drop(held);
+    progress.pgbench.end(Signal::TERM, Duration::from_secs(5));
+    Ok((off, losses))
 }
 
 fn cores() -> f64 {
@@ -108,6 +145,55 @@ fn cores() -> f64 {
 fn run(watched: &Watched, command: &[&str]) -> Result<f64> {
     let said = watched.output(watched.pgbench(command))?;
     rate(&said).with_context(|| format!("no rate in what pgbench said: {said}"))
+}
+
+/// What pgbench tells each second, read as it comes.
+struct Progress {
+    pgbench: Managed,
+    log: File,
+    /// Of a line that is not whole yet.
+    rest: String,
+    rates: Vec<f64>,
+}
+
+impl Progress {
+    fn of(pgbench: Managed) -> Result<Self> {
+        let log = File::open(pgbench.log()).context("read what pgbench says")?;
+        Ok(Self {
+            pgbench,
+            log,
+            rest: String::new(),
+            rates: Vec::new(),
+        })
+    }
+
+    /// The rates of these seconds, counted from 0, as soon as the last of them is told.
+    fn rates(&mut self, stop: &Stop, seconds: Range<usize>) -> Result<Vec<f64>> {
+        loop {
+            self.log
+                .read_to_string(&mut self.rest)
+                .context("read what pgbench says")?;
+            while let Some((line, rest)) = self.rest.split_once('\n') {
+                self.rates.extend(progress_rate(line));
+                self.rest = rest.to_owned();
+            }
+            if let Some(found) = self.rates.get(seconds.clone()) {
+                return Ok(found.to_vec());
+            }
+            if !self.pgbench.running() {
+                return Err(self.pgbench.obituary());
+            }
+            if !stop.sleep(Duration::from_millis(10)) {
+                bail!("stopped by a signal");
+            }
+        }
+    }
+}
+
+/// `progress: 5.0 s, 62345.1 tps, lat …`
+fn progress_rate(line: &str) -> Option<f64> {
+    let (_, rest) = line.strip_prefix("progress: ")?.split_once(" s, ")?;
+    rest.split_once(" tps")?.0.parse().ok()
 }
 
 fn rate(said: &str) -> Option<f64> {
@@ -145,6 +231,8 @@ mod tests {
         let said = "latency average = 0.1 ms\ntps = 12345.678 (without initial connection time)\n";
         assert_eq!(rate(said), Some(12_345.678));
         assert_eq!(rate("nothing"), None);
+        let line = "progress: 5.0 s, 62345.1 tps, lat 0.064 ms stddev 0.02, 0 failed";
+        assert_eq!(progress_rate(line), Some(62_345.1));
     }
 
     #[test]

@@ -41,8 +41,8 @@ pub struct Args {
     /// Length of a measurement that goes by the clock; each benchmark has its own default.
     #[arg(long)]
     seconds: Option<u64>,
-    /// Pairs of runs without and with an agent, for database-loss.
-    #[arg(long, default_value_t = 10)]
+    /// Pairs of stretches with the agent held still and at work, for database-loss.
+    #[arg(long, default_value_t = 120)]
     pairs: usize,
     /// Run folder; made and removed by the run.
     #[arg(long, default_value = "/tmp/hsw-bench")]
@@ -86,7 +86,7 @@ impl Args {
         if let Some(seconds) = self.seconds {
             command.push_str(&format!(" --seconds {seconds}"));
         }
-        if name == "database-loss" && self.pairs != 10 {
+        if name == "database-loss" && self.pairs != 120 {
             command.push_str(&format!(" --pairs {}", self.pairs));
         }
         command

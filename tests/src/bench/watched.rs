@@ -225,6 +225,11 @@ impl Watched {
         launch.output(&self.bed, "")
     }
 
+    /// Starts a process of the test bed.
+    pub(super) fn spawn(&self, launch: Launch) -> Result<Managed> {
+        launch.spawn(&self.bed)
+    }
+
     /// Statements that the database has counted.
     pub(super) fn n_statements(&self) -> Result<f64> {
         let n = self

@@ -142,6 +142,10 @@ fn value(rest: &str) -> usize {
         // `Key (a, b)=(1, 2)`: the value may hold brackets.
         return rest.rfind(')').map_or(rest.len(), |end| end + 1);
     }
+    if rest.starts_with('[') {
+        // `host=[local]`.
+        return rest.find(']').map_or(rest.len(), |end| end + 1);
+    }
     rest.find(|c: char| c.is_whitespace() || matches!(c, ',' | ';' | ')' | ']' | '}'))
         .unwrap_or(rest.len())
 }
@@ -181,6 +185,7 @@ mod tests {
         );
         check("couldn't do it, don't ask", "couldn't do it, don't ask");
         check("Key (a)=(1, (b)) done", "Key (a)=<*> done");
+        check("host=[local] port=1", "host=<*> port=<*>");
         check(
             "id 6ba7b810-9dad-11d1-80b4-00c04fd430c8 at 17:50:48.",
             "id <*> at <n>.",
