@@ -13,4 +13,7 @@ mod template;
 mod merge;
 mod miner;
 
+#[cfg(test)]
+mod oracle;
+
 pub use miner::{Config, Counters, Event, Miner, TemplateNumber};

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use proptest::prelude::*;
 
+use super::super::oracle::Oracle;
 use super::*;
 
 /// The final template of each line.
@@ -246,7 +247,36 @@ fn lines() -> impl Strategy<Value = Vec<String>> {
     proptest::collection::vec(line, 1..120)
 }
 
+/// Lines that differ in few places, so that the evidence decides.
+fn alike() -> impl Strategy<Value = Vec<String>> {
+    let name = || "(ann|bob|cid|dan|eve|fay|gus|hal|17|n1[.]a[.]b|x7)";
+    let state = "[A-Z]{2}";
+    let line = prop_oneof![
+        (name(), name()).prop_map(|(a, b)| format!("session opened for user {a} by {b} now")),
+        name().prop_map(|a| format!("login of user {a}")),
+        name().prop_map(|a| format!("{a} went away")),
+        state.prop_map(|a| format!("node changed state to {a} ok")),
+        (name(), name(), name()).prop_map(|(a, b, c)| format!("got lock tag={a} name={b} of={c}")),
+        (0..30_u32, name()).prop_map(|(n, a)| format!("port J{n} of u-{n} said {a}")),
+        name().prop_map(|a| format!("from 10.0.0.1 ({a}) done")),
+        Just("from 10.0.0.1 () done".to_owned()),
+    ];
+    proptest::collection::vec(line, 1..150)
+}
+
 proptest! {
+    #[test]
+    fn prop_the_miner_finds_the_templates_of_its_oracle(any in lines(), alike in alike()) {
+        let lines: Vec<String> = alike.into_iter().chain(any).collect();
+        let (_, miner) = mined(Config::default(), &lines);
+        let mut oracle = Oracle::default();
+        for line in &lines {
+            oracle.observe(line);
+        }
+        let found: Vec<(u32, String)> = miner.templates().map(|(n, text, _)| (n.0, text)).collect();
+        prop_assert_eq!(found, oracle.texts());
+    }
+
     #[test]
     fn prop_every_line_fits_its_final_template_and_is_counted_once(lines in lines()) {
         let (texts, miner) = mined(Config::default(), &lines);
