@@ -96,10 +96,17 @@ impl<F> Followed<F> {
         stat: Stat,
         now: Monotonic,
     ) -> Self {
+        let mut followed = Self::closed(number, path, stat, now);
+        followed.file = Some(file);
+        followed
+    }
+
+    /// One without a handle.
+    pub(crate) fn closed(number: FileNumber, path: PathBuf, stat: Stat, now: Monotonic) -> Self {
         Self {
             number,
             path,
-            file: Some(file),
+            file: None,
             stat,
             offset: 0,
             head: Vec::new(),
@@ -115,6 +122,14 @@ impl<F> Followed<F> {
     /// First byte that has not been handed out.
     pub(crate) fn position(&self) -> u64 {
         self.offset - self.partial.len() as u64
+    }
+
+    /// Lets go of the handle and of spare memory; thousands of files may be closed.
+    pub(crate) fn close(&mut self) {
+        self.file = None;
+        self.head.shrink_to_fit();
+        self.tail.shrink_to_fit();
+        self.partial.shrink_to_fit();
     }
 
     /// Bytes known to lie beyond the offset.
@@ -171,15 +186,21 @@ impl<F> Followed<F> {
             round.budget -= (n - n_tail) as u64;
             self.active_at = round.now;
             self.take(&buffer[n_tail..n], round, emit);
-            let keep = n.saturating_sub(TAIL_BYTES);
-            self.tail.clear();
-            self.tail.extend_from_slice(&buffer[keep..n]);
+            self.remember(&buffer[n_tail..n]);
             round.buffer = buffer;
         }
     }
 
+    /// Keeps the last bytes read, to know them again.
+    pub(crate) fn remember(&mut self, data: &[u8]) {
+        let new = &data[data.len().saturating_sub(TAIL_BYTES)..];
+        let n_old = self.tail.len().min(TAIL_BYTES - new.len());
+        self.tail.drain(..self.tail.len() - n_old);
+        self.tail.extend_from_slice(new);
+    }
+
     /// Cuts new bytes into lines.
-    fn take(&mut self, data: &[u8], round: &mut Round, emit: &mut impl FnMut(Line<'_>)) {
+    pub(crate) fn take(&mut self, data: &[u8], round: &mut Round, emit: &mut impl FnMut(Line<'_>)) {
         if self.head.len() < HEAD_BYTES && self.head.len() as u64 == self.offset {
             let n = data.len().min(HEAD_BYTES - self.head.len());
             self.head.extend_from_slice(&data[..n]);
@@ -187,6 +208,15 @@ impl<F> Followed<F> {
         round.cut.bytes += data.len() as u64;
         let mut at = 0;
         while at < data.len() {
+            if self.partial.is_empty() && !self.skipping {
+                // A writer that does not append leaves a hole after a truncation: NULs up to its old offset.
+                let n_nul = data[at..].iter().take_while(|&&byte| byte == 0).count();
+                self.offset += n_nul as u64;
+                at += n_nul;
+                if at == data.len() {
+                    break;
+                }
+            }
             let rest = &data[at..];
             let newline = memchr::memchr(b'\n', rest);
             let piece = &rest[..newline.unwrap_or(rest.len())];
@@ -254,15 +284,12 @@ impl<F> Followed<F> {
         cut: &mut Cut,
         emit: &mut impl FnMut(Line<'_>),
     ) {
-        // A writer that does not append leaves a hole after a truncation: NULs up to its old offset.
-        let n_nul = bytes.iter().take_while(|&&byte| byte == 0).count();
-        let bytes = &bytes[n_nul..];
         let bytes = bytes.strip_suffix(b"\r").unwrap_or(bytes);
         cut.lines += 1;
         emit(Line {
             file,
             path,
-            start: start + n_nul as u64,
+            start,
             bytes,
         });
     }

@@ -2,25 +2,17 @@
 //!
 //! Invariant: a directory that cannot be listed changes nothing about its files, unless it is gone.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
+use super::exchange::holds;
 use super::*;
 use crate::follow::TAIL_BYTES;
 
 impl<S: FileSystem> Tailer<S> {
     pub(super) fn scan(&mut self, round: &mut Round, emit: &mut impl FnMut(Line<'_>)) {
         self.problems.clear();
-        let directories: BTreeSet<PathBuf> = self
-            .patterns
-            .iter()
-            .map(|p| p.pattern.directory().to_owned())
-            .chain(
-                self.files
-                    .iter()
-                    .filter_map(|f| Some(f.path.parent()?.to_owned())),
-            )
-            .collect();
+        let directories = self.directories();
         let mut failed = false;
         let mut listed_all = Vec::new();
         for directory in directories {
@@ -30,7 +22,8 @@ impl<S: FileSystem> Tailer<S> {
                     listed.sort_by(|a, b| (b.stat.size, &a.path).cmp(&(a.stat.size, &b.path)));
                     self.resolve(&directory, &listed, round.now);
                     self.scan_directory(&directory, &listed, round, emit);
-                    listed_all.extend(listed.into_iter().map(|l| l.stat));
+                    listed_all.extend(listed.iter().map(|l| (l.stat.dev, l.stat.inode)));
+                    self.look_into_archives(&directory, &listed, round.now);
                 }
                 Err(error) => {
                     failed = true;
@@ -52,12 +45,43 @@ impl<S: FileSystem> Tailer<S> {
                 }
             }
         }
+        listed_all.sort_unstable();
         let mut parked = std::mem::take(&mut self.parked);
-        parked.retain(|p| failed || listed_all.iter().any(|stat| stat.same_file(&p.stat)));
+        let there = |p: &Parked| (p.stat.dev, p.stat.inode);
+        parked.retain(|p| failed || listed_all.binary_search(&there(p)).is_ok());
         self.parked = parked;
-        self.forget(round, emit);
+        self.forget(&listed_all, round, emit);
         // A copy found after a truncation is opened whatever the limit.
         while self.n_open() > self.config.n_open_max && self.close_quietest() {}
+    }
+
+    /// Where patterns point and where followed files lie.
+    fn directories(&self) -> BTreeSet<PathBuf> {
+        let wanted = self.patterns.iter().map(|p| p.pattern.directory());
+        let followed = self.files.iter().filter_map(|f| f.path.parent());
+        // Few directories hold many files.
+        let all: BTreeSet<&Path> = wanted.chain(followed).collect();
+        all.into_iter().map(Path::to_owned).collect()
+    }
+
+    /// Of closed files that are gone: what they got since they were closed may lie in an archive.
+    fn look_into_archives(&mut self, directory: &Path, listed: &[Listed], now: Monotonic) {
+        if !listed.iter().any(|l| is_archive(&l.path)) {
+            return;
+        }
+        for at in (0..self.files.len()).rev() {
+            let file = &self.files[at];
+            let gone = file.file.is_none() && file.gone_since.is_some();
+            let there = listed.iter().any(|l| l.stat.same_file(&file.stat));
+            if !gone || there || file.path.parent() != Some(directory) {
+                continue;
+            }
+            let (saved, number) = (Saved::of(file, None), file.number);
+            if let Some(archive) = self.find_archive(listed, &saved, 0, number, now) {
+                self.archives.push(archive);
+                self.files.remove(at);
+            }
+        }
     }
 
     fn scan_directory(
@@ -68,13 +92,41 @@ impl<S: FileSystem> Tailer<S> {
         emit: &mut impl FnMut(Line<'_>),
     ) {
         let mut seen = BTreeSet::new();
+        let left_out = if self.files.len() + listed.len() > self.config.n_files_max {
+            self.leave_out(listed)
+        } else {
+            BTreeSet::new()
+        };
+        let known: BTreeMap<_, _> = self
+            .files
+            .iter()
+            .enumerate()
+            .map(|(at, f)| ((f.stat.dev, f.stat.inode), at))
+            .collect();
         for entry in listed {
+            // Most files of a large directory are known and did not change.
+            let at = known.get(&(entry.stat.dev, entry.stat.inode));
+            let idle = at.and_then(|at| self.files.get(*at)).filter(|f| {
+                let same = f.stat == entry.stat && f.path == entry.path;
+                same && (f.file.is_some() || f.offset >= entry.stat.size)
+            });
+            let idle = idle.filter(|_| config_matches(&entry.path, &self.patterns));
+            if let Some(file) = idle {
+                seen.insert(file.number);
+                continue;
+            }
+            if left_out.contains(&(entry.stat.dev, entry.stat.inode)) {
+                continue;
+            }
             let mut wanting = self
                 .patterns
                 .iter()
                 .filter(|p| p.pattern.matches(&entry.path))
                 .peekable();
             if wanting.peek().is_none() {
+                if let Err(error) = self.renamed_away(entry, round, emit) {
+                    self.failed(entry.path.clone(), &error);
+                }
                 continue;
             }
             // A file that any pattern would have found earlier is new, whatever the other patterns say.
@@ -84,11 +136,10 @@ impl<S: FileSystem> Tailer<S> {
                     seen.insert(self.files[at].number);
                     self.seen_again(at, entry, round, emit)
                 }
-                None => self.adopt(entry, before, round.now),
+                None => self.adopt(entry, before, round, emit),
             };
             if let Err(error) = result {
-                self.counters.failures += 1;
-                self.problems.push((entry.path.clone(), error.kind()));
+                self.failed(entry.path.clone(), &error);
             }
             if let Some(at) = self.followed(entry.stat) {
                 seen.insert(self.files[at].number);
@@ -127,12 +178,12 @@ impl<S: FileSystem> Tailer<S> {
         if file.file.is_some() || file.stat == entry.stat && file.offset >= entry.stat.size {
             return Ok(());
         }
-        if !self.make_room() {
+        if !self.make_room(round, emit) || self.followed(entry.stat) != Some(at) {
             return Ok(());
         }
         let handle = self.fs.open(&entry.path)?;
         let file = &mut self.files[at];
-        let size_before = file.stat.size;
+        let stat_before = file.stat;
         file.stat = self.fs.stat(&handle)?;
         if holds(&self.fs, &handle, file) {
             file.file = Some(handle);
@@ -140,20 +191,61 @@ impl<S: FileSystem> Tailer<S> {
             return Ok(());
         }
         // Exchanged while it was closed, or another file that got the inode of a removed one: perhaps itself a copy.
-        self.exchanged(at, size_before, round, emit)?;
+        self.exchanged(at, stat_before, round, emit)?;
         if self.files[at].file.is_none() {
             self.files.remove(at);
         }
         match self.followed(entry.stat) {
             Some(_) => Ok(()),
-            None => self.adopt(entry, true, round.now),
+            None => self.adopt(entry, true, round, emit),
         }
     }
 
+    /// A name that no pattern wants: perhaps a closed file under its new one, which may have got a last line.
+    fn renamed_away(
+        &mut self,
+        entry: &Listed,
+        round: &mut Round,
+        emit: &mut impl FnMut(Line<'_>),
+    ) -> io::Result<()> {
+        let closed = |f: &Followed<S::File>| f.file.is_none() && f.stat.same_file(&entry.stat);
+        let Some(file) = self.files.iter_mut().find(|f| closed(f)) else {
+            return Ok(());
+        };
+        if file.stat == entry.stat && file.lag() == 0 {
+            return Ok(());
+        }
+        let handle = self.fs.open(&entry.path)?;
+        if holds(&self.fs, &handle, file) {
+            file.stat = self.fs.stat(&handle)?;
+            file.path.clone_from(&entry.path);
+            file.file = Some(handle);
+            let end = file.read(&self.fs, round, emit);
+            file.close();
+            end?;
+        } else {
+            // Another file with its inode: it is gone.
+            (file.stat.dev, file.stat.inode) = (0, 0);
+        }
+        Ok(())
+    }
+
     /// An inode not followed yet: new, or the copy of one that is followed.
-    fn adopt(&mut self, entry: &Listed, before: bool, now: Monotonic) -> io::Result<()> {
-        if self.files.len() >= self.config.n_files_max || !self.make_room() {
-            self.counters.files_over_limit += 1;
+    fn adopt(
+        &mut self,
+        entry: &Listed,
+        before: bool,
+        round: &mut Round,
+        emit: &mut impl FnMut(Line<'_>),
+    ) -> io::Result<()> {
+        let still_repeats = |p: &Parked| {
+            p.stat == entry.stat && self.files.iter().any(|f| f.number == p.of && p.of.0 > 0)
+        };
+        if self.parked.iter().any(still_repeats) || !self.make_room(round, emit) {
+            return Ok(());
+        }
+        // Making room may have noticed an exchange, whose copy this is.
+        if self.followed(entry.stat).is_some() {
             return Ok(());
         }
         let handle = self.fs.open(&entry.path)?;
@@ -171,13 +263,17 @@ impl<S: FileSystem> Tailer<S> {
             return Ok(());
         }
         // What it repeated was read to its end and forgotten: nothing in it is new.
-        let forgotten = |of| self.files.iter().all(|f| f.number != of);
+        let forgotten = |of| {
+            self.files.iter().all(|f| f.number != of)
+                && self.archives.iter().all(|a| a.file.number != of)
+        };
         let unchanged = |p: Stat| (p.size, p.modified_ns) == (stat.size, stat.modified_ns);
         let read_already = parked.is_some_and(|p| forgotten(p.of) && unchanged(p.stat));
-        let at_end = read_already || !before && self.config.start == Start::End;
+        let left_out = self.left_out_ns.is_some_and(|ns| stat.modified_ns <= ns);
+        let at_end = read_already || left_out || !before && self.config.start == Start::End;
         self.next_number += 1;
         let number = FileNumber(self.next_number);
-        let mut file = Followed::new(number, entry.path.clone(), handle, stat, now);
+        let mut file = Followed::new(number, entry.path.clone(), handle, stat, round.now);
         if at_end && stat.size > 0 {
             file.seek(&self.fs, stat.size)?;
             // In the middle of a line: its rest would be read as if it were a line.
@@ -194,6 +290,13 @@ impl<S: FileSystem> Tailer<S> {
         head.truncate(n);
         if head.is_empty() {
             return Ok(None);
+        }
+        for archive in &self.archives {
+            let n = head.len().min(archive.file.head.len());
+            let same = n > 0 && head[..n] == archive.file.head[..n];
+            if same && stat.size <= archive.content_bytes {
+                return Ok(Some(archive.file.number));
+            }
         }
         for file in &self.files {
             let n = head.len().min(file.head.len());
@@ -238,56 +341,8 @@ impl<S: FileSystem> Tailer<S> {
         )
     }
 
-    /// Finds the files of the checkpoint again: by inode, else by content.
-    fn resolve(&mut self, directory: &Path, listed: &[Listed], now: Monotonic) {
-        let all = std::mem::take(&mut self.unresolved);
-        let (here, elsewhere): (Vec<_>, Vec<_>) = all
-            .into_iter()
-            .partition(|saved| saved.path.parent() == Some(directory));
-        self.unresolved = elsewhere;
-        for saved in here {
-            let same = |l: &&Listed| (l.stat.dev, l.stat.inode) == (saved.dev, saved.inode);
-            // Content alone says nothing about a file of which nothing was read.
-            let mut others: Vec<_> = listed.iter().filter(|l| !same(l)).collect();
-            others.retain(|_| saved.offset > 0);
-            others.sort_by_key(|l| std::cmp::Reverse(l.stat.size));
-            let candidates = listed.iter().filter(same).chain(others);
-            let mut found = None;
-            for entry in candidates {
-                if entry.stat.size < saved.offset || self.followed(entry.stat).is_some() {
-                    continue;
-                }
-                let Ok(handle) = self.fs.open(&entry.path) else {
-                    continue;
-                };
-                if saved.is(&self.fs, &handle) {
-                    found = Some((entry, handle));
-                    break;
-                }
-            }
-            let itself = found.as_ref().is_some_and(|(entry, _)| same(entry));
-            self.counters.files_vanished += u64::from(!itself);
-            let Some((entry, handle)) = found else {
-                continue;
-            };
-            self.counters.copies_found += u64::from(!itself);
-            self.next_number += 1;
-            let number = FileNumber(self.next_number);
-            let mut file = Followed::new(number, entry.path.clone(), handle, entry.stat, now);
-            if file.seek(&self.fs, saved.position).is_ok() {
-                file.skipping = saved.skipping;
-                let wanted = self.patterns.iter().any(|p| p.pattern.matches(&entry.path));
-                file.gone_since = (!wanted).then_some(now);
-                if self.n_open() >= self.config.n_open_max && file.lag() == 0 {
-                    file.file = None;
-                }
-                self.files.push(file);
-            }
-        }
-    }
-
     /// Closes what was rotated away and drained, and what was deleted too long ago.
-    fn forget(&mut self, round: &mut Round, emit: &mut impl FnMut(Line<'_>)) {
+    fn forget(&mut self, listed: &[(u64, u64)], round: &mut Round, emit: &mut impl FnMut(Line<'_>)) {
         let taken: BTreeSet<PathBuf> = self
             .files
             .iter()
@@ -295,7 +350,7 @@ impl<S: FileSystem> Tailer<S> {
             .map(|f| f.path.clone())
             .collect();
         let (now, config, fs) = (round.now, &self.config, &self.fs);
-        let mut lost = 0;
+        let (mut lost, mut vanished) = (0, 0);
         self.files.retain_mut(|file| {
             let Some(gone) = file.gone_since else {
                 return true;
@@ -303,7 +358,9 @@ impl<S: FileSystem> Tailer<S> {
             let quiet = now.since(gone.max(file.active_at)) >= config.rotate_wait;
             let stat = file.file.as_ref().and_then(|handle| fs.stat(handle).ok());
             let done = match stat {
-                None => true,
+                // Closed: looked at by name, as long as there is one.
+                None if file.lag() == 0 => now.since(gone) >= config.rotate_wait,
+                None => now.since(gone) >= config.deleted_wait,
                 Some(stat) => {
                     file.stat = stat;
                     let deleted = stat.n_links == 0;
@@ -317,19 +374,63 @@ impl<S: FileSystem> Tailer<S> {
             if done {
                 file.flush(&mut round.cut, emit);
                 lost += file.lag();
+                let id = (file.stat.dev, file.stat.inode);
+                vanished += u64::from(stat.is_none() && listed.binary_search(&id).is_err());
             }
             !done
         });
         self.counters.bytes_lost += lost;
+        self.counters.files_vanished += vanished;
     }
 
-    /// Whether one more handle may be opened; closes the one that was quiet for longest.
-    fn make_room(&mut self) -> bool {
-        if self.n_open() < self.config.n_open_max || self.close_quietest() {
+    /// Whether one more handle may be opened; reads those that are open to their end and closes the one that was quiet for
+    /// longest. A file that must wait is looked at again in the next poll.
+    fn make_room(&mut self, round: &mut Round, emit: &mut impl FnMut(Line<'_>)) -> bool {
+        let has_room = |tailer: &mut Self| {
+            tailer.n_open() < tailer.config.n_open_max || tailer.close_quietest()
+        };
+        if has_room(self) {
             return true;
         }
+        if round.budget > 0 {
+            self.read_all(round, emit);
+            if has_room(self) {
+                return true;
+            }
+        }
         self.counters.files_over_limit += 1;
+        self.scanned_at = None;
         false
+    }
+
+    /// Where more files are wanted than may be remembered: forgets those changed longest ago, and says which of the listed
+    /// are not to be followed. What was left out once is never new again.
+    fn leave_out(&mut self, listed: &[Listed]) -> BTreeSet<(u64, u64)> {
+        let known: BTreeSet<_> = self
+            .files
+            .iter()
+            .map(|f| (f.stat.dev, f.stat.inode))
+            .collect();
+        let id = |stat: &Stat| (stat.dev, stat.inode);
+        let wanted = |l: &&Listed| {
+            !known.contains(&id(&l.stat)) && config_matches(&l.path, &self.patterns)
+        };
+        let fresh: Vec<Stat> = listed.iter().filter(wanted).map(|l| l.stat).collect();
+        let n_over = (self.files.len() + fresh.len()).saturating_sub(self.config.n_files_max);
+        if n_over == 0 {
+            return BTreeSet::new();
+        }
+        let idle = |f: &&Followed<S::File>| f.lag() == 0 && f.gone_since.is_none();
+        let idle = self.files.iter().filter(idle).map(|f| f.stat);
+        let mut all: Vec<Stat> = fresh.iter().copied().chain(idle).collect();
+        all.sort_by_key(|stat| (stat.modified_ns, id(stat)));
+        all.truncate(n_over);
+        let newest = all.last().map(|stat| stat.modified_ns);
+        self.left_out_ns = self.left_out_ns.max(newest);
+        self.counters.files_over_limit += all.len() as u64;
+        let left_out: BTreeSet<_> = all.iter().map(id).collect();
+        self.files.retain(|f| !left_out.contains(&id(&f.stat)));
+        left_out
     }
 
     /// Closes the drained file that was quiet for longest; it is opened again when it grows.
@@ -339,20 +440,10 @@ impl<S: FileSystem> Tailer<S> {
             .iter_mut()
             .filter(|f| f.file.is_some() && f.gone_since.is_none() && f.lag() == 0)
             .min_by_key(|f| f.active_at);
-        quietest.is_some_and(|file| file.file.take().is_some())
+        quietest.map(Followed::close).is_some()
     }
 }
 
 fn config_matches(path: &Path, patterns: &[Scanned]) -> bool {
     patterns.iter().any(|p| p.pattern.matches(path))
-}
-
-/// Whether an open file holds what was read of `file`: its head, and the bytes before its offset.
-pub(super) fn holds<S: FileSystem>(fs: &S, handle: &S::File, file: &Followed<S::File>) -> bool {
-    let same = |from: u64, expected: &[u8]| {
-        let mut bytes = vec![0; expected.len()];
-        read_full(fs, handle, from, &mut bytes).is_ok_and(|n| n == expected.len())
-            && bytes == expected
-    };
-    same(0, &file.head) && same(file.offset - file.tail.len() as u64, &file.tail)
 }
