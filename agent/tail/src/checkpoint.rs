@@ -28,7 +28,7 @@ pub(crate) struct Saved {
     pub(crate) dev: u64,
     pub(crate) inode: u64,
     pub(crate) born_ns: i64,
-    /// Its last change when it was read; 0 where unknown.
+    /// Its last change when it had been read to its end.
     pub(crate) modified_ns: i64,
     /// Where to read on.
     pub(crate) position: u64,
@@ -50,7 +50,7 @@ impl Saved {
             dev: file.stat.dev,
             inode: file.stat.inode,
             born_ns: file.stat.born_ns,
-            modified_ns: file.stat.modified_ns,
+            modified_ns: file.known_ns,
             position,
             skipping: file.skipping && position == file.offset,
             offset: file.offset,
@@ -155,8 +155,10 @@ pub(crate) fn read(bytes: &[u8]) -> Result<Contents, CheckpointError> {
         match line.split_once(' ') {
             Some(("scanned", path)) => contents.scanned.push(unescape(path).ok_or(refused)?),
             Some(("file", rest)) => {
-                contents.files.push(read_file(rest, has_times).ok_or(refused)?);
-            },
+                contents
+                    .files
+                    .push(read_file(rest, has_times).ok_or(refused)?);
+            }
             Some(("parked", rest)) => {
                 contents
                     .parked
@@ -189,7 +191,7 @@ fn read_file(text: &str, has_times: bool) -> Option<Saved> {
     let (dev, inode) = (words.next()?, words.next()?);
     let (born, modified) = match has_times {
         true => (words.next()?, words.next()?),
-        false => ("0", "0"),
+        false => ("0", "-9223372036854775808"),
     };
     let mut number = |radix| u64::from_str_radix(words.next()?, radix).ok();
     let saved = Saved {
@@ -293,7 +295,8 @@ mod tests {
 
     #[test]
     fn a_checkpoint_of_version_1_is_still_read() {
-        let old = b"hsw-tail 1\nscanned /x/*\nparked 1 9 5 -5\nfile 1 2 3 0 300 256 ff 300 7 /x/y\n";
+        let old =
+            b"hsw-tail 1\nscanned /x/*\nparked 1 9 5 -5\nfile 1 2 3 0 300 256 ff 300 7 /x/y\n";
         let contents = read(old).unwrap();
         let (file, parked) = (&contents.files[0], contents.parked[0]);
         assert_eq!((file.inode, file.position, file.born_ns), (2, 3, 0));

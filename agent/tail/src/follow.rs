@@ -73,6 +73,10 @@ pub(crate) struct Followed<F> {
     pub(crate) path: PathBuf,
     pub(crate) file: Option<F>,
     pub(crate) stat: Stat,
+    /// Last change of the content when it had been read to its end.
+    pub(crate) known_ns: i64,
+    /// Changes seen have not been read to the end (no budget, an error), or not even looked at.
+    pub(crate) is_stale: bool,
     pub(crate) offset: u64,
     pub(crate) head: Vec<u8>,
     pub(crate) tail: Vec<u8>,
@@ -107,7 +111,9 @@ impl<F> Followed<F> {
             number,
             path,
             file: None,
+            known_ns: i64::MIN,
             stat,
+            is_stale: true,
             offset: 0,
             head: Vec::new(),
             tail: Vec::new(),
@@ -130,6 +136,11 @@ impl<F> Followed<F> {
         self.head.shrink_to_fit();
         self.tail.shrink_to_fit();
         self.partial.shrink_to_fit();
+    }
+
+    /// Whether there is nothing more to read in the state seen last.
+    pub(crate) fn is_drained(&self) -> bool {
+        !self.is_stale && self.lag() == 0
     }
 
     /// Bytes known to lie beyond the offset.
@@ -164,6 +175,7 @@ impl<F> Followed<F> {
         round: &mut Round,
         emit: &mut impl FnMut(Line<'_>),
     ) -> io::Result<ReadEnd> {
+        self.is_stale = true;
         loop {
             if round.budget == 0 {
                 return Ok(ReadEnd::Budget);
@@ -181,6 +193,8 @@ impl<F> Followed<F> {
                 return Ok(ReadEnd::Exchanged);
             }
             if n == n_tail {
+                self.known_ns = self.stat.modified_ns;
+                self.is_stale = false;
                 return Ok(ReadEnd::Drained);
             }
             round.budget -= (n - n_tail) as u64;

@@ -114,6 +114,8 @@ struct Parked {
     stat: Stat,
     /// The file it repeats; 0, which is never given out, after a restart.
     of: FileNumber,
+    /// Not only for as long as the other may have been exchanged.
+    sure: bool,
 }
 
 /// Follows files. See the module's header.
@@ -181,6 +183,7 @@ impl<S: FileSystem> Tailer<S> {
             .map(|stat| Parked {
                 stat,
                 of: FileNumber(0),
+                sure: true,
             })
             .collect();
         tailer.set_patterns(patterns);
@@ -215,7 +218,7 @@ impl<S: FileSystem> Tailer<S> {
             followed
                 .chain(archives)
                 .chain(self.unresolved.iter().cloned()),
-            self.parked.iter().map(|parked| parked.stat),
+            self.parked.iter().filter(|p| p.sure).map(|p| p.stat),
             &self.scanned_before,
             self.left_out_ns,
         )
@@ -302,14 +305,14 @@ impl<S: FileSystem> Tailer<S> {
         };
         let before = file.stat;
         file.stat = self.fs.stat(handle)?;
-        let unchanged = before == file.stat && file.offset == file.stat.size;
+        let unchanged = before == file.stat && file.is_drained();
         let mut end = ReadEnd::Drained;
         if !unchanged {
             end = file.read(&self.fs, round, emit)?;
         }
         // At most a few exchanges can follow one another; the bound keeps a hostile writer from holding the poll.
         if end == ReadEnd::Exchanged {
-            self.exchanged(at, before, round, emit)?;
+            self.exchanged(at, before.size, round, emit)?;
             self.files[at].read(&self.fs, round, emit)?;
         }
         let file = &mut self.files[at];

@@ -15,14 +15,14 @@ impl<S: FileSystem> Tailer<S> {
     pub(super) fn exchanged(
         &mut self,
         at: usize,
-        before: Stat,
+        size_before: u64,
         round: &mut Round,
         emit: &mut impl FnMut(Line<'_>),
     ) -> io::Result<()> {
         self.counters.truncations += 1;
-        let mut copy = self.find_copy(at, before)?;
+        let mut copy = self.find_copy(at)?;
         let copied = copy.as_ref().map_or(0, |(l, _)| l.stat.size);
-        let archive = self.archive_of_exchanged(at, before, copied, round.now)?;
+        let archive = self.archive_of_exchanged(at, copied, round.now)?;
         if archive.is_some() {
             copy = None;
         }
@@ -67,7 +67,7 @@ impl<S: FileSystem> Tailer<S> {
                 let found = archive.is_some();
                 if !found {
                     file.flush(&mut round.cut, emit);
-                    self.counters.bytes_lost += before.size.saturating_sub(file.offset);
+                    self.counters.bytes_lost += size_before.saturating_sub(file.offset);
                 }
                 self.archives.extend(archive);
                 if let Some(anew) = anew {
@@ -79,7 +79,7 @@ impl<S: FileSystem> Tailer<S> {
     }
 
     /// A file, not followed yet, that holds what was read of `files[at]` up to its offset.
-    fn find_copy(&self, at: usize, before: Stat) -> io::Result<Option<(Listed, S::File)>> {
+    fn find_copy(&self, at: usize) -> io::Result<Option<(Listed, S::File)>> {
         let file = &self.files[at];
         let Some(directory) = file.path.parent() else {
             return Ok(None);
@@ -92,7 +92,7 @@ impl<S: FileSystem> Tailer<S> {
             let known = self.followed(listed.stat).map(|other| &self.files[other]);
             let taken = known.is_some_and(|f| f.file.is_some() || f.stat == listed.stat)
                 || listed.stat.same_file(&file.stat);
-            let older = is_older(listed.stat, before.modified_ns);
+            let older = is_older(listed.stat, file.known_ns);
             if listed.stat.size < file.offset || file.offset == 0 || taken || older {
                 continue;
             }
@@ -109,7 +109,6 @@ impl<S: FileSystem> Tailer<S> {
     fn archive_of_exchanged(
         &mut self,
         at: usize,
-        before: Stat,
         copied: u64,
         now: Monotonic,
     ) -> io::Result<Option<Unpacking<S::File>>> {
@@ -117,8 +116,7 @@ impl<S: FileSystem> Tailer<S> {
         let Some(directory) = file.path.parent() else {
             return Ok(None);
         };
-        let (mut saved, number) = (Saved::of(file, None), file.number);
-        saved.modified_ns = before.modified_ns;
+        let (saved, number) = (Saved::of(file, None), file.number);
         let listed = self.fs.list(directory)?;
         Ok(self.find_archive(&listed, &saved, copied, number, now))
     }

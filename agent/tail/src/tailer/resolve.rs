@@ -10,7 +10,13 @@ use super::*;
 
 impl<S: FileSystem> Tailer<S> {
     /// Finds those that lay in a directory.
-    pub(super) fn resolve(&mut self, directory: &Path, listed: &[Listed], now: Monotonic) {
+    pub(super) fn resolve(
+        &mut self,
+        directory: &Path,
+        listed: &[Listed],
+        round: &mut Round,
+        emit: &mut impl FnMut(Line<'_>),
+    ) {
         let all = std::mem::take(&mut self.unresolved);
         let (here, elsewhere): (Vec<_>, Vec<_>) = all
             .into_iter()
@@ -28,7 +34,7 @@ impl<S: FileSystem> Tailer<S> {
             let same = by_inode.get(&(saved.dev, saved.inode));
             let same = same.filter(|l| l.stat.same_file(&saved.stat()));
             match same.and_then(|entry| self.open_saved(entry, &saved)) {
-                Some((entry, handle)) => self.follow_saved(&saved, entry, handle, now),
+                Some((entry, handle)) => self.follow_saved(&saved, entry, handle, round, emit),
                 None => gone.push(saved),
             }
         }
@@ -46,11 +52,11 @@ impl<S: FileSystem> Tailer<S> {
             let copied = found.as_ref().map_or(0, |(l, _)| l.stat.size);
             self.next_number += 1;
             let number = FileNumber(self.next_number);
-            if let Some(archive) = self.find_archive(listed, &saved, copied, number, now) {
+            if let Some(archive) = self.find_archive(listed, &saved, copied, number, round.now) {
                 self.archives.push(archive);
             } else if let Some((entry, handle)) = found {
                 self.counters.copies_found += 1;
-                self.follow_saved(&saved, entry, handle, now);
+                self.follow_saved(&saved, entry, handle, round, emit);
             }
         }
     }
@@ -63,14 +69,30 @@ impl<S: FileSystem> Tailer<S> {
         saved.is(&self.fs, &handle).then_some((entry, handle))
     }
 
-    fn follow_saved(&mut self, saved: &Saved, entry: &Listed, handle: S::File, now: Monotonic) {
+    fn follow_saved(
+        &mut self,
+        saved: &Saved,
+        entry: &Listed,
+        handle: S::File,
+        round: &mut Round,
+        emit: &mut impl FnMut(Line<'_>),
+    ) {
+        let now = round.now;
         self.next_number += 1;
         let number = FileNumber(self.next_number);
         let mut file = Followed::new(number, entry.path.clone(), handle, entry.stat, now);
         if file.seek(&self.fs, saved.position).is_ok() {
             file.skipping = saved.skipping;
+            file.known_ns = saved.modified_ns;
             let wanted = self.patterns.iter().any(|p| p.pattern.matches(&entry.path));
             file.gone_since = (!wanted).then_some(now);
+            // What had been read is what tells the file from others: up to there at once, whatever the budget.
+            let n_again = saved.offset - saved.position;
+            let budget = std::mem::replace(&mut round.budget, n_again);
+            if let Err(error) = file.read(&self.fs, round, emit) {
+                self.failed(entry.path.clone(), &error);
+            }
+            round.budget = budget.saturating_sub(n_again - round.budget);
             // One that is wanted is opened again in its turn.
             if wanted && self.n_open() >= self.config.n_open_max {
                 file.close();

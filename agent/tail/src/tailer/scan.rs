@@ -20,9 +20,9 @@ impl<S: FileSystem> Tailer<S> {
                 Ok(mut listed) => {
                     // The longest first: an original is known before its copies.
                     listed.sort_by(|a, b| (b.stat.size, &a.path).cmp(&(a.stat.size, &b.path)));
-                    self.resolve(&directory, &listed, round.now);
+                    self.resolve(&directory, &listed, round, emit);
                     self.scan_directory(&directory, &listed, round, emit);
-                    listed_all.extend(listed.iter().map(|l| (l.stat.dev, l.stat.inode)));
+                    listed_all.extend(listed.iter().map(|l| identity(&l.stat)));
                     self.look_into_archives(&directory, &listed, round.now);
                 }
                 Err(error) => {
@@ -32,7 +32,7 @@ impl<S: FileSystem> Tailer<S> {
                     if error.kind() == io::ErrorKind::NotFound && !self.patterns.iter().any(wanted)
                     {
                         // Moved away together with what was followed in it.
-                        self.resolve(&directory, &[], round.now);
+                        self.resolve(&directory, &[], round, emit);
                     }
                     if error.kind() == io::ErrorKind::NotFound {
                         let inside =
@@ -47,8 +47,8 @@ impl<S: FileSystem> Tailer<S> {
         }
         listed_all.sort_unstable();
         let mut parked = std::mem::take(&mut self.parked);
-        let there = |p: &Parked| (p.stat.dev, p.stat.inode);
-        parked.retain(|p| failed || listed_all.binary_search(&there(p)).is_ok());
+        let there = |p: &Parked| listed_all.binary_search(&identity(&p.stat)).is_ok();
+        parked.retain(|p| failed || there(p));
         self.parked = parked;
         self.forget(&listed_all, round, emit);
         // A copy found after a truncation is opened whatever the limit.
@@ -108,7 +108,7 @@ impl<S: FileSystem> Tailer<S> {
             let at = known.get(&(entry.stat.dev, entry.stat.inode));
             let idle = at.and_then(|at| self.files.get(*at)).filter(|f| {
                 let same = f.stat == entry.stat && f.path == entry.path;
-                same && (f.file.is_some() || f.offset >= entry.stat.size)
+                same && (f.file.is_some() || f.is_drained())
             });
             let idle = idle.filter(|_| config_matches(&entry.path, &self.patterns));
             if let Some(file) = idle {
@@ -175,7 +175,7 @@ impl<S: FileSystem> Tailer<S> {
     ) -> io::Result<()> {
         let file = &mut self.files[at];
         file.path.clone_from(&entry.path);
-        if file.file.is_some() || file.stat == entry.stat && file.offset >= entry.stat.size {
+        if file.file.is_some() || file.stat == entry.stat && file.is_drained() {
             return Ok(());
         }
         if !self.make_room(round, emit) || self.followed(entry.stat) != Some(at) {
@@ -183,7 +183,7 @@ impl<S: FileSystem> Tailer<S> {
         }
         let handle = self.fs.open(&entry.path)?;
         let file = &mut self.files[at];
-        let stat_before = file.stat;
+        let size_before = file.stat.size;
         file.stat = self.fs.stat(&handle)?;
         if holds(&self.fs, &handle, file) {
             file.file = Some(handle);
@@ -191,7 +191,7 @@ impl<S: FileSystem> Tailer<S> {
             return Ok(());
         }
         // Exchanged while it was closed, or another file that got the inode of a removed one: perhaps itself a copy.
-        self.exchanged(at, stat_before, round, emit)?;
+        self.exchanged(at, size_before, round, emit)?;
         if self.files[at].file.is_none() {
             self.files.remove(at);
         }
@@ -212,7 +212,7 @@ impl<S: FileSystem> Tailer<S> {
         let Some(file) = self.files.iter_mut().find(|f| closed(f)) else {
             return Ok(());
         };
-        if file.stat == entry.stat && file.lag() == 0 {
+        if file.stat == entry.stat && file.is_drained() {
             return Ok(());
         }
         let handle = self.fs.open(&entry.path)?;
@@ -239,7 +239,7 @@ impl<S: FileSystem> Tailer<S> {
         emit: &mut impl FnMut(Line<'_>),
     ) -> io::Result<()> {
         let still_repeats = |p: &Parked| {
-            p.stat == entry.stat && self.files.iter().any(|f| f.number == p.of && p.of.0 > 0)
+            p.sure && p.stat == entry.stat && self.files.iter().any(|f| f.number == p.of)
         };
         if self.parked.iter().any(still_repeats) || !self.make_room(round, emit) {
             return Ok(());
@@ -256,9 +256,9 @@ impl<S: FileSystem> Tailer<S> {
             .iter()
             .position(same)
             .map(|at| self.parked.remove(at));
-        if let Some(of) = self.repeats(&handle, stat)? {
+        if let Some((of, sure)) = self.repeats(&handle, stat)? {
             if self.parked.len() < self.config.n_files_max {
-                self.parked.push(Parked { stat, of });
+                self.parked.push(Parked { stat, of, sure });
             }
             return Ok(());
         }
@@ -268,7 +268,7 @@ impl<S: FileSystem> Tailer<S> {
                 && self.archives.iter().all(|a| a.file.number != of)
         };
         let unchanged = |p: Stat| (p.size, p.modified_ns) == (stat.size, stat.modified_ns);
-        let read_already = parked.is_some_and(|p| forgotten(p.of) && unchanged(p.stat));
+        let read_already = parked.is_some_and(|p| p.sure && forgotten(p.of) && unchanged(p.stat));
         let left_out = self.left_out_ns.is_some_and(|ns| stat.modified_ns <= ns);
         let at_end = read_already || left_out || !before && self.config.start == Start::End;
         self.next_number += 1;
@@ -283,19 +283,21 @@ impl<S: FileSystem> Tailer<S> {
         Ok(())
     }
 
-    /// The followed file of which an open one is a prefix, or was before the followed one was truncated.
-    fn repeats(&self, handle: &S::File, stat: Stat) -> io::Result<Option<FileNumber>> {
+    /// The followed file of which an open one is a prefix for certain, or was perhaps before the followed one was truncated.
+    fn repeats(&self, handle: &S::File, stat: Stat) -> io::Result<Option<(FileNumber, bool)>> {
         let mut head = vec![0; HEAD_BYTES];
         let n = read_full(&self.fs, handle, 0, &mut head)?;
         head.truncate(n);
         if head.is_empty() {
             return Ok(None);
         }
-        for archive in &self.archives {
+        // Of a hole one cannot say whose it is.
+        let is_hole = head.iter().all(|&byte| byte == 0);
+        for archive in self.archives.iter().filter(|_| !is_hole) {
             let n = head.len().min(archive.file.head.len());
             let same = n > 0 && head[..n] == archive.file.head[..n];
             if same && stat.size <= archive.content_bytes {
-                return Ok(Some(archive.file.number));
+                return Ok(Some((archive.file.number, true)));
             }
         }
         for file in &self.files {
@@ -306,18 +308,42 @@ impl<S: FileSystem> Tailer<S> {
             let Some(open) = &file.file else {
                 // Closed files are drained: a file that is no longer than what was read holds nothing new, and one that goes
                 // on after it may be the copy made before a truncation not noticed yet.
-                if n > 0 && (stat.size <= file.offset || holds(&self.fs, handle, file)) {
-                    return Ok(Some(file.number));
+                let shorter = n > 0 && stat.size <= file.offset;
+                if shorter && self.is_prefix_of_closed(handle, stat.size, &head, file) {
+                    return Ok(Some((file.number, true)));
+                }
+                let is_blank = file.head.iter().chain(&file.tail).all(|&byte| byte == 0);
+                if !is_blank && stat.size > file.offset && holds(&self.fs, handle, file) {
+                    return Ok(Some((file.number, false)));
                 }
                 continue;
             };
             // Exchanged a moment ago: the next reading looks for this copy.
             let exchanged = n > 0 && !holds(&self.fs, open, file);
             if exchanged || self.is_prefix(handle, stat.size, &head, open)? {
-                return Ok(Some(file.number));
+                let nothing_new = stat.size <= file.offset && !is_hole;
+                return Ok(Some((file.number, !exchanged || nothing_new)));
             }
         }
         Ok(None)
+    }
+
+    /// The same for one that is closed; where it cannot be opened any more its head decides, unless that is a hole.
+    fn is_prefix_of_closed(
+        &self,
+        file: &S::File,
+        size: u64,
+        head: &[u8],
+        other: &Followed<S::File>,
+    ) -> bool {
+        let opened = self.fs.open(&other.path).ok();
+        let opened = opened.filter(|handle| holds(&self.fs, handle, other));
+        match opened {
+            Some(handle) => self
+                .is_prefix(file, size, head, &handle)
+                .is_ok_and(|is_prefix| is_prefix),
+            None => head.iter().any(|&byte| byte != 0),
+        }
     }
 
     /// Whether a file of `size` bytes begins and ends like the same stretch of another.
@@ -342,7 +368,7 @@ impl<S: FileSystem> Tailer<S> {
     }
 
     /// Closes what was rotated away and drained, and what was deleted too long ago.
-    fn forget(&mut self, listed: &[(u64, u64)], round: &mut Round, emit: &mut impl FnMut(Line<'_>)) {
+    fn forget(&mut self, listed: &[Identity], round: &mut Round, emit: &mut impl FnMut(Line<'_>)) {
         let taken: BTreeSet<PathBuf> = self
             .files
             .iter()
@@ -359,14 +385,15 @@ impl<S: FileSystem> Tailer<S> {
             let stat = file.file.as_ref().and_then(|handle| fs.stat(handle).ok());
             let done = match stat {
                 // Closed: looked at by name, as long as there is one.
-                None if file.lag() == 0 => now.since(gone) >= config.rotate_wait,
+                None if file.is_drained() => now.since(gone) >= config.rotate_wait,
                 None => now.since(gone) >= config.deleted_wait,
                 Some(stat) => {
+                    file.is_stale |= file.stat != stat;
                     file.stat = stat;
                     let deleted = stat.n_links == 0;
                     let followed_by =
                         !config_matches(&file.path, &self.patterns) || taken.contains(&file.path);
-                    let drained = file.lag() == 0 && quiet;
+                    let drained = file.is_drained() && quiet;
                     drained && (deleted || followed_by)
                         || deleted && now.since(gone) >= config.deleted_wait
                 }
@@ -374,7 +401,7 @@ impl<S: FileSystem> Tailer<S> {
             if done {
                 file.flush(&mut round.cut, emit);
                 lost += file.lag();
-                let id = (file.stat.dev, file.stat.inode);
+                let id = identity(&file.stat);
                 vanished += u64::from(stat.is_none() && listed.binary_search(&id).is_err());
             }
             !done
@@ -412,15 +439,14 @@ impl<S: FileSystem> Tailer<S> {
             .map(|f| (f.stat.dev, f.stat.inode))
             .collect();
         let id = |stat: &Stat| (stat.dev, stat.inode);
-        let wanted = |l: &&Listed| {
-            !known.contains(&id(&l.stat)) && config_matches(&l.path, &self.patterns)
-        };
+        let wanted =
+            |l: &&Listed| !known.contains(&id(&l.stat)) && config_matches(&l.path, &self.patterns);
         let fresh: Vec<Stat> = listed.iter().filter(wanted).map(|l| l.stat).collect();
         let n_over = (self.files.len() + fresh.len()).saturating_sub(self.config.n_files_max);
         if n_over == 0 {
             return BTreeSet::new();
         }
-        let idle = |f: &&Followed<S::File>| f.lag() == 0 && f.gone_since.is_none();
+        let idle = |f: &&Followed<S::File>| f.is_drained() && f.gone_since.is_none();
         let idle = self.files.iter().filter(idle).map(|f| f.stat);
         let mut all: Vec<Stat> = fresh.iter().copied().chain(idle).collect();
         all.sort_by_key(|stat| (stat.modified_ns, id(stat)));
@@ -438,10 +464,17 @@ impl<S: FileSystem> Tailer<S> {
         let quietest = self
             .files
             .iter_mut()
-            .filter(|f| f.file.is_some() && f.gone_since.is_none() && f.lag() == 0)
+            .filter(|f| f.file.is_some() && f.gone_since.is_none() && f.is_drained())
             .min_by_key(|f| f.active_at);
         quietest.map(Followed::close).is_some()
     }
+}
+
+/// Device, inode, birth.
+type Identity = (u64, u64, i64);
+
+fn identity(stat: &Stat) -> Identity {
+    (stat.dev, stat.inode, stat.born_ns)
 }
 
 fn config_matches(path: &Path, patterns: &[Scanned]) -> bool {

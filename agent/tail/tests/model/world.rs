@@ -82,7 +82,10 @@ impl World {
         let Some(inode) = self.names.get(Path::new(path)).copied() else {
             return false;
         };
-        let (data, modified) = (self.inodes[&inode].data.clone(), self.inodes[&inode].modified);
+        let (data, modified) = (
+            self.inodes[&inode].data.clone(),
+            self.inodes[&inode].modified,
+        );
         let mut encoder = GzEncoder::new(Vec::new(), Compression::fast());
         encoder.write_all(&data).unwrap();
         let archive = self.create(&format!("{path}.gz"));
