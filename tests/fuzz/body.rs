@@ -1,9 +1,14 @@
 //! What must hold for any bytes that come from the network: they are a message, or an error; never a panic, and what
 //! was read is written back to something that reads the same. And for any bytes of a log file: each line is in one
-//! record or counted, and no field of a record grows over its limit.
+//! record or counted, and no field of a record grows over its limit. And for any SQL: it has a template of bounded length
+//! and statements that are in it; any plan has a shape or none. And for any lines: templates are few, and count each once.
 #![allow(dead_code, reason = "each fuzz target plays one of the bodies")]
 
-use hsw_pipeline::{Assembler, LogFormat, LogRecord, TimeDefaults, Timeline, detect, mask};
+use hsw_pipeline::mine::{Config, Miner};
+use hsw_pipeline::{
+    Assembler, ClassifierConfig, Dialect, Fingerprinter, LogClassifier, LogFormat, LogRecord,
+    PlanReader, Statements, TimeDefaults, Timeline, detect, fnv1a_64, mask,
+};
 use hsw_sketch::QuantileSketch;
 use hsw_types::WallTime;
 use hsw_wire::{
@@ -116,4 +121,68 @@ fn log(lines: &[&[u8]], format: LogFormat) {
         n_lines + counters.lines_outside,
         "lines got lost"
     );
+}
+
+/// Plays `bytes` as statements of every dialect and as a plan.
+pub(crate) fn sql(bytes: &[u8]) {
+    let text = String::from_utf8_lossy(bytes);
+    for dialect in [Dialect::MySql, Dialect::PostgreSql] {
+        let mut fingerprinter = Fingerprinter::new(dialect);
+        let bytes_max = 8 * text.len() + 64;
+        for sql in Statements::new(&text, dialect).chain([&*text]) {
+            let fingerprint = fingerprinter.fingerprint(sql);
+            assert!(
+                fingerprint.text.len() <= bytes_max,
+                "a template outgrew its statement"
+            );
+            assert_eq!(fingerprint.hash, fnv1a_64(fingerprint.text.as_bytes()));
+            let again = fingerprint.hash;
+            assert_eq!(
+                fingerprinter.fingerprint(sql).hash,
+                again,
+                "buffers remember"
+            );
+            assert!(fingerprinter.normalized(sql).len() <= bytes_max);
+        }
+    }
+    let mut plans = PlanReader::default();
+    if let Some(shape) = plans.shape(&text) {
+        assert_eq!(shape.hash, fnv1a_64(shape.text.as_bytes()));
+    }
+}
+
+/// Plays the lines of `bytes` through the miner, under limits that they reach, and through all that is made of a record.
+pub(crate) fn templates(bytes: &[u8]) {
+    let config = Config {
+        n_templates_max: 12,
+        n_shapes_max: 64,
+    };
+    let mut miner = Miner::new(config);
+    let mut classifier = LogClassifier::new(ClassifierConfig {
+        mining: config,
+        n_templates_max: 6,
+        ..ClassifierConfig::default()
+    });
+    let mut readings = Vec::new();
+    let mut n_lines = 0;
+    for (at, line) in bytes.split(|byte| *byte == b'\n').enumerate() {
+        let text = String::from_utf8_lossy(line);
+        let number = miner.observe(&text);
+        assert!(miner.take_events().count() <= 13);
+        assert!(miner.text(number).is_some(), "a template that is not there");
+        assert_eq!(
+            miner.observe(&text),
+            number,
+            "the same line, another template"
+        );
+        miner.take_events();
+        n_lines += 2;
+        classifier.record(WallTime(0), &LogRecord::plain(&text));
+        if at % 5 == 4 {
+            classifier.tick(&mut readings);
+        }
+    }
+    assert!(miner.n_templates() <= 12);
+    assert_eq!(miner.templates().map(|(_, _, n)| n).sum::<u64>(), n_lines);
+    assert!(classifier.take_renamed().len() <= 100);
 }

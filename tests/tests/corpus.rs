@@ -1,5 +1,10 @@
 //! The fuzz targets' bodies over the committed corpora and over thousands of cut and changed copies of them.
 
+#![expect(
+    clippy::unwrap_used,
+    reason = "a test file: helpers fail the test by panicking"
+)]
+
 #[path = "../fuzz/body.rs"]
 mod body;
 
@@ -52,4 +57,14 @@ fn the_corpus_and_changed_copies_of_it_are_read_or_refused() {
 #[test]
 fn logs_of_every_format_and_changed_copies_of_them_lose_no_line() {
     play("formats", 500, body::formats);
+}
+
+#[test]
+fn statements_and_plans_and_changed_copies_of_them_have_a_template_or_a_shape() {
+    play("sql", 1_000, body::sql);
+}
+
+#[test]
+fn any_lines_have_few_templates_that_count_each_once() {
+    play("templates", 500, body::templates);
 }

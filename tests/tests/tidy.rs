@@ -16,6 +16,7 @@ const LINES_MAX: usize = 500;
 const PURE_MAY_USE: &[&str] = &[
     "csv-core",
     "libm",
+    "pg_query",
     "memchr",
     "regex",
     "serde_json",

@@ -13,6 +13,12 @@ mod parse;
 pub use parse::mine;
 pub use parse::{
     Assembler, AssemblerCounters, ClassifierConfig, ClassifierCounters, Event, EventKind,
-    LinePrefix, LogClassifier, LogFormat, LogRecord, Severity, TimeDefaults, Timeline, detect,
-    fnv1a_64, mask, parse_timestamp,
+    LinePrefix, LogClassifier, LogFormat, LogRecord, QueryCounters, Severity, TimeDefaults,
+    Timeline, detect, fnv1a_64, mask, parse_timestamp, skim,
+};
+
+mod sql;
+
+pub use sql::{
+    Dialect, Fingerprint, Fingerprinter, PlanReader, PlanShape, Statements, plan_difference,
 };

@@ -141,6 +141,8 @@ fn no_literal_of_the_real_log_is_in_what_would_leave_the_host() {
                     .iter()
                     .any(|w| l.contains(w))
                     && !l.contains("hello tabbed")
+                    // Of a statement the names are its kind.
+                    && !(l.starts_with("query.") && l.contains("from nope "))
             })
             .collect();
         assert!(leaked.is_empty(), "{leaked:?}");

@@ -81,7 +81,8 @@ pub struct Config {
     pub poll_ms: u64,
     /// Bytes read per second, at most; the rest waits and shows as `log.lag_bytes`.
     pub bytes_per_second_max: u64,
-    /// Lines parsed per second, at most; beyond, lines are only counted (as dropped).
+    /// Lines parsed per second, at most; beyond, lines are only counted, by severity (and as dropped), but for a tenth as many
+    /// errors.
     pub lines_per_second_max: u64,
     /// Longest line, bytes; the rest is dropped and counted.
     pub line_bytes_max: usize,
@@ -89,6 +90,10 @@ pub struct Config {
     pub n_open_max: usize,
     /// Templates known at a time.
     pub n_templates_max: usize,
+    /// Kinds of statements known at a time.
+    pub n_queries_max: usize,
+    /// Kinds of statements whose durations are told one by one each second; the others are told together.
+    pub n_queries_told_max: usize,
 }
 
 impl Default for Config {
@@ -101,11 +106,13 @@ impl Default for Config {
             start: Start::End,
             own: vec!["hsw-agent".to_owned()],
             poll_ms: 2_000,
-            bytes_per_second_max: 16 * 1024 * 1024,
-            lines_per_second_max: 20_000,
+            bytes_per_second_max: 32 * 1024 * 1024,
+            lines_per_second_max: 100_000,
             line_bytes_max: 64 * 1024,
             n_open_max: 32,
             n_templates_max: 300,
+            n_queries_max: 200,
+            n_queries_told_max: 20,
         }
     }
 }

@@ -9,7 +9,9 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use hsw_pipeline::{Assembler, ClassifierConfig, LinePrefix, LogClassifier, LogFormat, detect};
+use hsw_pipeline::{
+    Assembler, ClassifierConfig, LinePrefix, LogClassifier, LogFormat, Severity, detect, skim,
+};
 use hsw_tail::{Disk, FileNumber, Pattern, Tailer};
 use hsw_types::{LogSample, Monotonic, Reading, Renamed, SeriesKey, SourceState, WallTime};
 
@@ -18,6 +20,9 @@ use super::postgres::DatabaseSettings;
 
 /// Bytes a file's format is told from.
 const SAMPLE_BYTES: u64 = 64 * 1024;
+
+/// Of the budget of lines, one in so many is kept for errors once it is spent.
+const ERRORS_KEPT: u64 = 10;
 
 /// What a round found.
 pub(super) struct Round {
@@ -42,7 +47,6 @@ pub(super) struct Reader {
     plan: Plan,
     lag: Arc<SeriesKey>,
     last_checkpoint: Vec<u8>,
-    n_sampled_away: u64,
     /// Of assemblers that are gone.
     n_malformed: u64,
 }
@@ -89,6 +93,8 @@ impl Reader {
             own: config.own.clone(),
             literals: config.literals,
             n_templates_max: config.n_templates_max,
+            n_queries_max: config.n_queries_max,
+            n_queries_told_max: config.n_queries_told_max,
             ..ClassifierConfig::default()
         });
         let reader = Self {
@@ -100,7 +106,6 @@ impl Reader {
             plan,
             lag: Arc::new(SeriesKey::node("log.lag_bytes")),
             last_checkpoint: Vec::new(),
-            n_sampled_away: 0,
             n_malformed: 0,
         };
         (reader, refused)
@@ -167,7 +172,7 @@ impl Reader {
             .as_deref()
             .map(|text| Arc::new(LinePrefix::compile(text)));
         let mut budget = self.config.lines_per_second_max;
-        let mut n_over = 0;
+        let mut errors_budget = budget / ERRORS_KEPT;
         self.tailer.poll(now, &mut |line| {
             let open = assemblers.entry(line.file).or_insert_with(|| Open {
                 assembler: Assembler::new(format_of(plan.format, line.path, prefix.as_ref())),
@@ -176,10 +181,14 @@ impl Reader {
             });
             open.had_lines = true;
             if budget == 0 {
-                n_over += 1;
-                return;
+                let severity = skim(line.bytes);
+                if severity < Severity::Error || errors_budget == 0 {
+                    classifier.skimmed(severity);
+                    return;
+                }
+                errors_budget -= 1;
             }
-            budget -= 1;
+            budget = budget.saturating_sub(1);
             let mut emit = |record: &_| classifier.record(at, record);
             open.assembler.line(line.start, line.bytes, &mut emit);
             if budget == 0 {
@@ -187,7 +196,6 @@ impl Reader {
                 open.assembler.flush(&mut emit);
             }
         });
-        self.n_sampled_away += n_over;
         let n_malformed = &mut self.n_malformed;
         assemblers.retain(|_, open| {
             if std::mem::take(&mut open.had_lines) {
@@ -259,14 +267,14 @@ impl Reader {
             .assemblers
             .values()
             .map(|open| open.assembler.counters().malformed);
-        self.n_sampled_away
-            + self.n_malformed
+        self.n_malformed
             + open.sum::<u64>()
             + tail.lines_truncated
             + u64::from(tail.bytes_lost > 0)
             + told.codes_over_limit
             + told.templates_over_limit
             + told.durations_over_limit
+            + told.skimmed
     }
 
     fn directories(&self) -> Vec<PathBuf> {

@@ -28,6 +28,8 @@ pub enum Symptom {
     AgentLost,
     /// No word from any node of the host.
     HostLost,
+    /// Log lines of a kind that is new, or far more frequent than it was; says more about a trouble, is none itself.
+    LogLine,
 }
 
 /// One piece of evidence, ready to be read aloud.

@@ -16,6 +16,10 @@ mod words;
 
 mod liveness;
 
+mod log_lines;
+
+mod plans;
+
 mod symptoms;
 
 mod policy;

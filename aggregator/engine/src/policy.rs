@@ -353,6 +353,7 @@ impl Open {
         incident.confidence = incident.confidence.max(part.symptoms.confidence());
         incident.started = evidence
             .iter()
+            .filter(|e| e.symptom != Symptom::LogLine)
             .map(|e| e.since)
             .min()
             .unwrap_or(incident.started)
@@ -428,7 +429,8 @@ fn series_of(evidence: &Evidence) -> (String, Symptom) {
 
 fn new_incident(window: WindowIndex, part: &Part<'_>) -> Incident {
     let evidence = &part.symptoms.evidence;
-    let started = evidence.iter().map(|e| e.since).min().unwrap_or(window);
+    let measured = evidence.iter().filter(|e| e.symptom != Symptom::LogLine);
+    let started = measured.map(|e| e.since).min().unwrap_or(window);
     let node = evidence.first().map(|e| e.node.clone());
     // FNV-1a: stable across restarts and machines, and no more is asked of it.
     let named = format!("{} {} {}", part.shard, started.0, window.0);

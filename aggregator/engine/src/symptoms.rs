@@ -8,6 +8,8 @@ use hsw_types::{Family, SeriesKey, ShardId, Tier, Unit, WindowIndex};
 
 use crate::incident::{Evidence, Symptom};
 use crate::liveness::UP;
+use crate::log_lines;
+use crate::plans;
 use crate::view::NodeLiveness;
 use crate::words;
 
@@ -109,6 +111,13 @@ pub(crate) fn gather(
     }
     symptoms.is_blind = !symptoms.evidence.is_empty()
         && !symptoms.evidence.iter().any(|e| is_of_database(e.symptom));
+    if symptoms.is_sick && !symptoms.is_blind {
+        let nodes: Vec<NodeIndex> = liveness.iter().map(|&(node, _)| node).collect();
+        let members = nodes.iter().copied();
+        plans::add(cluster, shard, members, window, &mut symptoms.evidence);
+        let lines = log_lines::gather(cluster, shard, &nodes, window);
+        symptoms.evidence.extend(lines);
+    }
     sort(&mut symptoms.evidence);
     symptoms
 }

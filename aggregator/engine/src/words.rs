@@ -70,12 +70,24 @@ fn milliseconds(value: f64) -> String {
 /// One sentence of evidence, e.g. `client sessions waiting for a lock: 7 (usually 0; siblings 0)`.
 pub(crate) fn sentence(finding: &Finding, key: &SeriesKey) -> String {
     let spec = finding.spec;
-    let of = match &key.subject {
-        Subject::Object(object) => format!(" [{object}]"),
-        Subject::Node | Subject::Edge(_) | Subject::Template { .. } => String::new(),
-    };
     let value = in_words(finding.value, spec.unit);
     let usual = in_words(finding.usual, spec.unit);
+    let of = match &key.subject {
+        Subject::Object(object) => format!(" [{object}]"),
+        Subject::Template { text, .. } => {
+            let text = beginning(text);
+            if key.metric == "query.latency_ms" {
+                // One value a window: that below which 95 of 100 stay.
+                let siblings = finding
+                    .siblings
+                    .map(|s| format!("; siblings {}", in_words(s, spec.unit)));
+                let siblings = siblings.unwrap_or_default();
+                return format!("query `{text}` took p95 {value} (was {usual}{siblings})");
+            }
+            format!(" `{text}`")
+        }
+        Subject::Node | Subject::Edge(_) => String::new(),
+    };
     match finding.siblings {
         Some(siblings) => {
             let siblings = in_words(siblings, spec.unit);
@@ -88,9 +100,52 @@ pub(crate) fn sentence(finding: &Finding, key: &SeriesKey) -> String {
     }
 }
 
+/// As much of a statement or line as a sentence bears.
+fn beginning(text: &str) -> String {
+    const CHARS_MAX: usize = 120;
+    match text.char_indices().nth(CHARS_MAX) {
+        Some((end, _)) => format!("{}…", &text[..end]),
+        None => text.to_owned(),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+    use hsw_types::{WindowIndex, metric_spec};
+
+    #[test]
+    fn a_slow_query_is_said_with_its_kind() {
+        let finding = Finding {
+            spec: metric_spec("query.latency_ms").unwrap(),
+            node: 0,
+            key: 0,
+            value: 812.0,
+            usual: 3.0,
+            siblings: None,
+            score: 12.0,
+            direction: 1.0,
+            since: WindowIndex(1),
+            held: 3,
+        };
+        let key = SeriesKey {
+            metric: "query.latency_ms".to_owned(),
+            subject: Subject::Template {
+                hash: 1,
+                text: "select a from t where id = $1".to_owned(),
+            },
+        };
+        let said = sentence(&finding, &key);
+        assert_eq!(
+            said,
+            "query `select a from t where id = $1` took p95 812 ms (was 3 ms)"
+        );
+        let finding = Finding {
+            siblings: Some(2.0),
+            ..finding
+        };
+        assert!(sentence(&finding, &key).ends_with("(was 3 ms; siblings 2 ms)"));
+    }
 
     #[test]
     fn values_are_said_in_the_unit_an_operator_uses() {

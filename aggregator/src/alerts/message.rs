@@ -184,10 +184,12 @@ pub(super) fn push_body(alerts: &[Alert], firing_until: WallTime) -> Vec<u8> {
 /// `critical` when something does not answer, when others suffer too, or when the engine is very sure; else `warning`.
 #[must_use]
 pub fn severity(incident: &Incident) -> &'static str {
-    let is_gone = incident
-        .evidence
-        .iter()
-        .any(|e| !matches!(e.symptom, Symptom::Deviation | Symptom::AgentLost));
+    let is_gone = incident.evidence.iter().any(|e| {
+        !matches!(
+            e.symptom,
+            Symptom::Deviation | Symptom::LogLine | Symptom::AgentLost
+        )
+    });
     if is_gone || !incident.affected.is_empty() || incident.confidence >= CONFIDENCE_CRITICAL {
         "critical"
     } else {

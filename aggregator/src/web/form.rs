@@ -155,6 +155,7 @@ fn evidence(evidence: &Evidence) -> Value {
     json!({
         "symptom": match evidence.symptom {
             Symptom::Deviation => "deviation",
+            Symptom::LogLine => "log_line",
             Symptom::DatabaseSilent => "database_silent",
             Symptom::DatabaseDown => "database_down",
             Symptom::AgentLost => "agent_lost",

@@ -12,9 +12,9 @@ pub enum Subject {
     Object(String),
     /// Somebody who talks to this node, or whom it talks to.
     Edge(Box<EdgeSubject>),
-    /// A log line with its variable parts removed; `hash` is of `text`.
+    /// A log line or a statement with its variable parts removed.
     Template {
-        /// Stable hash of `text`, equal on every agent.
+        /// Stable hash of the whole text, equal on every agent; `text` may be its beginning.
         hash: u64,
         /// The masked text; holds no literal.
         text: String,

@@ -129,92 +129,47 @@ fn statement(dice: &mut Dice) -> String {
 
 /// Severity, SQLSTATE, message; a statement where there is one.
 fn pg_event(dice: &mut Dice) -> (&'static str, &'static str, String, Option<String>) {
-    let (a, b) = (dice.below(100_000), dice.below(1_000));
+    let (table, user) = (dice.of(&TABLES), dice.of(&USERS));
     match dice.below(20) {
-        0..=9 => {
-            let sql = statement(dice);
-            (
-                "LOG",
-                "00000",
-                format!("duration: {a}.{b:03} ms  statement: {sql}"),
-                None,
-            )
+        0 => {
+            let text = format!("duplicate key value violates unique constraint \"{table}_pkey\"");
+            ("ERROR", "23505", text, Some(statement(dice)))
         }
-        10 | 11 => (
-            "LOG",
-            "00000",
-            format!(
-                "connection received: host=10.0.{}.{} port={a}",
-                b % 9,
-                b % 250
-            ),
-            None,
-        ),
-        12 | 13 => {
-            let user = dice.of(&USERS);
-            (
-                "LOG",
-                "00000",
-                format!(
-                    "disconnection: session time: 0:00:{:02}.{b:03} user={user} database=shop host=10.0.0.{} port={a}",
-                    b % 60,
-                    b % 250
-                ),
-                None,
-            )
+        1 => {
+            let text = "deadlock detected".to_owned();
+            ("ERROR", "40P01", text, Some(statement(dice)))
         }
-        14 => (
-            "ERROR",
-            "23505",
-            format!(
-                "duplicate key value violates unique constraint \"{}_pkey\"",
-                dice.of(&TABLES)
-            ),
-            Some(statement(dice)),
+        2 => {
+            let text = format!("password authentication failed for user \"{user}\"");
+            ("FATAL", "28P01", text, None)
+        }
+        _ => ("LOG", "00000", pg_log(dice, table, user), None),
+    }
+}
+
+fn pg_log(dice: &mut Dice, table: &str, user: &str) -> String {
+    let (a, b) = (dice.below(100_000), dice.below(1_000));
+    match dice.below(17) {
+        0..=9 => format!("duration: {a}.{b:03} ms  statement: {}", statement(dice)),
+        10 | 11 => format!(
+            "connection received: host=10.0.{}.{} port={a}",
+            b % 9,
+            b % 250
         ),
-        15 => (
-            "ERROR",
-            "40P01",
-            "deadlock detected".to_owned(),
-            Some(statement(dice)),
+        12 | 13 => format!(
+            "disconnection: session time: 0:00:{:02}.{b:03} user={user} database=shop host=10.0.0.{} port={a}",
+            b % 60,
+            b % 250
         ),
-        16 => (
-            "LOG",
-            "00000",
-            format!(
-                "process {a} still waiting for ShareLock on transaction {b}{a} after 1000.{b:03} ms"
-            ),
-            Some(statement(dice)),
+        14 => format!(
+            "process {a} still waiting for ShareLock on transaction {b}{a} after 1000.{b:03} ms"
         ),
-        17 => (
-            "LOG",
-            "00000",
-            format!(
-                "checkpoint complete: wrote {a} buffers ({}.{b}%); 0 WAL file(s) added, {} removed, 1 recycled; write={b}.{b:03} s, sync=0.00{} s, total={b}.201 s",
-                b % 100,
-                b % 9,
-                b % 9
-            ),
-            None,
+        15 => format!(
+            "checkpoint complete: wrote {a} buffers ({}.{b}%); 0 WAL file(s) added, {} removed, 1 recycled; write={b}.{b:03} s, sync=0.001 s, total={b}.201 s",
+            b % 100,
+            b % 9
         ),
-        18 => (
-            "LOG",
-            "00000",
-            format!(
-                "automatic vacuum of table \"shop.public.{}\": index scans: 1",
-                dice.of(&TABLES)
-            ),
-            None,
-        ),
-        _ => (
-            "FATAL",
-            "28P01",
-            format!(
-                "password authentication failed for user \"{}\"",
-                dice.of(&USERS)
-            ),
-            None,
-        ),
+        _ => format!("automatic vacuum of table \"shop.public.{table}\": index scans: 1"),
     }
 }
 

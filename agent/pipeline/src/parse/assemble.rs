@@ -7,10 +7,12 @@
 use std::borrow::Cow;
 use std::sync::Arc;
 
+use hsw_types::WallTime;
+
 use super::prefix::{LinePrefix, Matched};
 use super::record::{LogRecord, Severity, push_bounded};
 use super::stderr::{self, GoesOn};
-use super::time::{TimeDefaults, iso};
+use super::time::TimeDefaults;
 use super::{csv, json, mongo, mysql_error, mysql_slow, plain, redis};
 
 /// The message of an open record, statement and plan included, is kept up to here; the rest is counted.
@@ -82,6 +84,8 @@ pub struct Assembler {
     /// Slow log: where in an entry we are, and whether its time says its zone.
     part: mysql_slow::Part,
     zoned: bool,
+    /// Slow log: of the entry before; old servers name a second only once.
+    slow_at: Option<WallTime>,
     /// Lines of the pending record.
     n_lines: u64,
     n_idle: u32,
@@ -111,6 +115,7 @@ impl Assembler {
             goes_on: GoesOn::Other,
             part: mysql_slow::Part::Nothing,
             zoned: false,
+            slow_at: None,
             n_lines: 0,
             n_idle: 0,
             counters: AssemblerCounters::default(),
@@ -214,7 +219,8 @@ impl Assembler {
             LogFormat::Json | LogFormat::Mongo => "malformed json line",
             LogFormat::Csv => "malformed csv record",
             LogFormat::MysqlSlow => "line outside of an entry of the slow log",
-            _ => text,
+            LogFormat::MysqlError | LogFormat::MongoText => "line outside of a record of the log",
+            LogFormat::Stderr(_) | LogFormat::Redis | LogFormat::Plain => text,
         };
         self.record.clear();
         plain::head(safe, self.defaults, &mut self.record);
@@ -235,17 +241,12 @@ impl Assembler {
         self.hand_out(emit);
     }
 
-    /// Error logs of MySQL may come wrapped by a container runtime: one object or one prefix per line.
+    /// Error logs of MySQL may come wrapped by a container runtime or a journal: one object or one prefix per line.
     fn mysql_line(&mut self, start: u64, text: &str, emit: &mut impl FnMut(&LogRecord)) {
-        let Some(wrapped) = text.strip_prefix("{\"log\":\"") else {
-            self.headed_line(start, unwrapped(text), emit);
-            return;
-        };
-        let mut inside = std::mem::take(&mut self.scratch);
-        inside.clear();
-        json::unescape(wrapped, &mut inside);
-        self.headed_line(start, unwrapped(inside.trim_end()), emit);
-        self.scratch = inside;
+        let mut scratch = std::mem::take(&mut self.scratch);
+        let inside = mysql_error::unwrapped(text, &mut scratch);
+        self.headed_line(start, inside, emit);
+        self.scratch = scratch;
     }
 
     /// Formats whose records begin with a head; other lines go on with the record before.
@@ -295,7 +296,9 @@ impl Assembler {
         };
         if !(goes_on && self.held.is_some()) {
             self.flush(emit);
+            self.slow_at = self.record.at.or(self.slow_at);
             self.record.clear();
+            self.record.at = self.slow_at;
             self.held = Some(start);
             self.zoned = false;
         }
@@ -307,6 +310,9 @@ impl Assembler {
                 self.part = Part::Header;
             }
             Line::Banner | Line::BannerMore => {
+                // The file says no time for this, and the one before may be long ago.
+                self.record.at = None;
+                self.slow_at = None;
                 if self.part != Part::Banner {
                     self.record.set_words("slow log opened");
                 }
@@ -437,20 +443,6 @@ impl Assembler {
     fn push_pending(&mut self, text: &str) {
         self.counters.bytes_over_limit += push_bounded(&mut self.pending, text, OPEN_BYTES_MAX);
     }
-}
-
-/// Without what the container interface puts before a line: `2026-11-20T17:50:48.123456789Z stderr F `.
-fn unwrapped(text: &str) -> &str {
-    let is_iso = text.as_bytes().get(10) == Some(&b'T');
-    let n = is_iso.then(|| iso(text.as_bytes(), TimeDefaults::default()));
-    let Some(rest) = n.flatten().and_then(|found| text.get(found.n..)) else {
-        return text;
-    };
-    let rest = rest
-        .strip_prefix(" stderr ")
-        .or_else(|| rest.strip_prefix(" stdout "));
-    rest.and_then(|rest| rest.strip_prefix("F ").or_else(|| rest.strip_prefix("P ")))
-        .unwrap_or(text)
 }
 
 #[cfg(test)]

@@ -161,6 +161,24 @@ fn every_format_joins_what_belongs_together() {
 }
 
 #[test]
+fn a_slow_statement_without_a_time_has_that_of_the_one_before() {
+    let log = "# Time: 2026-11-20T17:50:48Z\n# User@Host: a[a] @ b []\n# Query_time: 1\nselect 1;\n\
+               # User@Host: a[a] @ b []\n# Query_time: 2\nselect 2;\n\
+               # User@Host: a[a] @ b []\n# Query_time: 2\nSET timestamp=1795197050;\nselect 3;\n\
+               x, Version: 8.0 (x). started with:\n# User@Host: a[a] @ b []\n# Query_time: 2\nselect 4;";
+    let (records, _) = read(LogFormat::MysqlSlow, log);
+    let seconds: Vec<_> = records
+        .iter()
+        .map(|r| r.at.map(|at| at.0 / 1_000_000))
+        .collect();
+    let first = 1_795_197_048;
+    assert_eq!(
+        seconds,
+        [Some(first), Some(first), Some(first + 2), None, None]
+    );
+}
+
+#[test]
 fn a_line_of_another_format_is_kept_and_counted() {
     for name in [
         "jsonlog",

@@ -1,6 +1,6 @@
 //! What records say, as readings once a second. (step 2)
 //!
-//! In: [`LogRecord`]s in order. Out: `log.*` readings per tick, a few masked samples.
+//! In: [`LogRecord`]s in order. Out: `log.*` and `query.*` readings per tick, a few masked samples.
 //! Invariants: CL-1 errors, refusals, lock waits and requested checkpoints are said each tick, zero included: "none" is
 //! not "unknown". CL-2 tables are bounded: codes, templates, durations and samples over the limit are counted.
 
@@ -11,6 +11,7 @@ use hsw_types::{LogSample, Reading, Renamed, SeriesKey, Value, WallTime};
 
 use super::mask::mask;
 use super::mine;
+use super::queries::{QueryCounters, QueryLimits, QueryTable};
 use super::record::{LogRecord, Severity};
 use super::signs::{is_lock_wait, is_refusal, is_requested_checkpoint};
 use super::templates::TemplateTable;
@@ -30,8 +31,12 @@ pub struct ClassifierConfig {
     pub n_codes_max: usize,
     /// Durations told one by one per tick. 2,000 by default; more only count as slow statements.
     pub n_durations_max: usize,
-    /// Samples per tick. 5 by default.
+    /// Samples per tick. 5 by default; a changed plan comes before them.
     pub n_samples_max: usize,
+    /// Kinds of statements known at a time. 200 by default.
+    pub n_queries_max: usize,
+    /// Kinds whose durations are told one by one per tick, those that took most; the others together. 20 by default.
+    pub n_queries_told_max: usize,
 }
 
 impl Default for ClassifierConfig {
@@ -47,6 +52,8 @@ impl Default for ClassifierConfig {
             n_codes_max: 100,
             n_durations_max: 2_000,
             n_samples_max: 5,
+            n_queries_max: 200,
+            n_queries_told_max: 20,
         }
     }
 }
@@ -64,6 +71,10 @@ pub struct ClassifierCounters {
     pub durations_over_limit: u64,
     /// Samples over the limit.
     pub samples_over_limit: u64,
+    /// Lines counted by severity and not read.
+    pub skimmed: u64,
+    /// Kinds of statements, and plans.
+    pub queries: QueryCounters,
 }
 
 /// Turns records into readings. See the module's header.
@@ -81,6 +92,7 @@ pub struct LogClassifier {
     codes: BTreeMap<String, (Arc<SeriesKey>, u64)>,
     templates: TemplateTable,
     samples: Vec<LogSample>,
+    queries: QueryTable,
     text: String,
     counters: ClassifierCounters,
 }
@@ -101,9 +113,15 @@ impl LogClassifier {
     #[must_use]
     pub fn new(config: ClassifierConfig) -> Self {
         let node = |metric| Arc::new(SeriesKey::node(metric));
+        let queries = QueryTable::new(QueryLimits {
+            n_queries: config.n_queries_max,
+            n_told: config.n_queries_told_max,
+            n_durations: config.n_durations_max,
+        });
         Self {
             templates: TemplateTable::new(config.n_templates_max, config.mining),
             config,
+            queries,
             keys: Keys {
                 lines: Severity::ALL.map(|s| Arc::new(SeriesKey::object("log.lines", s.as_str()))),
                 errors: node("log.errors"),
@@ -131,6 +149,7 @@ impl LogClassifier {
     #[must_use]
     pub fn counters(&self) -> ClassifierCounters {
         ClassifierCounters {
+            queries: self.queries.counters(),
             templates_over_limit: self.templates.n_over_limit(),
             ..self.counters
         }
@@ -168,10 +187,18 @@ impl LogClassifier {
                 self.counters.durations_over_limit += 1;
             }
         }
+        self.queries.record(now, record);
         self.templates.take(&record.message);
         if record.severity >= Severity::Warning || lock_wait {
             self.sample(now, record);
         }
+    }
+
+    /// Counts a line that there was no time to read.
+    pub fn skimmed(&mut self, severity: Severity) {
+        self.n_lines[severity as usize] += 1;
+        self.n_errors += u64::from(severity >= Severity::Error);
+        self.counters.skimmed += 1;
     }
 
     /// The readings since the last tick; call once a second while the log can be read.
@@ -209,11 +236,14 @@ impl LogClassifier {
             key: Arc::clone(&self.keys.duration),
             value: Value::LatencyMs(ms),
         }));
+        self.queries.tick(readings);
     }
 
-    /// The samples since the last tick, oldest first.
+    /// The samples since the last tick: changed plans, then lines, oldest first.
     pub fn take_samples(&mut self) -> Vec<LogSample> {
-        std::mem::take(&mut self.samples)
+        let mut samples = self.queries.take_samples();
+        samples.append(&mut self.samples);
+        samples
     }
 
     /// Templates that go on under another name; to be told before the readings of the tick.

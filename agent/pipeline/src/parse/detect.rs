@@ -128,9 +128,10 @@ pub fn detect(lines: &[&[u8]], name: &str) -> LogFormat {
     offer(n, LogFormat::MongoText);
     let n = fresh(&mut |line, record| redis::head(line, none, record));
     offer(n, LogFormat::Redis);
+    let mut inside = String::new();
     let n = fresh(&mut |line, record| {
-        let wrapped = line.starts_with("{\"log\":\"") && line.contains("] ");
-        wrapped || line.contains(" stderr F ") || mysql_error::head(line, none, record)
+        let line = mysql_error::unwrapped(line, &mut inside);
+        mysql_error::head(line, none, record)
     });
     offer(n, LogFormat::MysqlError);
     if best.0 > 0 {
@@ -240,6 +241,14 @@ mod tests {
             ),
             ("2026-11-20  7:50:48 0 [Note] x", LogFormat::MysqlError),
             ("261120  7:50:48 [Note] x", LogFormat::MysqlError),
+            (
+                "{\"log\":\"2026-11-20T17:50:48Z 0 [Note] x\\n\",\"file\":\"y\"}",
+                LogFormat::MysqlError,
+            ),
+            (
+                "Nov 20 17:50:48 db1 mysqld[7]: 2026-11-20 17:50:48 0 [Note] x",
+                LogFormat::MysqlError,
+            ),
             (
                 "Fri Nov 20 17:50:48.123 [initandlisten] db version v2.4.9",
                 LogFormat::MongoText,

@@ -33,6 +33,10 @@ mod templates;
 
 mod signs;
 
+mod skim;
+
+mod queries;
+
 mod classify;
 
 pub use assemble::{Assembler, AssemblerCounters, LogFormat};
@@ -40,6 +44,8 @@ pub use classify::{ClassifierConfig, ClassifierCounters, LogClassifier};
 pub use detect::detect;
 pub use mask::{fnv1a_64, mask};
 pub use prefix::LinePrefix;
+pub use queries::QueryCounters;
 pub use record::{LogRecord, Severity};
+pub use skim::skim;
 pub use time::{TimeDefaults, parse_timestamp};
 pub use timeline::{Event, EventKind, Timeline};

@@ -12,6 +12,11 @@ use super::record::{LogRecord, Severity, plain_severity};
 use super::shape::shape;
 use super::time::{TimeDefaults, iso, named, parse_timestamp};
 
+/// What the older format's lines of slow operations begin with; other lines may tell durations too.
+const OPERATIONS: [&str; 8] = [
+    "command", "query", "getmore", "insert", "update", "remove", "delete", "find",
+];
+
 /// Takes a structured line apart; false when it is none.
 pub(super) fn structured(line: &str, record: &mut LogRecord, scratch: &mut String) -> bool {
     let mut rest = Cursor {
@@ -168,7 +173,7 @@ fn waited_ms(locks: &str) -> Option<f64> {
             *sum.get_or_insert(0.0) += micros / 1e3;
         }
     }
-    sum.filter(|ms| ms.is_finite())
+    sum.filter(|ms| ms.is_finite() && *ms >= 0.0)
 }
 
 fn milliseconds(text: &str) -> Option<f64> {
@@ -280,6 +285,9 @@ fn words(message: &str, record: &mut LogRecord) {
     record.duration_ms = Some(duration);
     let mut words = head.split(' ');
     let (operation, ns) = (words.next().unwrap_or(""), words.next().unwrap_or(""));
+    if !OPERATIONS.contains(&operation) {
+        return;
+    }
     namespace(ns, record);
     statement(operation, ns, &message[open..], record);
     // Later than the document, which may hold the same words: from the end.
@@ -433,6 +441,13 @@ mod tests {
         ] {
             assert!(old_line(line).is_none(), "{line}");
         }
+        let applied = "2026-11-20T17:50:48.123+0000 I REPL     [repl] applied op: CRUD { op: \"i\", o: { a: \"secret\" } }, took 120ms";
+        let record = old_line(applied).unwrap();
+        assert_eq!(
+            (record.message.as_str(), record.duration_ms),
+            ("applied op: CRUD", Some(120.0))
+        );
+        assert!(!record.has_statement);
         let other = "2026-11-20T17:50:48.123+0000 [main] INFO x";
         assert!(!old(
             other,

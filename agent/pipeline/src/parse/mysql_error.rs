@@ -4,8 +4,55 @@
 //! `2026-11-20  7:50:48 0 [Note] msg` (5.6, MariaDB 10.1 on), `261120  7:50:48 [Note] msg` (before). Local time without a zone.
 //! Lines without a time (descriptions of views, stack traces, old InnoDB) go on with the record before.
 
+use super::json;
 use super::record::{LogRecord, Severity};
-use super::time::{Found, TimeDefaults, iso, short};
+use super::time::{Found, TimeDefaults, iso, named, short};
+
+/// Bytes of a journal's prefix: a host, a program, its process.
+const JOURNAL_BYTES_MAX: usize = 120;
+
+/// Without what others put around a line: `{"log":"…\n",…}` of a container runtime, `2026-11-20T17:50:48.123456789Z stderr F `
+/// of the container interface, `Nov 20 17:50:48 host mysqld[7]: ` of a journal.
+pub(super) fn unwrapped<'a>(line: &'a str, scratch: &'a mut String) -> &'a str {
+    let bytes = line.as_bytes();
+    match bytes.first() {
+        Some(b'{') => {
+            let Some(inside) = line.strip_prefix("{\"log\":\"") else {
+                return line;
+            };
+            scratch.clear();
+            json::unescape(inside, scratch);
+            prefixed(scratch.trim_end())
+        }
+        Some(b'A'..=b'Z') => {
+            let Some(found) = named(bytes, TimeDefaults::default()) else {
+                return line;
+            };
+            let rest = &line[found.n..];
+            let near = &rest[..rest.floor_char_boundary(JOURNAL_BYTES_MAX)];
+            match near.find("]: ") {
+                Some(at) if near.starts_with(' ') => &rest[at + "]: ".len()..],
+                _ => line,
+            }
+        }
+        _ => prefixed(line),
+    }
+}
+
+fn prefixed(line: &str) -> &str {
+    if line.as_bytes().get(10) != Some(&b'T') {
+        return line;
+    }
+    let found = iso(line.as_bytes(), TimeDefaults::default());
+    let Some(rest) = found.and_then(|found| line.get(found.n..)) else {
+        return line;
+    };
+    let rest = rest
+        .strip_prefix(" stderr ")
+        .or_else(|| rest.strip_prefix(" stdout "));
+    rest.and_then(|rest| rest.strip_prefix("F ").or_else(|| rest.strip_prefix("P ")))
+        .unwrap_or(line)
+}
 
 /// Takes the line apart; false when it does not begin a record.
 pub(super) fn head(line: &str, defaults: TimeDefaults, record: &mut LogRecord) -> bool {
@@ -183,6 +230,7 @@ mod tests {
     }
 
     #[test]
+    #[expect(clippy::too_many_lines, reason = "a table of lines")]
     fn every_generation_of_heads_is_known() {
         for (line, severity, code, component, message) in [
             (

@@ -165,8 +165,8 @@ fn pairs(text: &str, record: &mut LogRecord) {
 
 fn pair(key: &str, value: &str, record: &mut LogRecord) {
     let milliseconds = || {
-        let seconds: f64 = value.parse().ok()?;
-        (seconds.is_finite() && seconds >= 0.0).then_some(seconds * 1e3)
+        let ms = value.parse::<f64>().ok()? * 1e3;
+        (ms.is_finite() && ms >= 0.0).then_some(ms)
     };
     match key {
         "Query_time" => record.duration_ms = milliseconds(),

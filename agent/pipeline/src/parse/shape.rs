@@ -11,7 +11,10 @@ const SHAPE_BYTES_MAX: usize = 4 * 1024;
 /// Longest key that is kept; longer ones are data.
 const KEY_BYTES_MAX: usize = 64;
 /// Keys that say who asked and when, not what: equal work is equal without them.
-const NOISE: [&str; 11] = [
+const NOISE: [&str; 14] = [
+    "$configServerState",
+    "$oplogQueryData",
+    "$replData",
     "lsid",
     "$clusterTime",
     "$configTime",

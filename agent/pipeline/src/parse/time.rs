@@ -296,7 +296,7 @@ fn zone_seconds(zone: &str) -> Option<i64> {
     let mut all = [0_i64; 6];
     let mut n = 0;
     for byte in rest.bytes().filter(|byte| *byte != b':') {
-        *all.get_mut(n)? = i64::from(byte.is_ascii_digit().then_some(byte - b'0')?);
+        *all.get_mut(n)? = i64::from(byte.is_ascii_digit().then(|| byte - b'0')?);
         n += 1;
     }
     if !matches!(n, 2 | 4 | 6) {

@@ -183,6 +183,8 @@ impl Timeline {
             }
         } else if first.starts_with("Quorum results:") {
             self.quorum(words, tell);
+        } else if let Some((_, said)) = first.split_once("group_replication reported: '") {
+            self.group_replication(said, tell);
         } else {
             self.learn_name(words);
             let stopping = &mut self.stopping;
@@ -211,6 +213,23 @@ impl Timeline {
         }
     }
 
+    /// MySQL's own replication groups: states as `performance_schema` names them.
+    fn group_replication(&mut self, said: &str, tell: &mut impl FnMut(EventKind, &str, &str)) {
+        if said.starts_with("This server was declared online") {
+            self.becomes("ONLINE", tell);
+        } else if said.contains("changing member status to ERROR") {
+            self.becomes("ERROR", tell);
+        } else if said.contains("This member has left the group") {
+            self.becomes("OFFLINE", tell);
+        } else if let Some(list) = said.strip_prefix("Group membership changed to ") {
+            let list = list.split(" on view").next().unwrap_or("");
+            let n = list.split(',').count();
+            tell(EventKind::View, view(true), &n.to_string());
+        } else if said.contains("not able to reach a majority of members") {
+            tell(EventKind::View, view(false), "");
+        }
+    }
+
     /// `… got state msg: UUID from 2 (name)`, `Member 2.0 (name) synced with group.`, and the list of members of a view.
     fn learn_name(&mut self, words: &str) {
         if let Some(list) = words.split_once("\n  own_index: ").map(|(_, list)| list) {
@@ -223,6 +242,14 @@ impl Timeline {
             });
             self.index = own.or(self.index);
             self.take_name(named);
+            return;
+        }
+        // MariaDB says it outright.
+        let server = words
+            .strip_prefix("Server ")
+            .and_then(|rest| rest.split_once(" connected to cluster at position"));
+        if let Some((name, _)) = server {
+            self.take_name(Some(name));
             return;
         }
         let rest = words

@@ -134,12 +134,51 @@ fn the_status_of_the_server_and_the_view_it_is_told_count_where_the_group_is_sil
 }
 
 #[test]
-fn lines_wrapped_by_a_container_runtime_are_unwrapped() {
+fn lines_wrapped_by_a_container_runtime_or_a_journal_are_unwrapped() {
     let log = "\
 {\"log\":\"2026-11-20T08:00:01Z 0 [Note] [MY-000000] [Galera] Shifting CLOSED -> OPEN (TO: 0)\\n\",\"file\":\"/x.log\"}
-2026-11-20T08:00:09.123456789Z stderr F 2026-11-20T08:00:02Z 0 [Note] WSREP: Shifting OPEN -> CLOSED (TO: 0)";
+2026-11-20T08:00:09.123456789Z stderr F 2026-11-20T08:00:02Z 0 [Note] WSREP: Shifting OPEN -> CLOSED (TO: 0)
+Nov 20 08:00:09 db1 mariadbd[7]: 2026-11-20  8:00:03 0 [Note] WSREP: Shifting CLOSED -> OPEN (TO: 0)";
     let (told, _) = events(LogFormat::MysqlError, log);
-    assert_eq!(told, ["01 state CLOSED OPEN", "02 state OPEN CLOSED"]);
+    assert_eq!(
+        told,
+        [
+            "01 state CLOSED OPEN",
+            "02 state OPEN CLOSED",
+            "03 state CLOSED OPEN"
+        ]
+    );
+}
+
+#[test]
+fn a_replication_group_of_mysql_is_followed() {
+    let at = |second: u32| {
+        format!(
+            "2026-11-20T08:00:{second:02}Z 0 [System] [MY-011503] [Repl] Plugin group_replication reported: "
+        )
+    };
+    let log = format!(
+        "{}'This server was declared online within the replication group.'\n\
+         {}'Group membership changed to db1:3306, db2:3306, db3:3306 on view 17:3.'\n\
+         {}'This server is not able to reach a majority of members in the group.'\n\
+         {}'Member was expelled from the group due to network failures, changing member status to ERROR.'",
+        at(1),
+        at(2),
+        at(3),
+        at(4)
+    );
+    let (told, _) = events(LogFormat::MysqlError, &log);
+    assert_eq!(
+        told,
+        [
+            "01 state  ONLINE",
+            "02 view PRIMARY 3",
+            "03 view NON-PRIMARY",
+            "04 state ONLINE ERROR"
+        ]
+    );
+    let log = "2026-11-20  8:00:01 0 [Note] WSREP: Server db-7 connected to cluster at position a:9 with ID b";
+    assert_eq!(events(LogFormat::MysqlError, log).1, "db-7");
 }
 
 #[test]

@@ -40,6 +40,8 @@ pub struct Read {
     pub format: LogFormat,
     /// What was odd.
     pub counters: AssemblerCounters,
+    /// Lines that are in a record; with those outside, all lines.
+    pub lines_in_records: u64,
     /// Lines longer than the limit.
     pub n_cut: u64,
 }
@@ -76,6 +78,11 @@ impl Logs {
         mut take: impl FnMut(&LogFormat, &LogRecord) -> anyhow::Result<()>,
     ) -> anyhow::Result<Read> {
         let mut input = Input::open(path)?;
+        let mut lines_in_records = 0;
+        let mut take = |format: &LogFormat, record: &LogRecord| {
+            lines_in_records += record.n_lines;
+            take(format, record)
+        };
         let defaults = TimeDefaults {
             utc_offset_s: Some((self.utc_offset * 3_600.0) as i64),
             not_after: Some(written(path)),
@@ -99,6 +106,7 @@ impl Logs {
             file: path.display().to_string(),
             format,
             counters,
+            lines_in_records,
             n_cut: input.n_cut(),
         })
     }
@@ -199,4 +207,61 @@ fn feed(
         None => assembler.flush(&mut emit),
     }
     failed
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn logs(format: &str, line_prefix: Option<&str>) -> Logs {
+        Logs {
+            files: Vec::new(),
+            format: format.to_owned(),
+            line_prefix: line_prefix.map(str::to_owned),
+            utc_offset: 1.0,
+        }
+    }
+
+    fn read(name: &str, text: &str, logs: &Logs) -> (Read, Vec<LogRecord>) {
+        let path = std::env::temp_dir().join(format!("hsw-logs-{}-{name}", std::process::id()));
+        std::fs::write(&path, text).unwrap();
+        let mut records = Vec::new();
+        let read = logs.each_record(&path, |_, record| {
+            records.push(record.clone());
+            Ok(())
+        });
+        std::fs::remove_file(&path).unwrap();
+        (read.unwrap(), records)
+    }
+
+    #[test]
+    fn the_format_is_told_from_the_first_lines_and_no_line_is_lost() {
+        let text: String = (0..200)
+            .map(|i| format!("2026-11-20 17:50:{:02} 0 [Note] x\nmore\n\n", i % 60))
+            .collect();
+        let (read, records) = read("auto", &text, &logs("auto", None));
+        assert_eq!((read.format.name(), records.len()), ("mysql-error", 200));
+        assert_eq!(read.counters.lines, 600);
+        assert_eq!(read.lines_in_records + read.counters.lines_outside, 600);
+        // An hour east of Greenwich.
+        assert_eq!(
+            records[0].at.unwrap().to_rfc3339(),
+            "2026-11-20T16:50:00.000Z"
+        );
+    }
+
+    #[test]
+    fn a_format_or_prefix_that_is_given_is_taken() {
+        let text = "app|shop LOG:  x\n\tmore\n";
+        let (read_, records) = read("prefix", text, &logs("auto", Some("%u|%d ")));
+        assert_eq!(
+            (read_.format.name(), records[0].user.as_str()),
+            ("stderr", "app")
+        );
+        let (read_, records) = read("plain", text, &logs("plain", None));
+        assert_eq!((read_.format.name(), records.len()), ("plain", 1));
+        let (empty, records) = read("empty", "", &logs("auto", None));
+        assert_eq!((empty.counters.lines, records.len()), (0, 0));
+        assert!(known_format("oracle").is_err_and(|why| why.contains("mysql-slow")));
+    }
 }

@@ -1,7 +1,7 @@
 //! `hsw logstats`: what logs say in numbers, as one wants them after an incident. (step 15)
 //!
-//! Limits: [`N_GROUPS_MAX`] statements and as many templates are told apart, the first to come; the rest are counted
-//! together. Memory is bounded by that, not by the files.
+//! Limits: so many statements are told apart, the first to come, and the rest counted together; templates are those of the
+//! miner (see `groups`). Memory is bounded by that, not by the files.
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
@@ -9,15 +9,13 @@ use std::io::Write as _;
 
 use anyhow::Context as _;
 use clap::Args;
-use hsw_pipeline::{LogFormat, LogRecord, Severity, mask};
-use hsw_sketch::QuantileSketch;
+use hsw_pipeline::{LogFormat, LogRecord, Severity};
 use hsw_types::WallTime;
 use serde_json::{Value, json};
 
+use super::groups::{Group, Statements, Templates};
 use super::logs::{Logs, Read};
 
-/// Statements, and templates, that are told apart.
-const N_GROUPS_MAX: usize = 2_000;
 /// Error codes that are told apart.
 const N_CODES_MAX: usize = 500;
 /// Characters of a text in the table.
@@ -47,6 +45,7 @@ pub fn run(options: &Options, as_json: bool) -> anyhow::Result<()> {
             Ok(())
         })?);
     }
+    stats.templates.name();
     let mut text = if as_json {
         stats.json(&files, options.top).to_string()
     } else {
@@ -61,116 +60,6 @@ pub fn run(options: &Options, as_json: bool) -> anyhow::Result<()> {
         .context("write to standard output")
 }
 
-/// The kind of a statement: its text without values, and a hash that is equal for equal kinds.
-fn kind_of(format: &LogFormat, statement: &str, into: &mut String) -> u64 {
-    match format {
-        // Already a shape without values.
-        LogFormat::Mongo | LogFormat::MongoText => {
-            into.clear();
-            into.push_str(statement);
-            hsw_pipeline::fnv1a_64(statement.as_bytes())
-        }
-        _ => mask(statement, into),
-    }
-}
-
-/// Records of one kind.
-#[derive(Debug, Default)]
-struct Group {
-    text: String,
-    severity: Option<Severity>,
-    n: u64,
-    first: Option<WallTime>,
-    last: Option<WallTime>,
-    /// Of those with a duration.
-    durations: QuantileSketch,
-    total_ms: f64,
-    lock_ms: f64,
-    rows_examined: u64,
-    rows_sent: u64,
-}
-
-impl Group {
-    fn add(&mut self, record: &LogRecord) {
-        self.n += 1;
-        self.severity = self.severity.max(Some(record.severity));
-        if let Some(at) = record.at {
-            self.first = Some(self.first.map_or(at, |first| first.min(at)));
-            self.last = self.last.max(Some(at));
-        }
-        if let Some(ms) = record.duration_ms {
-            self.durations.add(ms);
-            self.total_ms += ms;
-        }
-        self.lock_ms += record.lock_ms.unwrap_or(0.0);
-        self.rows_examined = self
-            .rows_examined
-            .saturating_add(record.rows_examined.unwrap_or(0));
-        self.rows_sent = self.rows_sent.saturating_add(record.rows_sent.unwrap_or(0));
-    }
-
-    fn severity(&self) -> &'static str {
-        self.severity.unwrap_or_default().as_str()
-    }
-
-    fn json(&self) -> Value {
-        let ms = |q| self.durations.quantile(q);
-        let at = |at: Option<WallTime>| at.map(WallTime::to_rfc3339);
-        json!({
-            "text": self.text, "severity": self.severity(), "records": self.n,
-            "first": at(self.first), "last": at(self.last),
-            "timed": self.durations.n(), "total_ms": self.total_ms,
-            "p50_ms": ms(0.5), "p95_ms": ms(0.95), "p99_ms": ms(0.99), "lock_ms": self.lock_ms,
-            "rows_examined": self.rows_examined, "rows_sent": self.rows_sent,
-        })
-    }
-}
-
-/// Groups by hash; what comes when there are too many is counted together.
-#[derive(Debug, Default)]
-struct Groups {
-    known: BTreeMap<u64, Group>,
-    others: Group,
-}
-
-impl Groups {
-    fn add(&mut self, hash: u64, text: &str, record: &LogRecord) {
-        if let Some(group) = self.known.get_mut(&hash) {
-            group.add(record);
-        } else if self.known.len() < N_GROUPS_MAX {
-            let group = self.known.entry(hash).or_default();
-            group.text.push_str(text);
-            group.add(record);
-        } else {
-            self.others.add(record);
-        }
-    }
-
-    /// The most important first; ties by text, so that equal input gives equal output.
-    fn ranked(&self, weight: impl Fn(&Group) -> (f64, u64)) -> Vec<(u64, &Group)> {
-        let mut all: Vec<_> = self
-            .known
-            .iter()
-            .map(|(&hash, group)| (hash, group))
-            .collect();
-        all.sort_by(|(_, a), (_, b)| {
-            let ((a_first, a_second), (b_first, b_second)) = (weight(a), weight(b));
-            let order = b_first.total_cmp(&a_first).then(b_second.cmp(&a_second));
-            order.then_with(|| a.text.cmp(&b.text))
-        });
-        all
-    }
-
-    fn json(&self, ranked: &[(u64, &Group)], n: usize) -> Value {
-        let top = ranked.iter().take(n).map(|(hash, group)| {
-            let mut value = group.json();
-            value["hash"] = json!(format!("{hash:016x}"));
-            value
-        });
-        json!({ "kinds": self.known.len(), "top": top.collect::<Vec<_>>(), "others": self.others.json() })
-    }
-}
-
 /// All that is counted.
 #[derive(Debug, Default)]
 struct Stats {
@@ -178,9 +67,8 @@ struct Stats {
     codes: BTreeMap<String, u64>,
     codes_over_limit: u64,
     all: Group,
-    templates: Groups,
-    statements: Groups,
-    text: String,
+    templates: Templates,
+    statements: Statements,
 }
 
 impl Stats {
@@ -196,24 +84,10 @@ impl Stats {
                 self.codes_over_limit += 1;
             }
         }
-        let hash = mask(&record.message, &mut self.text);
-        self.templates.add(hash, &self.text, record);
+        self.templates.add(record);
         if !record.statement.is_empty() {
-            let hash = kind_of(format, &record.statement, &mut self.text);
-            self.statements.add(hash, &self.text, record);
+            self.statements.add(format, record);
         }
-    }
-
-    fn statements(&self) -> Vec<(u64, &Group)> {
-        self.statements.ranked(|group| (group.total_ms, group.n))
-    }
-
-    /// Errors before everyday lines.
-    fn templates(&self) -> Vec<(u64, &Group)> {
-        self.templates.ranked(|group| {
-            let failed = group.severity >= Some(Severity::Warning);
-            (f64::from(u8::from(failed)), group.n)
-        })
     }
 
     /// The codes by number.
@@ -234,7 +108,7 @@ impl Stats {
                 let counters = read.counters;
                 json!({
                     "file": read.file, "format": read.format.name(), "lines": counters.lines,
-                    "records": counters.records, "lines_outside": counters.lines_outside,
+                    "records": counters.records, "lines_in_records": read.lines_in_records, "lines_outside": counters.lines_outside,
                     "malformed": counters.malformed, "invalid_utf8": counters.invalid_utf8,
                     "bytes_over_limit": counters.bytes_over_limit, "lines_cut": read.n_cut,
                 })
@@ -252,8 +126,8 @@ impl Stats {
         json!({
             "files": files, "all": self.all.json(), "severities": severities, "codes": codes,
             "codes_over_limit": self.codes_over_limit,
-            "statements": self.statements.json(&self.statements(), top),
-            "templates": self.templates.json(&self.templates(), top),
+            "statements": self.statements.json(top),
+            "templates": self.templates.json(top),
         })
     }
 
@@ -312,7 +186,7 @@ impl Stats {
     }
 
     fn statement_table(&self, top: usize, text: &mut String) {
-        let ranked = self.statements();
+        let ranked = self.statements.ranked();
         if ranked.is_empty() {
             return;
         }
@@ -359,7 +233,7 @@ impl Stats {
     }
 
     fn template_table(&self, top: usize, text: &mut String) {
-        let ranked = self.templates();
+        let ranked = self.templates.ranked();
         let _ = writeln!(
             text,
             "\nTEMPLATES, warnings and errors first ({} of {})",
@@ -385,9 +259,6 @@ impl Stats {
         };
         for (_, group) in ranked.iter().take(top) {
             row(group, &group.text);
-        }
-        if self.templates.others.n > 0 {
-            row(&self.templates.others, "<others>");
         }
     }
 }

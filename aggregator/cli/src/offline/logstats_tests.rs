@@ -2,6 +2,7 @@
 
 use expect_test::expect;
 
+use super::super::groups::N_STATEMENTS_MAX;
 use super::*;
 
 fn slow_log(n: u64) -> Vec<LogRecord> {
@@ -23,6 +24,7 @@ fn stats(records: &[LogRecord]) -> Stats {
     for record in records {
         stats.record(&LogFormat::MysqlSlow, record);
     }
+    stats.templates.name();
     stats
 }
 
@@ -54,12 +56,12 @@ fn kinds_over_the_limit_are_counted_together() {
         let letter = |n: u64| char::from(b'a' + (n % 26) as u8);
         format!("select {}{}{}", letter(i), letter(i / 26), letter(i / 676))
     };
-    let mut records = slow_log(N_GROUPS_MAX as u64 + 50);
+    let mut records = slow_log(N_STATEMENTS_MAX as u64 + 50);
     for (i, record) in records.iter_mut().enumerate() {
         record.statement = name(i as u64);
     }
     let value = stats(&records).json(&[], 1);
-    assert_eq!(value["statements"]["kinds"], N_GROUPS_MAX);
+    assert_eq!(value["statements"]["kinds"], N_STATEMENTS_MAX);
     assert_eq!(value["statements"]["others"]["records"], 50);
 }
 
@@ -85,11 +87,11 @@ fn the_table_is_for_reading_and_cannot_drive_a_terminal() {
 
         STATEMENTS by total time (1 of 1)
              TOTAL   RECORDS       P50       P95       P99     EXAMINED       SENT  FIRST                LAST                 STATEMENT
-             600ms         3     198ms     198ms     198ms         3000          6  2026-11-20 17:50:00  2026-11-20 17:50:02  select * from orders where id = <n>
+             600ms         3     198ms     198ms     198ms         3000          6  2026-11-20 17:50:00  2026-11-20 17:50:02  select * from orders where id = ?
 
         TEMPLATES, warnings and errors first (2 of 2)
            RECORDS  SEVERITY FIRST                LAST                 TEMPLATE
-                 1  ERROR    –                    –                    duplicate  [<*> <n>
+                 1  ERROR    –                    –                    duplicate  [31mkey <*>
                  3  LOG      2026-11-20 17:50:00  2026-11-20 17:50:02  slow statement
     "#]].assert_eq(&text);
 }

@@ -8,6 +8,8 @@ pub mod input;
 pub mod logs;
 
 pub mod fingerprint;
+mod groups;
+
 pub mod logstats;
 pub mod templates;
 pub mod timeline;

@@ -46,6 +46,8 @@ pub fn run(options: &Options) -> anyhow::Result<()> {
     }
     // Stable: what a log tells at one moment stays in its order.
     all.sort_by_key(|(_, event)| event.at);
+    // Rotated files may overlap.
+    all.dedup();
     let mut out = BufWriter::new(std::io::stdout().lock());
     writeln!(out, "time,node,kind,a,b")?;
     for (node, event) in &all {
