@@ -302,7 +302,10 @@ impl<S: FileSystem> Tailer<S> {
         }
         for file in &self.files {
             let n = head.len().min(file.head.len());
-            if head[..n] != file.head[..n] {
+            // One that changed and could not be read yet may hold anything by now.
+            let unseen = file.is_stale && file.file.is_some();
+            let same_head = head[..n] == file.head[..n];
+            if !unseen && !same_head {
                 continue;
             }
             let Some(open) = &file.file else {
@@ -319,7 +322,7 @@ impl<S: FileSystem> Tailer<S> {
                 continue;
             };
             // Exchanged a moment ago: the next reading looks for this copy.
-            let exchanged = n > 0 && !holds(&self.fs, open, file);
+            let exchanged = same_head && n > 0 && !holds(&self.fs, open, file);
             if exchanged || self.is_prefix(handle, stat.size, &head, open)? {
                 let nothing_new = stat.size <= file.offset && !is_hole;
                 return Ok(Some((file.number, !exchanged || nothing_new)));
