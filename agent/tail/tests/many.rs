@@ -172,11 +172,11 @@ fn an_archive_is_read_from_where_reading_had_come_to_when_the_agent_was_down() {
     expected.extend(["half of a line".to_owned(), "new".to_owned()]);
     expected.sort();
     // In small steps, with a crash after each.
-    let (mut checkpoint, mut lines) = (checkpoint, Vec::new());
+    let mut lines = Vec::new();
     let mut tailer = restore(&checkpoint, 1 << 20);
     for second in 0..40 {
         lines.extend(poll(&mut tailer, second));
-        checkpoint = tailer.checkpoint(|_| None);
+        let checkpoint = tailer.checkpoint(|_| None);
         if second % 4 == 3 {
             tailer = restore(&checkpoint, 1 << 20);
         }
@@ -191,6 +191,8 @@ fn an_archive_is_read_from_where_reading_had_come_to_when_the_agent_was_down() {
     assert_eq!(lines.len(), expected.len());
     assert_eq!(tailer.counters().bytes_lost, 0);
     // Read to its end, it is never looked at again.
+    assert!((40..50).all(|second| poll(&mut tailer, second).is_empty()));
+    let checkpoint = tailer.checkpoint(|_| None);
     let mut tailer = restore(&checkpoint, 16 << 20);
     assert!((0..10).all(|second| poll(&mut tailer, second).is_empty()));
     assert_eq!(tailer.counters().archives_found, 0);
