@@ -278,7 +278,8 @@ impl Model {
                     self.losing(inode);
                     let leaves_hole = leaves_hole && self.tells_holes(log);
                     self.fake.0.borrow_mut().truncate(inode, leaves_hole);
-                    self.append(log, then);
+                    // A hole is there only once something is written behind it.
+                    self.append(log, then.max(u8::from(leaves_hole)));
                 }
             }
             Action::Delete => {
@@ -375,7 +376,8 @@ impl Model {
         }
         let leaves_hole = leaves_hole && self.tells_holes(log);
         self.fake.0.borrow_mut().truncate(inode, leaves_hole);
-        self.append(log, then);
+        // A hole is there only once something is written behind it.
+        self.append(log, then.max(u8::from(leaves_hole)));
         if compress {
             self.fake.0.borrow_mut().compress(&rotated);
         }
