@@ -5,6 +5,7 @@ use std::fs::{self, OpenOptions};
 use std::io::Write as _;
 use std::time::Instant;
 
+use hsw_tail::Pattern;
 use hsw_types::Value;
 use tokio::sync::{mpsc, watch};
 
@@ -188,7 +189,13 @@ async fn the_source_follows_a_rotation_and_stops_when_told() {
     let (sink, mut events) = mpsc::channel(64);
     let (stop, stopped) = watch::channel(false);
     let (_settings, none) = watch::channel(None);
-    let running = tokio::spawn(log::run(config_for(&path), none, None, sink, stopped));
+    let running = tokio::spawn(log::run(
+        config_for(&path),
+        none,
+        log::Position::default(),
+        sink,
+        stopped,
+    ));
     let (mut n_errors, mut covered) = (0.0, false);
     while n_errors < 2.0 || !covered {
         match events.recv().await.unwrap() {

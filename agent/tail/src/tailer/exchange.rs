@@ -26,12 +26,6 @@ impl<S: FileSystem> Tailer<S> {
         if archive.is_some() {
             copy = None;
         }
-        let replaced = copy.as_ref().and_then(|(l, _)| self.followed(l.stat));
-        if let Some(other) = replaced.filter(|&other| other != at) {
-            // Removed and closed long ago; its inode is the copy's now. The next scan forgets it.
-            self.files[other].stat = Stat::default();
-            self.files[other].gone_since = Some(round.now);
-        }
         self.next_number += 1;
         let fresh = FileNumber(self.next_number);
         let file = &mut self.files[at];
@@ -44,19 +38,8 @@ impl<S: FileSystem> Tailer<S> {
         let anew = handle.map(anew);
         match copy {
             Some((listed, copied)) => {
-                self.counters.copies_found += 1;
-                self.parked.retain(|p| !p.stat.same_file(&listed.stat));
-                let wanted = self
-                    .patterns
-                    .iter()
-                    .any(|p| p.pattern.matches(&listed.path));
-                file.gone_since = (!wanted).then_some(round.now);
-                file.path = listed.path;
-                file.stat = listed.stat;
-                file.file = Some(copied);
-                file.active_at = round.now;
                 // The unread rest comes before anything the exchanged file holds now.
-                file.read(&self.fs, round, emit)?;
+                self.go_on_in_copy(at, listed, copied, round, emit)?;
                 if let Some(anew) = anew {
                     // The caller goes on with the place that was exchanged.
                     let copied = std::mem::replace(&mut self.files[at], anew);
@@ -78,8 +61,35 @@ impl<S: FileSystem> Tailer<S> {
         Ok(())
     }
 
+    /// The file's rest is read from a copy of it.
+    pub(super) fn go_on_in_copy(
+        &mut self,
+        at: usize,
+        copy: Listed,
+        handle: S::File,
+        round: &mut Round,
+        emit: &mut impl FnMut(Line<'_>),
+    ) -> io::Result<()> {
+        self.counters.copies_found += 1;
+        if let Some(other) = self.followed(copy.stat).filter(|&other| other != at) {
+            // Removed and closed long ago; its inode is the copy's now. The next scan forgets it.
+            self.files[other].stat = Stat::default();
+            self.files[other].gone_since = Some(round.now);
+        }
+        self.parked.retain(|p| !p.stat.same_file(&copy.stat));
+        let matches = |p: &Scanned| p.pattern.matches(&copy.path);
+        let wanted = self.patterns.iter().any(matches);
+        let file = &mut self.files[at];
+        file.gone_since = (!wanted).then_some(round.now);
+        file.path = copy.path;
+        file.stat = copy.stat;
+        file.file = Some(handle);
+        file.active_at = round.now;
+        file.read(&self.fs, round, emit).map(|_| ())
+    }
+
     /// A file, not followed yet, that holds what was read of `files[at]` up to its offset.
-    fn find_copy(&self, at: usize) -> io::Result<Option<(Listed, S::File)>> {
+    pub(super) fn find_copy(&self, at: usize) -> io::Result<Option<(Listed, S::File)>> {
         let file = &self.files[at];
         let Some(directory) = file.path.parent() else {
             return Ok(None);

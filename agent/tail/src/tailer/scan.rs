@@ -23,7 +23,7 @@ impl<S: FileSystem> Tailer<S> {
                     self.resolve(&directory, &listed, round, emit);
                     self.scan_directory(&directory, &listed, round, emit);
                     listed_all.extend(listed.iter().map(|l| identity(&l.stat)));
-                    self.look_into_archives(&directory, &listed, round.now);
+                    self.look_for_gone(&directory, &listed, round, emit);
                 }
                 Err(error) => {
                     failed = true;
@@ -64,22 +64,33 @@ impl<S: FileSystem> Tailer<S> {
         all.into_iter().map(Path::to_owned).collect()
     }
 
-    /// Of closed files that are gone: what they got since they were closed may lie in an archive.
-    fn look_into_archives(&mut self, directory: &Path, listed: &[Listed], now: Monotonic) {
-        if !listed.iter().any(|l| is_archive(&l.path)) {
-            return;
-        }
+    /// Of closed files that are gone: what they got since they were closed may lie in a copy or an archive.
+    fn look_for_gone(
+        &mut self,
+        directory: &Path,
+        listed: &[Listed],
+        round: &mut Round,
+        emit: &mut impl FnMut(Line<'_>),
+    ) {
         for at in (0..self.files.len()).rev() {
             let file = &self.files[at];
             let gone = file.file.is_none() && file.gone_since.is_some();
-            let there = listed.iter().any(|l| l.stat.same_file(&file.stat));
-            if !gone || there || file.path.parent() != Some(directory) {
+            if !gone || file.path.parent() != Some(directory) {
+                continue;
+            }
+            if listed.iter().any(|l| l.stat.same_file(&file.stat)) {
                 continue;
             }
             let (saved, number) = (Saved::of(file, None), file.number);
-            if let Some(archive) = self.find_archive(listed, &saved, 0, number, now) {
+            let copy = self.find_copy(at).ok().flatten();
+            let copied = copy.as_ref().map_or(0, |(l, _)| l.stat.size);
+            if let Some(archive) = self.find_archive(listed, &saved, copied, number, round.now) {
                 self.archives.push(archive);
                 self.files.remove(at);
+            } else if let Some((entry, handle)) = copy
+                && let Err(error) = self.go_on_in_copy(at, entry, handle, round, emit)
+            {
+                self.failed(self.files[at].path.clone(), &error);
             }
         }
     }
