@@ -85,9 +85,14 @@ impl<S: FileSystem> Tailer<S> {
             let copy = self.find_copy(at).ok().flatten();
             let copied = copy.as_ref().map_or(0, |(l, _)| l.stat.size);
             if let Some(archive) = self.find_archive(listed, &saved, copied, number, round.now) {
+                self.counters.files_vanished += 1;
                 self.archives.push(archive);
                 self.files.remove(at);
-            } else if let Some((entry, handle)) = copy
+                continue;
+            }
+            // A copy may end before the original did.
+            self.counters.files_vanished += u64::from(copy.is_some());
+            if let Some((entry, handle)) = copy
                 && let Err(error) = self.go_on_in_copy(at, entry, handle, round, emit)
             {
                 self.failed(self.files[at].path.clone(), &error);
