@@ -353,3 +353,39 @@ impl Watcher {
         changed
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::fs;
+
+    #[test]
+    fn a_flood_of_notices_is_a_change_and_reading_them_is_bounded() {
+        let directory = tempfile::tempdir().unwrap();
+        let mut watcher = Watcher::new();
+        watcher.follow(&[directory.path().to_owned()]);
+        assert!(!watcher.changed());
+        // More than the kernel's queue holds (16,384 by default): the last notice says that others were dropped.
+        let path = directory.path().join("x");
+        for _ in 0..9_000 {
+            fs::write(&path, "").unwrap();
+            fs::remove_file(&path).unwrap();
+        }
+        let mut n = 0;
+        while watcher.changed() {
+            n += 1;
+        }
+        assert!((1..20).contains(&n), "{n} seconds with notices");
+        fs::write(&path, "").unwrap();
+        assert!(watcher.changed(), "and it goes on");
+    }
+
+    #[test]
+    fn a_directory_that_cannot_be_watched_is_left_to_the_poll() {
+        let mut watcher = Watcher::new();
+        watcher.follow(&[PathBuf::from("/no/such/directory")]);
+        assert!(!watcher.changed());
+        watcher.follow(&[]);
+        assert!(watcher.watched.is_empty());
+    }
+}

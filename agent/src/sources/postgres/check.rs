@@ -70,6 +70,14 @@ impl CheckReport {
             .any(|finding| finding.state == FindingState::Fatal)
     }
 
+    /// Whether the agent would see less than it could.
+    #[must_use]
+    pub fn is_missing(&self) -> bool {
+        self.findings
+            .iter()
+            .any(|finding| finding.state == FindingState::Missing)
+    }
+
     fn add(&mut self, is_fine: bool, what: &str, remedy: String) {
         let (state, remedy) = if is_fine {
             (FindingState::Ok, String::new())
