@@ -188,7 +188,8 @@ impl Node {
              max_connections = {MAX_CONNECTIONS}\nshared_buffers = 48MB\nfsync = on\n\
              max_wal_size = 160MB\nmin_wal_size = 48MB\nwork_mem = 4MB\nmax_worker_processes = 4\n\
              max_parallel_workers_per_gather = 0\nautovacuum_naptime = 30s\n\
-             shared_preload_libraries = 'pg_stat_statements'\npg_stat_statements.max = 1000\ntrack_io_timing = on\n\
+             shared_preload_libraries = 'pg_stat_statements, auto_explain'\npg_stat_statements.max = 1000\n\
+             auto_explain.log_min_duration = 0\nauto_explain.sample_rate = 0.01\ntrack_io_timing = on\n\
              logging_collector = on\nlog_destination = '{destination}'\nlog_directory = '{}'\n\
              log_filename = 'postgresql-%H.log'\nlog_rotation_age = 60min\nlog_rotation_size = 0\n\
              log_truncate_on_rotation = on\nlog_file_mode = 0600\nlog_line_prefix = '{}'\n\
