@@ -121,7 +121,12 @@ echo '{"__CURSOR":"new","MESSAGE":"x"}'; exec sleep 60"#;
 /// A journal file made of text in the export format; false where this host has no `systemd-journal-remote`.
 fn write_journal(file: &Path, from: usize, to: usize) -> bool {
     let program = PathBuf::from("/lib/systemd/systemd-journal-remote");
-    if !program.exists() || !Process::new("journalctl").arg("--version").output().is_ok() {
+    if !program.exists()
+        || Process::new("journalctl")
+            .arg("--version")
+            .output()
+            .is_err()
+    {
         return false;
     }
     let mut text = Vec::new();

@@ -41,6 +41,7 @@ mod tests {
             (Some("s=1;i=2".to_owned()), Some(files.clone()))
         );
         assert_eq!(join(None, files.clone()), files);
-        assert_eq!(split(b"journald ".to_vec()), (None, None));
+        let torn = b"journald ".to_vec();
+        assert_eq!(split(torn), (None, None));
     }
 }

@@ -428,7 +428,13 @@ impl Model {
             }
         }
         for line in &self.read {
-            prop_assert!(line.len() >= ID && !line.contains('\0'), "torn: {line:?}");
+            prop_assert!(!line.contains('\0'), "a hole: {line:?}");
+            if line.len() < ID {
+                // The budget ended inside a line that the truncation then cut off.
+                let cut = |id: &String| id.starts_with(line.as_str());
+                prop_assert!(self.may_lose.iter().any(cut), "torn: {line:?}");
+                continue;
+            }
             prop_assert!(
                 line.contains("half") == line.ends_with("first half, second half")
                     || self.may_lose.contains(&line[..ID]),
