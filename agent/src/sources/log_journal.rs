@@ -28,6 +28,11 @@ impl Hearing {
         }
     }
 
+    /// Where the journal is to be read on.
+    pub(super) fn cursor(&self) -> Option<&str> {
+        self.journal.cursor()
+    }
+
     /// Dropped before or while it was put together.
     pub(super) fn dropped(&self) -> u64 {
         let dropped = self.state.as_ref().map_or(0, |state| state.dropped);
@@ -55,7 +60,7 @@ impl Reader {
 
     /// Where the journal is to be read on.
     pub(super) fn journal_cursor(&self) -> Option<String> {
-        self.journal.journal.cursor().map(str::to_owned)
+        self.journal.cursor().map(str::to_owned)
     }
 
     /// Tells what was heard.

@@ -196,10 +196,10 @@ impl Reader {
                 .and_then(|open: &Open| open.assembler.held())
         };
         #[cfg(feature = "journald")]
-        let cursor = self.journal_cursor();
+        let cursor = self.journal.cursor();
         #[cfg(not(feature = "journald"))]
         let cursor = self.cursor.as_deref();
-        let checkpoint = join(cursor.as_deref(), self.tailer.checkpoint(held));
+        let checkpoint = join(cursor, self.tailer.checkpoint(held));
         if checkpoint == self.last_checkpoint {
             return None;
         }

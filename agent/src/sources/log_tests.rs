@@ -359,3 +359,36 @@ fn a_large_checkpoint_is_told_seldom_and_when_the_source_stops() {
     );
     assert!(reader.last_checkpoint().is_some(), "nothing is read twice");
 }
+
+#[tokio::test]
+async fn a_source_started_again_in_the_same_process_counts_nothing_twice() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("pg.json");
+    let position = log::Position::default();
+    for life in 0..2 {
+        append(&path, &(line(life) + &line(life)));
+        let (sink, mut events) = mpsc::channel(64);
+        let (stop, stopped) = watch::channel(false);
+        let (_settings, none) = watch::channel(None);
+        let position = log::Position::clone(&position);
+        let run = log::run(config_for(&path), none, position, sink, stopped);
+        let running = tokio::spawn(run);
+        let mut n_errors = 0.0;
+        loop {
+            match events.recv().await.unwrap() {
+                SourceEvent::Readings { readings, .. } => {
+                    for reading in readings.iter().filter(|r| r.key.metric == "log.errors") {
+                        if let Value::Events(n) = reading.value {
+                            n_errors += n;
+                        }
+                    }
+                }
+                SourceEvent::LogCheckpoint(_) if n_errors > 0.0 => break,
+                _ => {}
+            }
+        }
+        assert_eq!(n_errors, 2.0, "life {life}");
+        stop.send(true).unwrap();
+        running.await.unwrap();
+    }
+}

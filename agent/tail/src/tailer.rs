@@ -31,6 +31,9 @@ pub enum Start {
     Beginning,
 }
 
+/// Files looked at per second when nothing is known to have happened, and when names came or went; 2 µs each.
+const SCANNED_PER_SECOND: f64 = 1_000.0;
+const RESCANNED_PER_SECOND: f64 = 2_500.0;
 /// Problems named at a time; all are counted.
 const N_PROBLEMS_MAX: usize = 64;
 
@@ -47,7 +50,8 @@ pub struct Config {
     pub n_open_max: usize,
     /// Files remembered, those changed last where there are more. 8,192 by default, 1.5 KiB each.
     pub n_files_max: usize,
-    /// Directories are listed this often (and after [`Tailer::rescan`]). 2 s by default.
+    /// Directories are listed this often (and after [`Tailer::rescan`]), less often where they hold thousands of files. 2 s
+    /// by default.
     pub scan_every: Duration,
     /// A rotated file is closed after this long without a new byte. 5 s by default.
     pub rotate_wait: Duration,
@@ -135,6 +139,12 @@ pub struct Tailer<S: FileSystem> {
     next_number: u64,
     turn: usize,
     scanned_at: Option<Monotonic>,
+    /// Files seen by the last scan, which is what a scan costs.
+    n_listed: usize,
+    is_rescan_wanted: bool,
+    /// A file could not be opened yet.
+    is_waiting: bool,
+    has_new_patterns: bool,
     buffer: Vec<u8>,
     counters: Counters,
 }
@@ -156,6 +166,10 @@ impl<S: FileSystem> Tailer<S> {
             next_number: 0,
             turn: 0,
             scanned_at: None,
+            n_listed: 0,
+            is_rescan_wanted: false,
+            is_waiting: false,
+            has_new_patterns: true,
             buffer: Vec::new(),
             counters: Counters::default(),
         };
@@ -201,12 +215,13 @@ impl<S: FileSystem> Tailer<S> {
                 pattern,
             })
             .collect();
+        self.has_new_patterns = true;
         self.scanned_at = None;
     }
 
-    /// Lists the directories at the next poll, whatever the time.
+    /// Lists the directories at the next poll; of thousands of files, as soon as the last time is far enough behind.
     pub fn rescan(&mut self) {
-        self.scanned_at = None;
+        self.is_rescan_wanted = true;
     }
 
     /// Positions of everything handed out so far. Keep it only once those lines are safe elsewhere: after a crash reading
@@ -255,11 +270,10 @@ impl<S: FileSystem> Tailer<S> {
             cut: Cut::default(),
         };
         self.read_all(&mut round, emit);
-        let due = self
-            .scanned_at
-            .is_none_or(|at| now.since(at) >= self.config.scan_every);
-        if due {
+        if self.is_scan_due(now) {
             self.scanned_at = Some(now);
+            self.is_rescan_wanted = false;
+            self.is_waiting = false;
             self.scan(&mut round, emit);
             self.read_all(&mut round, emit);
         }
@@ -272,6 +286,18 @@ impl<S: FileSystem> Tailer<S> {
         counters.lines_truncated += cut.lines_truncated;
         counters.bytes_truncated += cut.bytes_truncated;
         counters.lines_unfinished += cut.lines_unfinished;
+    }
+
+    /// Directories of thousands of files are listed less often: the cost of looking stays the same.
+    fn is_scan_due(&self, now: Monotonic) -> bool {
+        let Some(at) = self.scanned_at else {
+            return true;
+        };
+        let since = now.since(at);
+        let files = |per_second: f64| Duration::from_secs_f64(self.n_listed as f64 / per_second);
+        let every = self.config.scan_every.max(files(SCANNED_PER_SECOND));
+        let soon = self.is_rescan_wanted && since >= files(RESCANNED_PER_SECOND);
+        self.is_waiting || soon || since >= every
     }
 
     /// Reads every open file in turn; who is first changes with each poll, so that nobody starves.

@@ -2,6 +2,8 @@
 //!
 //! Invariant: the rest is looked for in copies of the directory, then in its archives, and lost (and counted) only then.
 
+use std::path::Path;
+
 use super::*;
 
 /// Archives opened when one is looked for; the newest first.
@@ -86,6 +88,71 @@ impl<S: FileSystem> Tailer<S> {
         file.file = Some(handle);
         file.active_at = round.now;
         file.read(&self.fs, round, emit).map(|_| ())
+    }
+
+    /// Of closed files that are gone: what they got since they were closed may lie in a copy or an archive.
+    pub(super) fn look_for_gone(
+        &mut self,
+        directory: &Path,
+        listed: &[Listed],
+        round: &mut Round,
+        emit: &mut impl FnMut(Line<'_>),
+    ) {
+        for at in (0..self.files.len()).rev() {
+            let file = &self.files[at];
+            let gone = file.file.is_none() && file.gone_since.is_some();
+            if !gone || file.path.parent() != Some(directory) {
+                continue;
+            }
+            if listed.iter().any(|l| l.stat.same_file(&file.stat)) {
+                continue;
+            }
+            let (saved, number) = (Saved::of(file, None), file.number);
+            let copy = self.find_copy(at).ok().flatten();
+            let copied = copy.as_ref().map_or(0, |(l, _)| l.stat.size);
+            if let Some(archive) = self.find_archive(listed, &saved, copied, number, round.now) {
+                self.counters.files_vanished += 1;
+                self.archives.push(archive);
+                self.files.remove(at);
+                continue;
+            }
+            // A copy may end before the original did.
+            self.counters.files_vanished += u64::from(copy.is_some());
+            if let Some((entry, handle)) = copy
+                && let Err(error) = self.go_on_in_copy(at, entry, handle, round, emit)
+            {
+                self.failed(self.files[at].path.clone(), &error);
+            }
+        }
+    }
+
+    /// A name that no pattern wants: perhaps a closed file under its new one, which may have got a last line.
+    pub(super) fn renamed_away(
+        &mut self,
+        entry: &Listed,
+        round: &mut Round,
+        emit: &mut impl FnMut(Line<'_>),
+    ) -> io::Result<()> {
+        let closed = |f: &Followed<S::File>| f.file.is_none() && f.stat.same_file(&entry.stat);
+        let Some(file) = self.files.iter_mut().find(|f| closed(f)) else {
+            return Ok(());
+        };
+        if file.stat == entry.stat && file.is_drained() {
+            return Ok(());
+        }
+        let handle = self.fs.open(&entry.path)?;
+        if holds(&self.fs, &handle, file) {
+            file.stat = self.fs.stat(&handle)?;
+            file.path.clone_from(&entry.path);
+            file.file = Some(handle);
+            let end = file.read(&self.fs, round, emit);
+            file.close();
+            end?;
+        } else {
+            // Another file with its inode: it is gone.
+            (file.stat.dev, file.stat.inode) = (0, 0);
+        }
+        Ok(())
     }
 
     /// A file, not followed yet, that holds what was read of `files[at]` up to its offset.

@@ -19,7 +19,12 @@ impl<S: FileSystem> Tailer<S> {
             match self.fs.list(&directory) {
                 Ok(mut listed) => {
                     // The longest first: an original is known before its copies.
-                    listed.sort_by(|a, b| (b.stat.size, &a.path).cmp(&(a.stat.size, &b.path)));
+                    let place = |l: &Listed| std::cmp::Reverse(l.stat.size);
+                    listed.sort_by(|a, b| {
+                        // Names as bytes: paths are compared part by part, which counts for thousands.
+                        let names = || a.path.as_os_str().cmp(b.path.as_os_str());
+                        place(a).cmp(&place(b)).then_with(names)
+                    });
                     self.resolve(&directory, &listed, round, emit);
                     self.scan_directory(&directory, &listed, round, emit);
                     listed_all.extend(listed.iter().map(|l| identity(&l.stat)));
@@ -46,6 +51,8 @@ impl<S: FileSystem> Tailer<S> {
             }
         }
         listed_all.sort_unstable();
+        self.n_listed = listed_all.len();
+        self.has_new_patterns = false;
         let mut parked = std::mem::take(&mut self.parked);
         let there = |p: &Parked| listed_all.binary_search(&identity(&p.stat)).is_ok();
         parked.retain(|p| failed || there(p));
@@ -62,42 +69,6 @@ impl<S: FileSystem> Tailer<S> {
         // Few directories hold many files.
         let all: BTreeSet<&Path> = wanted.chain(followed).collect();
         all.into_iter().map(Path::to_owned).collect()
-    }
-
-    /// Of closed files that are gone: what they got since they were closed may lie in a copy or an archive.
-    fn look_for_gone(
-        &mut self,
-        directory: &Path,
-        listed: &[Listed],
-        round: &mut Round,
-        emit: &mut impl FnMut(Line<'_>),
-    ) {
-        for at in (0..self.files.len()).rev() {
-            let file = &self.files[at];
-            let gone = file.file.is_none() && file.gone_since.is_some();
-            if !gone || file.path.parent() != Some(directory) {
-                continue;
-            }
-            if listed.iter().any(|l| l.stat.same_file(&file.stat)) {
-                continue;
-            }
-            let (saved, number) = (Saved::of(file, None), file.number);
-            let copy = self.find_copy(at).ok().flatten();
-            let copied = copy.as_ref().map_or(0, |(l, _)| l.stat.size);
-            if let Some(archive) = self.find_archive(listed, &saved, copied, number, round.now) {
-                self.counters.files_vanished += 1;
-                self.archives.push(archive);
-                self.files.remove(at);
-                continue;
-            }
-            // A copy may end before the original did.
-            self.counters.files_vanished += u64::from(copy.is_some());
-            if let Some((entry, handle)) = copy
-                && let Err(error) = self.go_on_in_copy(at, entry, handle, round, emit)
-            {
-                self.failed(self.files[at].path.clone(), &error);
-            }
-        }
     }
 
     fn scan_directory(
@@ -123,10 +94,10 @@ impl<S: FileSystem> Tailer<S> {
             // Most files of a large directory are known and did not change.
             let at = known.get(&(entry.stat.dev, entry.stat.inode));
             let idle = at.and_then(|at| self.files.get(*at)).filter(|f| {
-                let same = f.stat == entry.stat && f.path == entry.path;
+                let same = f.stat == entry.stat && f.path.as_os_str() == entry.path.as_os_str();
                 same && (f.file.is_some() || f.is_drained())
             });
-            let idle = idle.filter(|_| config_matches(&entry.path, &self.patterns));
+            let idle = idle.filter(|_| !self.has_new_patterns);
             if let Some(file) = idle {
                 seen.insert(file.number);
                 continue;
@@ -215,35 +186,6 @@ impl<S: FileSystem> Tailer<S> {
             Some(_) => Ok(()),
             None => self.adopt(entry, true, round, emit),
         }
-    }
-
-    /// A name that no pattern wants: perhaps a closed file under its new one, which may have got a last line.
-    fn renamed_away(
-        &mut self,
-        entry: &Listed,
-        round: &mut Round,
-        emit: &mut impl FnMut(Line<'_>),
-    ) -> io::Result<()> {
-        let closed = |f: &Followed<S::File>| f.file.is_none() && f.stat.same_file(&entry.stat);
-        let Some(file) = self.files.iter_mut().find(|f| closed(f)) else {
-            return Ok(());
-        };
-        if file.stat == entry.stat && file.is_drained() {
-            return Ok(());
-        }
-        let handle = self.fs.open(&entry.path)?;
-        if holds(&self.fs, &handle, file) {
-            file.stat = self.fs.stat(&handle)?;
-            file.path.clone_from(&entry.path);
-            file.file = Some(handle);
-            let end = file.read(&self.fs, round, emit);
-            file.close();
-            end?;
-        } else {
-            // Another file with its inode: it is gone.
-            (file.stat.dev, file.stat.inode) = (0, 0);
-        }
-        Ok(())
     }
 
     /// An inode not followed yet: new, or the copy of one that is followed.
@@ -445,7 +387,7 @@ impl<S: FileSystem> Tailer<S> {
             }
         }
         self.counters.files_over_limit += 1;
-        self.scanned_at = None;
+        self.is_waiting = true;
         false
     }
 
