@@ -50,7 +50,8 @@ pub(crate) struct Unpacking<F> {
     last: Vec<u8>,
     /// Those between where to read on and where reading had come to.
     unproven: Vec<u8>,
-    is_proven: bool,
+    /// Head and tail were found: nobody else's.
+    pub(crate) is_proven: bool,
 }
 
 impl<F> Unpacking<F> {

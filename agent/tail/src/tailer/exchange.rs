@@ -212,7 +212,12 @@ impl<S: FileSystem> Tailer<S> {
         all.sort_by_key(|l| std::cmp::Reverse(l.stat.modified_ns));
         let found = all.into_iter().take(N_ARCHIVES_MAX).find_map(|l| {
             let older = is_older(l.stat, saved.modified_ns);
-            if older || self.archives.iter().any(|a| a.stat.same_file(&l.stat)) {
+            if older
+                || self
+                    .archives
+                    .iter()
+                    .any(|a| a.is_proven && a.stat.same_file(&l.stat))
+            {
                 return None;
             }
             let handle = self.fs.open(&l.path).ok()?;
