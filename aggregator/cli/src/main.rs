@@ -10,11 +10,18 @@ fn main() -> ExitCode {
     let cli = Cli::parse();
     match hsw_cli::run::run(cli) {
         Ok(code) => ExitCode::from(code),
+        // `hsw templates … | head`: who reads has enough.
+        Err(error) if is_reader_gone(&error) => ExitCode::SUCCESS,
         Err(error) => {
             complain(&error);
             ExitCode::FAILURE
         }
     }
+}
+
+fn is_reader_gone(error: &anyhow::Error) -> bool {
+    let io = error.root_cause().downcast_ref::<std::io::Error>();
+    io.is_some_and(|error| error.kind() == std::io::ErrorKind::BrokenPipe)
 }
 
 #[expect(

@@ -1,6 +1,6 @@
 //! `hsw timeline`: state changes of a cluster's nodes as CSV, oldest first. (step 15)
 //!
-//! The rules are the agent's ([`Timeline`]). Limits: [`N_EVENTS_MAX`] events; more are an error that says how to go on.
+//! The rules are the agent's ([`Timeline`]). Limits: `N_EVENTS_MAX` events; more are an error that says how to go on.
 
 use std::collections::BTreeMap;
 use std::io::{BufWriter, Write as _};

@@ -150,6 +150,15 @@ impl Scanner {
             token.spaced = spaced;
             spaced = false;
             at += token.len as usize;
+            if self
+                .tokens
+                .last()
+                .is_some_and(|last| last.kind == Kind::Wild)
+                && token.kind.is_word()
+                && is_unit(word_of(bytes, &token))
+            {
+                token.kind = Kind::Mixed;
+            }
             self.push(bytes, token);
         }
         self.dates(bytes);
@@ -248,6 +257,15 @@ fn looks_alike(bytes: &[u8], a: &Token, b: &Token) -> bool {
     }
 }
 
+/// Units of sizes and durations: behind a number they vary with it, `812 B` as `1.2 MB`.
+fn is_unit(word: &[u8]) -> bool {
+    const WORDS: [&[u8]; 21] = [
+        b"b", b"kb", b"mb", b"gb", b"tb", b"kib", b"mib", b"gib", b"tib", b"byte", b"bytes", b"ns",
+        b"us", b"ms", b"s", b"sec", b"secs", b"second", b"seconds", b"minutes", b"hours",
+    ];
+    word.len() <= 7 && WORDS.iter().any(|known| known.eq_ignore_ascii_case(word))
+}
+
 fn is_calendar_word(word: &[u8]) -> bool {
     const WORDS: [&[u8]; 19] = [
         b"mon", b"tue", b"wed", b"thu", b"fri", b"sat", b"sun", b"jan", b"feb", b"mar", b"apr",
@@ -330,7 +348,8 @@ fn word(bytes: &[u8], at: usize) -> Token {
         n += 1;
     }
     let word = &rest[..n];
-    if n > WORD_BYTES_MAX {
+    let is_path = memchr::memchr_iter(b'\\', word).count() >= 2;
+    if n > WORD_BYTES_MAX || is_path {
         return wild(at, n, 0, 0);
     }
     if rest[n..].starts_with(b"://") {

@@ -69,6 +69,27 @@ fn what_is_variable_by_its_looks_is_masked_at_once() {
 }
 
 #[test]
+fn units_vary_with_their_numbers_and_stay_where_they_do_not() {
+    check(
+        &[
+            "stored, free 17.2 KB left",
+            "stored, free 1.1 MB left",
+            "took 5 ms all",
+            "took 6 ms all",
+        ],
+        &["stored, free <*> <*> left", "took <*> ms all"],
+    );
+}
+
+#[test]
+fn paths_of_either_slash_are_masked() {
+    check(
+        &[r"loading C:\Windows\System32\config\SOFTWARE now"],
+        &["loading C:<*> now"],
+    );
+}
+
+#[test]
 fn lists_of_any_length_look_alike() {
     check(
         &["freed 1 2 3 of 7,8,9", "freed 4 of 5"],
