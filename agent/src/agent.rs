@@ -176,7 +176,7 @@ pub async fn check(config: &Config) -> Checked {
     if database.is_fatal() {
         checked.fatal.push("database".to_owned());
     }
-    checked.is_missing = database.is_missing();
+    checked.is_missing = database.has(postgres::FindingState::Missing);
     checked.text.push_str(&database.to_string());
     checked
 }

@@ -230,7 +230,7 @@ async fn refusals_name_their_remedy_and_tls_and_the_check_work() {
     let report = check(&server.config("nobody", "right")).await;
     assert!(
         !report.is_fatal()
-            && report.is_missing()
+            && report.has(FindingState::Missing)
             && report.to_string().contains("GRANT pg_monitor TO nobody;"),
         "{report}"
     );
