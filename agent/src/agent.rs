@@ -128,6 +128,8 @@ pub struct Checked {
     pub text: String,
     /// What would keep the agent from working, shortest words.
     pub fatal: Vec<String>,
+    /// The agent works and sees less than it could: see MISSING in the text.
+    pub is_missing: bool,
 }
 
 impl Checked {
@@ -174,6 +176,7 @@ pub async fn check(config: &Config) -> Checked {
     if database.is_fatal() {
         checked.fatal.push("database".to_owned());
     }
+    checked.is_missing = database.has(postgres::FindingState::Missing);
     checked.text.push_str(&database.to_string());
     checked
 }

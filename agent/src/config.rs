@@ -112,6 +112,7 @@ impl Config {
         self.aggregator.check()?;
         self.spool.check()?;
         self.postgres.validate().context("postgres")?;
+        self.log.check()?;
         telemetry::check(&self.telemetry).context("telemetry.level")
     }
 }

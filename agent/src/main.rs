@@ -15,6 +15,7 @@ enum Arguments {
     /// Watches until told to stop.
     Run(config::Args),
     /// Says what would keep it from working: certificate, folders, aggregator, database; and what each query costs.
+    #[command(after_help = CHECK_CODES)]
     Check(config::Args),
     /// The configuration.
     #[command(subcommand)]
@@ -24,6 +25,12 @@ enum Arguments {
 /// What `sysexits.h` says for a bad configuration; a service manager need not try again.
 const EXIT_CONFIG: u8 = 78;
 
+/// It works, and sees less than it could; not 2, which a wrong command line ends with.
+const EXIT_MISSING: u8 = 3;
+
+const CHECK_CODES: &str = "Exit status: 0 all is as it should be; 3 it works and sees less than it could (MISSING); \
+1 it would not work (FATAL); 78 the configuration is wrong; 2 the command line is.";
+
 fn main() -> ExitCode {
     match Arguments::parse() {
         Arguments::Run(args) => match Config::load(&args) {
@@ -31,7 +38,10 @@ fn main() -> ExitCode {
             Err(why) => exit(Err(why), EXIT_CONFIG),
         },
         Arguments::Check(args) => match Config::load(&args) {
-            Ok(config) => exit(check(&config), 1),
+            Ok(config) => match check(&config) {
+                Ok(true) => ExitCode::from(EXIT_MISSING),
+                outcome => exit(outcome.map(|_| ()), 1),
+            },
             Err(why) => exit(Err(why), EXIT_CONFIG),
         },
         Arguments::Config(command) => exit(show(&command), EXIT_CONFIG),
@@ -46,7 +56,8 @@ fn start(config: Config) -> anyhow::Result<()> {
     })
 }
 
-fn check(config: &Config) -> anyhow::Result<()> {
+/// Whether something is missing.
+fn check(config: &Config) -> anyhow::Result<bool> {
     let found = runtime()?.block_on(agent::check(config));
     say(&found.text);
     anyhow::ensure!(
@@ -54,7 +65,7 @@ fn check(config: &Config) -> anyhow::Result<()> {
         "would not work: {} (see FATAL above)",
         found.fatal.join(", ")
     );
-    Ok(())
+    Ok(found.is_missing)
 }
 
 fn show(command: &config::Command) -> anyhow::Result<()> {

@@ -7,6 +7,7 @@
 
 use std::future::Future;
 use std::path::PathBuf;
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use hsw_shell::{Restarts, Shutdown, supervise};
@@ -74,6 +75,8 @@ pub fn spawn(config: Config, wires: &Wires) -> Vec<JoinHandle<()>> {
     } = config;
     let is_local = postgres.is_local();
     let for_os = told.clone();
+    // Outlives each start of the source.
+    let position = log::Position::new(Mutex::new(wires.checkpoint.clone()));
     vec![
         source("postgres", wires, move |w| {
             let run = postgres::run(
@@ -95,7 +98,7 @@ pub fn spawn(config: Config, wires: &Wires) -> Vec<JoinHandle<()>> {
             let run = log::run(
                 log.clone(),
                 told.clone(),
-                w.checkpoint,
+                Arc::clone(&position),
                 w.sink,
                 w.shutdown.flag(),
             );

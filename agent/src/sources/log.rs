@@ -7,6 +7,7 @@
 
 use std::os::fd::OwnedFd;
 use std::path::PathBuf;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use hsw_types::{Monotonic, SourceState, SourceStatus};
@@ -16,6 +17,8 @@ use tokio::sync::watch;
 use tokio::time::{MissedTickBehavior, interval};
 use tracing::warn;
 
+#[cfg(feature = "journald")]
+use super::journald::Follower;
 use super::log_reader::{Reader, Round};
 use super::postgres::DatabaseSettings;
 use super::{Sink, SourceEvent};
@@ -67,6 +70,13 @@ pub enum Start {
 pub struct Config {
     /// Absolute paths, `*` and `?` in the file name; empty: where the database's settings say.
     pub paths: Vec<String>,
+    /// Units whose journal entries are read; then the database's own files only where `paths` names them. Needs a build
+    /// with the feature `journald`.
+    pub journald_units: Vec<String>,
+    /// The program that reads the journal.
+    pub journald_program: String,
+    /// Where the journal lies; unset: where this host keeps it.
+    pub journald_directory: Option<PathBuf>,
     /// How the files are written.
     pub format: Format,
     /// `log_line_prefix`, when the database cannot be asked for it.
@@ -100,6 +110,9 @@ impl Default for Config {
     fn default() -> Self {
         Self {
             paths: Vec::new(),
+            journald_units: Vec::new(),
+            journald_program: "journalctl".to_owned(),
+            journald_directory: None,
             format: Format::Auto,
             line_prefix: None,
             literals: false,
@@ -117,32 +130,78 @@ impl Default for Config {
     }
 }
 
-/// Runs until `shutdown` is true or nobody receives any more. `checkpoint` is the last one that was made durable.
+impl Config {
+    /// What only a start would show.
+    ///
+    /// # Errors
+    /// One line that names the key.
+    pub fn check(&self) -> anyhow::Result<()> {
+        anyhow::ensure!(
+            self.journald_units.is_empty() || cfg!(feature = "journald"),
+            "log.journald_units: this program was built without the feature journald; leave the list empty, or build with it"
+        );
+        let is_unit = |unit: &String| {
+            let known = |c: char| c.is_ascii_alphanumeric() || ":-_.\\@*?[]".contains(c);
+            !unit.is_empty() && unit.len() <= 256 && unit.chars().all(known)
+        };
+        if let Some(unit) = self.journald_units.iter().find(|unit| !is_unit(unit)) {
+            anyhow::bail!(
+                "log.journald_units: `{unit}` is no name of a unit, such as postgresql@15-main.service"
+            );
+        }
+        let directory = self.journald_directory.as_ref();
+        anyhow::ensure!(
+            directory.is_none_or(|directory| directory.is_absolute()),
+            "log.journald_directory: give an absolute path"
+        );
+        anyhow::ensure!(
+            !self.journald_program.is_empty(),
+            "log.journald_program: give a name or a path"
+        );
+        Ok(())
+    }
+}
+
+/// From where the source goes on when it is started (again); it notes there what the driver has been told.
+pub type Position = Arc<Mutex<Option<Vec<u8>>>>;
+
+/// Runs until `shutdown` is true or nobody receives any more. `position` begins as the last one that was made durable; a source that is started
+/// again in the same process goes on from what it last told, which the driver still has.
 pub async fn run(
     config: Config,
     mut settings: watch::Receiver<Option<DatabaseSettings>>,
-    checkpoint: Option<Vec<u8>>,
+    position: Position,
     sink: Sink,
     mut shutdown: watch::Receiver<bool>,
 ) {
     let started = Instant::now();
+    let checkpoint = lock(&position).clone();
+    #[cfg(feature = "journald")]
+    let journal = config.clone();
     let (reader, refused) = Reader::new(config, checkpoint);
     if let Some(message) = refused {
         warn!(%message, "log checkpoint not used");
     }
+    #[cfg(feature = "journald")]
+    let mut follower = (!journal.journald_units.is_empty())
+        .then(|| Follower::start(&journal, reader.journal_cursor()));
     let mut reader = Some(reader);
     let mut watcher = Watcher::new();
     let mut told: Option<SourceStatus> = None;
     let mut ticks = interval(Duration::from_secs(1));
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {
-        tokio::select! {
-            _ = ticks.tick() => {}
-            stop = shutdown.wait_for(|stop| *stop) => {
-                // An error means that whoever could stop us is gone.
-                let _ = stop;
-                return;
+        // An error means that whoever could stop us is gone.
+        let stops = tokio::select! {
+            _ = ticks.tick() => false,
+            _ = shutdown.wait_for(|stop| *stop) => true,
+        };
+        if stops {
+            // A checkpoint that was not due yet: the next start then reads nothing twice.
+            if let Some(bytes) = reader.as_mut().and_then(Reader::last_checkpoint) {
+                let _ = sink.send(SourceEvent::LogCheckpoint(bytes)).await;
             }
+            return;
         }
         let changed = settings.borrow_and_update().clone();
         let rescan = watcher.changed();
@@ -150,6 +209,10 @@ pub async fn run(
         let Some(mut owned) = reader.take() else {
             return;
         };
+        #[cfg(feature = "journald")]
+        if let Some(follower) = &mut follower {
+            owned.hear(follower.take(), follower.state());
+        }
         let round = tokio::task::spawn_blocking(move || {
             let round = owned.round(now, changed, rescan);
             (owned, round)
@@ -159,19 +222,24 @@ pub async fn run(
                 reader = Some(owned);
                 round
             }
-            // The supervisor restarts the source from its last durable checkpoint.
+            // The supervisor starts the source again, from `position`.
             Err(error) if error.is_panic() => std::panic::resume_unwind(error.into_panic()),
             Err(_) => return,
         };
         watcher.follow(&round.directories);
-        if !send(&sink, round, &mut told).await {
+        if !send(&sink, round, &mut told, &position).await {
             return;
         }
     }
 }
 
 /// Sends a round in the order of LG-2; false when nobody receives any more.
-async fn send(sink: &Sink, round: Round, told: &mut Option<SourceStatus>) -> bool {
+async fn send(
+    sink: &Sink,
+    round: Round,
+    told: &mut Option<SourceStatus>,
+    position: &Position,
+) -> bool {
     let status = SourceStatus {
         source: NAME.to_owned(),
         state: round.state,
@@ -211,9 +279,16 @@ async fn send(sink: &Sink, round: Round, told: &mut Option<SourceStatus>) -> boo
         }
     }
     match round.checkpoint {
-        Some(bytes) => sink.send(SourceEvent::LogCheckpoint(bytes)).await.is_ok(),
+        Some(bytes) => {
+            *lock(position) = Some(bytes.clone());
+            sink.send(SourceEvent::LogCheckpoint(bytes)).await.is_ok()
+        }
         None => true,
     }
+}
+
+fn lock(position: &Position) -> MutexGuard<'_, Option<Vec<u8>>> {
+    position.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// Kernel notices of names that come and go; without them (too few watches, a network file system) the poll is enough.
@@ -276,5 +351,41 @@ impl Watcher {
             }
         }
         changed
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::fs;
+
+    #[test]
+    fn a_flood_of_notices_is_a_change_and_reading_them_is_bounded() {
+        let directory = tempfile::tempdir().unwrap();
+        let mut watcher = Watcher::new();
+        watcher.follow(&[directory.path().to_owned()]);
+        assert!(!watcher.changed());
+        // More than the kernel's queue holds (16,384 by default): the last notice says that others were dropped.
+        let path = directory.path().join("x");
+        for _ in 0..9_000 {
+            fs::write(&path, "").unwrap();
+            fs::remove_file(&path).unwrap();
+        }
+        let mut n = 0;
+        while watcher.changed() {
+            n += 1;
+        }
+        assert!((1..20).contains(&n), "{n} seconds with notices");
+        fs::write(&path, "").unwrap();
+        assert!(watcher.changed(), "and it goes on");
+    }
+
+    #[test]
+    fn a_directory_that_cannot_be_watched_is_left_to_the_poll() {
+        let mut watcher = Watcher::new();
+        watcher.follow(&[PathBuf::from("/no/such/directory")]);
+        assert!(!watcher.changed());
+        watcher.follow(&[]);
+        assert!(watcher.watched.is_empty());
     }
 }

@@ -12,17 +12,27 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use hsw_pipeline::{
     Assembler, ClassifierConfig, LinePrefix, LogClassifier, LogFormat, Severity, detect, skim,
 };
-use hsw_tail::{Disk, FileNumber, Pattern, Tailer};
+use hsw_tail::{Disk, FileNumber, Tailer};
 use hsw_types::{LogSample, Monotonic, Reading, Renamed, SeriesKey, SourceState, WallTime};
 
 use super::log::{Config, Format, Start};
 use super::postgres::DatabaseSettings;
+
+#[cfg(feature = "journald")]
+use super::log_journal::Hearing;
+use super::log_plan::{Plan, plan};
+use super::log_position::{join, split};
 
 /// Bytes a file's format is told from.
 const SAMPLE_BYTES: u64 = 64 * 1024;
 
 /// Of the budget of lines, one in so many is kept for errors once it is spent.
 const ERRORS_KEPT: u64 = 10;
+
+/// A checkpoint of many files is told less often, so that it costs the disk no more than this.
+const CHECKPOINT_BYTES_PER_SECOND: u64 = 4 * 1024;
+/// A record of several lines is handed out after this long even if it still grows.
+const RECORD_WAIT: Duration = Duration::from_secs(10);
 
 /// What a round found.
 pub(super) struct Round {
@@ -41,12 +51,19 @@ pub(super) struct Round {
 pub(super) struct Reader {
     config: Config,
     tailer: Tailer<Disk>,
-    classifier: LogClassifier,
+    pub(super) classifier: LogClassifier,
     assemblers: BTreeMap<FileNumber, Open>,
     settings: Option<DatabaseSettings>,
-    plan: Plan,
+    pub(super) plan: Plan,
     lag: Arc<SeriesKey>,
     last_checkpoint: Vec<u8>,
+    /// A large checkpoint is not told each second.
+    checkpoint_due: Monotonic,
+    #[cfg(feature = "journald")]
+    pub(super) journal: Hearing,
+    /// Where the journal is to be read on, where nobody reads it now.
+    #[cfg(not(feature = "journald"))]
+    cursor: Option<String>,
     /// Of assemblers that are gone.
     n_malformed: u64,
 }
@@ -55,16 +72,19 @@ struct Open {
     assembler: Assembler,
     had_lines: bool,
     n_idle: u32,
+    /// First line of the open record, and when it came.
+    open_since: Option<(u64, Monotonic)>,
 }
 
-/// What to follow.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub(super) struct Plan {
-    pub(super) patterns: Vec<Pattern>,
-    pub(super) format: Format,
-    pub(super) prefix: Option<String>,
-    /// Why nothing is followed, and what to do.
-    pub(super) problem: Option<String>,
+impl Open {
+    /// Whether a record grew for too long: what trickles in must not hold back the checkpoint for ever.
+    fn is_overdue(&mut self, now: Monotonic) -> bool {
+        let held = self.assembler.held();
+        let known = self.open_since.filter(|(start, _)| Some(*start) == held);
+        self.open_since = known.or_else(|| held.map(|start| (start, now)));
+        self.open_since
+            .is_some_and(|(_, since)| now.since(since) >= RECORD_WAIT)
+    }
 }
 
 impl Reader {
@@ -83,7 +103,8 @@ impl Reader {
         };
         let plan = plan(&config, None);
         let mut refused = None;
-        let restored = checkpoint.and_then(|bytes| {
+        let (cursor, files) = checkpoint.map(split).unwrap_or_default();
+        let restored = files.and_then(|bytes| {
             let tailer = Tailer::restore(Disk, limits.clone(), plan.patterns.clone(), &bytes);
             tailer
                 .map_err(|error| refused = Some(error.to_string()))
@@ -106,6 +127,11 @@ impl Reader {
             plan,
             lag: Arc::new(SeriesKey::node("log.lag_bytes")),
             last_checkpoint: Vec::new(),
+            checkpoint_due: Monotonic(0),
+            #[cfg(feature = "journald")]
+            journal: Hearing::new(cursor),
+            #[cfg(not(feature = "journald"))]
+            cursor,
             n_malformed: 0,
         };
         (reader, refused)
@@ -134,34 +160,51 @@ impl Reader {
         if !self.plan.patterns.is_empty() {
             self.read(now, at);
         }
+        #[cfg(feature = "journald")]
+        self.listen(at);
         let (state, message) = self.state();
         let mut readings = Vec::new();
         if state == SourceState::Ok {
             self.classifier.tick(&mut readings);
             readings.push(Reading::gauge(&self.lag, self.tailer.lag_bytes() as f64));
         }
-        let assemblers = &self.assemblers;
-        let held = |number| {
-            assemblers
-                .get(&number)
-                .and_then(|open: &Open| open.assembler.held())
-        };
-        let checkpoint = self.tailer.checkpoint(held);
-        let news = state == SourceState::Ok && checkpoint != self.last_checkpoint;
-        if news {
-            self.last_checkpoint.clone_from(&checkpoint);
+        let mut checkpoint = None;
+        if state == SourceState::Ok && now >= self.checkpoint_due {
+            checkpoint = self.last_checkpoint();
+            let n_bytes = self.last_checkpoint.len() as u64;
+            self.checkpoint_due = now + Duration::from_secs(n_bytes / CHECKPOINT_BYTES_PER_SECOND);
         }
         Round {
             at,
             readings,
             samples: self.classifier.take_samples(),
             renamed: self.classifier.take_renamed(),
-            checkpoint: news.then_some(checkpoint),
+            checkpoint,
             state,
             message,
             dropped: self.dropped(),
             directories: self.directories(),
         }
+    }
+
+    /// The position of everything told so far, if it is news.
+    pub(super) fn last_checkpoint(&mut self) -> Option<Vec<u8>> {
+        let assemblers = &self.assemblers;
+        let held = |number| {
+            assemblers
+                .get(&number)
+                .and_then(|open: &Open| open.assembler.held())
+        };
+        #[cfg(feature = "journald")]
+        let cursor = self.journal.cursor();
+        #[cfg(not(feature = "journald"))]
+        let cursor = self.cursor.as_deref();
+        let checkpoint = join(cursor, self.tailer.checkpoint(held));
+        if checkpoint == self.last_checkpoint {
+            return None;
+        }
+        self.last_checkpoint.clone_from(&checkpoint);
+        Some(checkpoint)
     }
 
     fn read(&mut self, now: Monotonic, at: WallTime) {
@@ -178,6 +221,7 @@ impl Reader {
                 assembler: Assembler::new(format_of(plan.format, line.path, prefix.as_ref())),
                 had_lines: false,
                 n_idle: 0,
+                open_since: None,
             });
             open.had_lines = true;
             if budget == 0 {
@@ -200,6 +244,10 @@ impl Reader {
         assemblers.retain(|_, open| {
             if std::mem::take(&mut open.had_lines) {
                 open.n_idle = 0;
+                if open.is_overdue(now) {
+                    open.assembler
+                        .flush(&mut |record| classifier.record(at, record));
+                }
                 return true;
             }
             open.assembler
@@ -215,6 +263,25 @@ impl Reader {
     }
 
     fn state(&self) -> (SourceState, String) {
+        #[cfg(feature = "journald")]
+        if let Some((state, message)) = self.journal.state() {
+            if self.plan.patterns.is_empty() {
+                return (state, message);
+            }
+            // Either is better than none; what is wrong with the other is named.
+            let (files, why) = self.state_of_files();
+            let both = format!("{message} {why}").trim().to_owned();
+            let best = if state == SourceState::Ok {
+                state
+            } else {
+                files
+            };
+            return (best, both);
+        }
+        self.state_of_files()
+    }
+
+    fn state_of_files(&self) -> (SourceState, String) {
         if let Some(problem) = &self.plan.problem {
             return (SourceState::Absent, problem.clone());
         }
@@ -267,7 +334,12 @@ impl Reader {
             .assemblers
             .values()
             .map(|open| open.assembler.counters().malformed);
-        self.n_malformed
+        #[cfg(feature = "journald")]
+        let of_journal = self.journal.dropped();
+        #[cfg(not(feature = "journald"))]
+        let of_journal = 0;
+        of_journal
+            + self.n_malformed
             + open.sum::<u64>()
             + tail.lines_truncated
             + u64::from(tail.bytes_lost > 0)
@@ -288,108 +360,6 @@ impl Reader {
         all.dedup();
         all
     }
-}
-
-/// What to follow, from the config or else from the database.
-pub(super) fn plan(config: &Config, settings: Option<&DatabaseSettings>) -> Plan {
-    let prefix = config
-        .line_prefix
-        .clone()
-        .or_else(|| settings.map(|s| s.log_line_prefix.clone()));
-    // The server's own default, where nobody says.
-    let prefix = match config.format {
-        Format::Stderr => prefix.or_else(|| Some("%m [%p] ".to_owned())),
-        _ => prefix,
-    };
-    let mut plan = Plan {
-        prefix,
-        format: config.format,
-        ..Plan::default()
-    };
-    let texts = if config.paths.is_empty() {
-        match settings.map(database_paths) {
-            Some(Ok((format, paths))) => {
-                if plan.format == Format::Auto {
-                    plan.format = format;
-                }
-                paths
-            }
-            Some(Err(problem)) => {
-                plan.problem = Some(problem);
-                return plan;
-            }
-            None => {
-                plan.problem = Some(
-                    "log files unknown until the database answers; or set `paths` in [log]"
-                        .to_owned(),
-                );
-                return plan;
-            }
-        }
-    } else {
-        config.paths.clone()
-    };
-    for text in texts {
-        match Pattern::parse(&text) {
-            Ok(pattern) => plan.patterns.push(pattern),
-            Err(error) => plan.problem = Some(error.to_string()),
-        }
-    }
-    plan
-}
-
-/// Where the collector writes, in the best of its formats: one event must not be read twice.
-fn database_paths(settings: &DatabaseSettings) -> Result<(Format, Vec<String>), String> {
-    if !settings.logging_collector {
-        return Err(
-            "logging_collector is off, the database's log goes elsewhere; set `paths` in [log]"
-                .to_owned(),
-        );
-    }
-    let writes = |name: &str| {
-        settings
-            .log_destination
-            .split(',')
-            .any(|word| word.trim().eq_ignore_ascii_case(name))
-    };
-    let (format, ending) = if writes("jsonlog") {
-        (Format::Jsonlog, Some("json"))
-    } else if writes("csvlog") {
-        (Format::Csvlog, Some("csv"))
-    } else if writes("stderr") {
-        (Format::Stderr, None)
-    } else {
-        return Err(format!(
-            "log_destination = {} writes no file; add stderr, csvlog or jsonlog, or set `paths` in [log]",
-            settings.log_destination
-        ));
-    };
-    let directory = Path::new(&settings.data_directory).join(&settings.log_directory);
-    let name = wildcard_of(&settings.log_filename);
-    // The server puts its own ending in place of `.log`.
-    let name = match ending {
-        Some(ending) => format!("{}.{ending}", name.strip_suffix(".log").unwrap_or(&name)),
-        None => name,
-    };
-    Ok((format, vec![directory.join(name).display().to_string()]))
-}
-
-/// `postgresql-%Y-%m-%d.log` → `postgresql-*.log`.
-fn wildcard_of(filename: &str) -> String {
-    let mut name = String::new();
-    let mut characters = filename.chars();
-    while let Some(c) = characters.next() {
-        match c {
-            '%' => match characters.next() {
-                Some('%') | None => name.push('%'),
-                Some(_) if name.ends_with('*') => {}
-                Some(_) => name.push('*'),
-            },
-            // Between two escapes nothing is lost by a wider pattern; adjacent stars stay one.
-            _ => name.push(c),
-        }
-    }
-    name
 }
 
 /// The format of a file; with `auto` its beginning is looked at.

@@ -5,6 +5,7 @@ use std::fs::{self, OpenOptions};
 use std::io::Write as _;
 use std::time::Instant;
 
+use hsw_tail::Pattern;
 use hsw_types::Value;
 use tokio::sync::{mpsc, watch};
 
@@ -188,7 +189,13 @@ async fn the_source_follows_a_rotation_and_stops_when_told() {
     let (sink, mut events) = mpsc::channel(64);
     let (stop, stopped) = watch::channel(false);
     let (_settings, none) = watch::channel(None);
-    let running = tokio::spawn(log::run(config_for(&path), none, None, sink, stopped));
+    let running = tokio::spawn(log::run(
+        config_for(&path),
+        none,
+        log::Position::default(),
+        sink,
+        stopped,
+    ));
     let (mut n_errors, mut covered) = (0.0, false);
     while n_errors < 2.0 || !covered {
         match events.recv().await.unwrap() {
@@ -287,5 +294,101 @@ fn mebibytes_per_second_of_one_core() {
             mib / seconds
         )
         .unwrap();
+    }
+}
+
+#[test]
+fn a_trace_that_goes_on_for_long_is_told_in_time_and_the_checkpoint_moves() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("x.log");
+    append(&path, "ERROR: it broke\n");
+    let config = Config {
+        format: Format::Plain,
+        ..config_for(&path)
+    };
+    let (mut reader, _) = Reader::new(config, None);
+    let mut told = Vec::new();
+    for second in 0..30_u64 {
+        append(&path, &format!("  at frame {second}\n"));
+        let round = reader.round(Monotonic(second * 1_000_000), None, false);
+        if errors(&round) > Some(0.0) {
+            told.push((second, round.checkpoint.is_some()));
+        }
+    }
+    assert_eq!(told, [(10, true)], "ten seconds after it began");
+    let mut reader = Reader::new(config_for(&path), reader.last_checkpoint()).0;
+    let again = reader.round(Monotonic(0), None, false);
+    assert_eq!(errors(&again), Some(0.0), "its first line is behind us");
+}
+
+#[test]
+fn a_record_is_complete_when_a_second_brought_nothing_more() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("x.log");
+    append(&path, "ERROR: it broke\n  at once\n");
+    let config = Config {
+        format: Format::Plain,
+        ..config_for(&path)
+    };
+    let (mut reader, _) = Reader::new(config, None);
+    let first = reader.round(Monotonic(0), None, false);
+    assert_eq!(errors(&first), Some(0.0));
+    let second = reader.round(Monotonic(1_000_000), None, false);
+    assert_eq!(errors(&second), Some(1.0));
+}
+
+#[test]
+fn a_large_checkpoint_is_told_seldom_and_when_the_source_stops() {
+    let directory = tempfile::tempdir().unwrap();
+    for n in 0..300 {
+        append(&directory.path().join(format!("{n}.json")), &line(n));
+    }
+    let config = config_for(&directory.path().join("*.json"));
+    let (mut reader, _) = Reader::new(config, None);
+    let mut n_told = 0;
+    let mut n_bytes = 0;
+    for second in 0..20_u64 {
+        append(&directory.path().join("7.json"), &line(7));
+        let round = reader.round(Monotonic(second * 1_000_000), None, false);
+        n_told += u64::from(round.checkpoint.is_some());
+        n_bytes = n_bytes.max(round.checkpoint.map_or(0, |bytes| bytes.len()));
+    }
+    assert!(
+        n_bytes > 20_000 && n_told < 5,
+        "{n_told} of {n_bytes} bytes"
+    );
+    assert!(reader.last_checkpoint().is_some(), "nothing is read twice");
+}
+
+#[tokio::test]
+async fn a_source_started_again_in_the_same_process_counts_nothing_twice() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("pg.json");
+    let position = log::Position::default();
+    for life in 0..2 {
+        append(&path, &(line(life) + &line(life)));
+        let (sink, mut events) = mpsc::channel(64);
+        let (stop, stopped) = watch::channel(false);
+        let (_settings, none) = watch::channel(None);
+        let position = log::Position::clone(&position);
+        let run = log::run(config_for(&path), none, position, sink, stopped);
+        let running = tokio::spawn(run);
+        let mut n_errors = 0.0;
+        loop {
+            match events.recv().await.unwrap() {
+                SourceEvent::Readings { readings, .. } => {
+                    for reading in readings.iter().filter(|r| r.key.metric == "log.errors") {
+                        if let Value::Events(n) = reading.value {
+                            n_errors += n;
+                        }
+                    }
+                }
+                SourceEvent::LogCheckpoint(_) if n_errors > 0.0 => break,
+                _ => {}
+            }
+        }
+        assert_eq!(n_errors, 2.0, "life {life}");
+        stop.send(true).unwrap();
+        running.await.unwrap();
     }
 }

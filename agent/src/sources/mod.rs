@@ -22,7 +22,15 @@ pub mod os;
 
 pub mod postgres;
 
+#[cfg(feature = "journald")]
+mod journal_entry;
+#[cfg(feature = "journald")]
+mod journald;
 pub mod log;
+#[cfg(feature = "journald")]
+mod log_journal;
+mod log_plan;
+mod log_position;
 mod log_reader;
 
 pub use data_dir::{PidFile, read_pid_file};

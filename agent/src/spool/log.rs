@@ -3,7 +3,8 @@
 //! In: summaries in order. Out: the same, after any crash, until they are acknowledged.
 //! Invariants: SP-1 with `fsync`, what was appended survives kill -9. SP-2 a number is never used for two summaries of
 //! one incarnation: whenever recovery cannot be sure of that (torn or damaged records, no fsync), and whenever summaries
-//! are kept in memory alone, the incarnation is a new one. SP-3 what is dropped is counted.
+//! are kept in memory alone, the incarnation is a new one. SP-3 what is dropped is counted. SP-5 a log position is told to a
+//! restart only once the summary it came with is on disk or was acknowledged.
 //! Limits: `bytes_max` on disk, [`N_IN_MEMORY_MAX`] summaries in memory when the disk refuses.
 //! Does not: know connections (see `shipper`) or threads (see `spool`).
 
@@ -124,9 +125,19 @@ impl<D: Disk> Log<D> {
         let sequence = self.state.newest.next();
         self.state.newest = sequence;
         self.recovered.last_window = Some(last_window);
+        let n_bytes = checkpoint.as_ref().map_or(0, Vec::len);
+        if n_bytes > CHECKPOINT_BYTES_MAX {
+            tracing::error!(
+                n_bytes,
+                "log position is too large to be kept, a restart reads log lines again: follow fewer files, see `paths` in [log]"
+            );
+        }
         let checkpoint = checkpoint.filter(|c| c.len() <= CHECKPOINT_BYTES_MAX);
         if checkpoint.is_some() {
-            self.recovered.checkpoint.clone_from(&checkpoint);
+            // The newest is enough; a disk that refuses for long must not gather them in memory.
+            for waiting in &mut self.memory {
+                waiting.checkpoint = None;
+            }
         }
         self.memory.push_back(Record {
             sequence,
@@ -158,6 +169,7 @@ impl<D: Disk> Log<D> {
                 }
                 return;
             }
+            self.covers(record.checkpoint);
         }
         if self.is_meta_stale {
             self.write_meta();
@@ -197,8 +209,8 @@ impl<D: Disk> Log<D> {
             return;
         }
         self.state.acked = acked.min(self.state.newest);
-        while self.memory.front().is_some_and(|r| r.sequence <= acked) {
-            self.memory.pop_front();
+        while let Some(record) = self.memory.pop_front_if(|r| r.sequence <= acked) {
+            self.covers(record.checkpoint);
         }
         self.n_releases += 1;
         let is_done = |s: &Segment| s.slots.back().is_none_or(|slot| slot.sequence <= acked);
@@ -225,6 +237,13 @@ impl<D: Disk> Log<D> {
     pub(crate) fn close(&mut self) {
         self.flush();
         self.write_position(true);
+    }
+
+    /// A summary is safe, on disk or at the aggregator: only now is its log position (SP-5).
+    fn covers(&mut self, checkpoint: Option<Vec<u8>>) {
+        if checkpoint.is_some() {
+            self.recovered.checkpoint = checkpoint;
+        }
     }
 
     fn recover_segments(&mut self) -> io::Result<()> {

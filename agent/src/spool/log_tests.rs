@@ -316,3 +316,86 @@ fn without_fsync_each_start_has_a_new_name() {
     let second = Log::open(Folder::open(dir.path()).unwrap(), limits).unwrap();
     assert_ne!(second.state().incarnation, before);
 }
+
+/// Takes no more data, but lets small files be replaced.
+struct Full {
+    folder: Folder,
+    is_full: std::sync::Arc<std::sync::atomic::AtomicBool>,
+}
+
+impl Disk for Full {
+    fn names(&mut self) -> io::Result<Vec<String>> {
+        self.folder.names()
+    }
+    fn read(&mut self, name: &str) -> io::Result<Vec<u8>> {
+        self.folder.read(name)
+    }
+    fn read_at(&mut self, name: &str, offset: u64, into: &mut [u8]) -> io::Result<()> {
+        self.folder.read_at(name, offset, into)
+    }
+    fn append(&mut self, name: &str, bytes: &[u8], _sync: bool) -> io::Result<()> {
+        if self.is_full.load(std::sync::atomic::Ordering::Relaxed) {
+            return Err(io::ErrorKind::StorageFull.into());
+        }
+        self.folder.append(name, bytes, false)
+    }
+    fn truncate(&mut self, name: &str, bytes: u64) -> io::Result<()> {
+        self.folder.truncate(name, bytes)
+    }
+    fn replace(&mut self, name: &str, bytes: &[u8], _sync: bool) -> io::Result<()> {
+        self.folder.replace(name, bytes, false)
+    }
+    fn remove(&mut self, name: &str) -> io::Result<()> {
+        self.folder.remove(name)
+    }
+}
+
+#[test]
+fn a_log_position_is_not_told_before_its_summary_is_safe() {
+    let dir = tempfile::tempdir().unwrap();
+    let is_full = std::sync::Arc::new(std::sync::atomic::AtomicBool::new(false));
+    let full = || Full {
+        folder: Folder::open(dir.path()).unwrap(),
+        is_full: std::sync::Arc::clone(&is_full),
+    };
+    let mut log = Log::open(full(), config()).unwrap();
+    append(&mut log, 1);
+    append(&mut log, 2);
+    is_full.store(true, std::sync::atomic::Ordering::Relaxed);
+    append(&mut log, 3);
+    append(&mut log, 4);
+    assert_eq!(log.state().in_memory, 2);
+    log.release(Sequence(1));
+    assert!(
+        log.write_position(true),
+        "small files can still be replaced"
+    );
+    drop(log);
+    let log = Log::open(full(), config()).unwrap();
+    assert_eq!(log.recovered().checkpoint, Some(vec![2]));
+    drop(log);
+    // Once the aggregator has them, they are safe.
+    let mut log = Log::open(full(), config()).unwrap();
+    append(&mut log, 5);
+    let newest = append(&mut log, 6);
+    log.release(newest);
+    assert_eq!(log.recovered().checkpoint, Some(vec![6]));
+}
+
+#[test]
+fn the_position_of_thousands_of_files_is_kept_and_waits_only_once_in_memory() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut log = open(dir.path());
+    let large = vec![b'x'; 1 << 20];
+    log.append(WindowIndex(1), payload(1), Some(large.clone()));
+    drop(log);
+    assert_eq!(open(dir.path()).recovered().checkpoint, Some(large.clone()));
+    let is_full = std::sync::Arc::new(std::sync::atomic::AtomicBool::new(true));
+    let folder = Folder::open(dir.path()).unwrap();
+    let mut log = Log::open(Full { folder, is_full }, config()).unwrap();
+    for window in 2..50 {
+        log.append(WindowIndex(window), payload(window), Some(large.clone()));
+    }
+    let waiting = log.memory.iter().filter(|r| r.checkpoint.is_some());
+    assert_eq!(waiting.count(), 1);
+}

@@ -10,8 +10,8 @@ use hsw_wire::SUMMARY_BYTES_MAX;
 pub(crate) const HEAD_BYTES: usize = 8;
 /// Sequence, window, payload length.
 const FIXED_BYTES: usize = 20;
-/// The log's position is a few hundred bytes; more than this is damage.
-pub(crate) const CHECKPOINT_BYTES_MAX: usize = 64 << 10;
+/// The log's position is a few hundred bytes, of thousands of files some hundred KiB; more than this is damage.
+pub(crate) const CHECKPOINT_BYTES_MAX: usize = 4 << 20;
 /// Longest body.
 const BODY_BYTES_MAX: usize = FIXED_BYTES + SUMMARY_BYTES_MAX + CHECKPOINT_BYTES_MAX;
 

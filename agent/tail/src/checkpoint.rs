@@ -1,6 +1,7 @@
 //! Positions as bytes that outlive the process. (step 1)
 //!
-//! One text line per file, hashes instead of content, so that no literal is stored. A reader of version 1 refuses any other.
+//! One text line per file, hashes instead of content, so that no literal is stored. Version 1 knew no times
+//! and is still read; any other version is refused.
 
 use std::ffi::OsStr;
 use std::fmt::Write as _;
@@ -10,7 +11,8 @@ use std::path::{Path, PathBuf};
 use crate::file_system::{FileSystem, Stat, read_full};
 use crate::follow::{Followed, HEAD_BYTES, TAIL_BYTES};
 
-const FIRST_LINE: &str = "hsw-tail 1";
+const FIRST_LINE: &str = "hsw-tail 2";
+const FIRST_LINE_1: &str = "hsw-tail 1";
 
 /// A checkpoint that cannot be read.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -25,6 +27,9 @@ pub struct CheckpointError {
 pub(crate) struct Saved {
     pub(crate) dev: u64,
     pub(crate) inode: u64,
+    pub(crate) born_ns: i64,
+    /// Its last change when it had been read to its end.
+    pub(crate) modified_ns: i64,
     /// Where to read on.
     pub(crate) position: u64,
     pub(crate) skipping: bool,
@@ -44,6 +49,8 @@ impl Saved {
         Self {
             dev: file.stat.dev,
             inode: file.stat.inode,
+            born_ns: file.stat.born_ns,
+            modified_ns: file.known_ns,
             position,
             skipping: file.skipping && position == file.offset,
             offset: file.offset,
@@ -52,6 +59,18 @@ impl Saved {
             head_len: file.head.len(),
             head_hash: fnv1a(&file.head),
             path: file.path.clone(),
+        }
+    }
+
+    /// What says nothing about content.
+    pub(crate) const fn stat(&self) -> Stat {
+        Stat {
+            dev: self.dev,
+            inode: self.inode,
+            born_ns: self.born_ns,
+            size: 0,
+            n_links: 1,
+            modified_ns: self.modified_ns,
         }
     }
 
@@ -78,6 +97,8 @@ pub(crate) struct Contents {
     pub(crate) parked: Vec<Stat>,
     /// Patterns that had been scanned.
     pub(crate) scanned: Vec<PathBuf>,
+    /// Files changed no later than this were left out because of the limit.
+    pub(crate) left_out_ns: Option<i64>,
 }
 
 /// All positions, and the patterns that have been scanned before.
@@ -85,21 +106,27 @@ pub(crate) fn write(
     files: impl Iterator<Item = Saved>,
     parked: impl Iterator<Item = Stat>,
     scanned: &[PathBuf],
+    left_out_ns: Option<i64>,
 ) -> Vec<u8> {
     let mut text = format!("{FIRST_LINE}\n");
+    if let Some(ns) = left_out_ns {
+        let _ = writeln!(text, "left-out {ns}");
+    }
     for path in scanned {
         let _ = writeln!(text, "scanned {}", escape(path));
     }
     for p in parked {
-        let (dev, inode, size) = (p.dev, p.inode, p.size);
-        let _ = writeln!(text, "parked {dev} {inode} {size} {}", p.modified_ns);
+        let (dev, inode, born, size) = (p.dev, p.inode, p.born_ns, p.size);
+        let _ = writeln!(text, "parked {dev} {inode} {born} {size} {}", p.modified_ns);
     }
     for f in files {
         let _ = writeln!(
             text,
-            "file {} {} {} {} {} {} {:x} {} {:x} {}",
+            "file {} {} {} {} {} {} {} {} {:x} {} {:x} {}",
             f.dev,
             f.inode,
+            f.born_ns,
+            f.modified_ns,
             f.position,
             u8::from(f.skipping),
             f.offset,
@@ -117,40 +144,61 @@ pub(crate) fn write(
 pub(crate) fn read(bytes: &[u8]) -> Result<Contents, CheckpointError> {
     let text = std::str::from_utf8(bytes).map_err(|_| CheckpointError { line: 1 })?;
     let mut lines = text.lines();
-    if lines.next() != Some(FIRST_LINE) {
-        return Err(CheckpointError { line: 1 });
-    }
+    let has_times = match lines.next() {
+        Some(FIRST_LINE) => true,
+        Some(FIRST_LINE_1) => false,
+        _ => return Err(CheckpointError { line: 1 }),
+    };
     let mut contents = Contents::default();
     for (at, line) in lines.enumerate() {
         let refused = CheckpointError { line: at + 2 };
         match line.split_once(' ') {
             Some(("scanned", path)) => contents.scanned.push(unescape(path).ok_or(refused)?),
-            Some(("file", rest)) => contents.files.push(read_file(rest).ok_or(refused)?),
-            Some(("parked", rest)) => contents.parked.push(read_parked(rest).ok_or(refused)?),
+            Some(("file", rest)) => {
+                contents
+                    .files
+                    .push(read_file(rest, has_times).ok_or(refused)?);
+            }
+            Some(("parked", rest)) => {
+                contents
+                    .parked
+                    .push(read_parked(rest, has_times).ok_or(refused)?);
+            }
+            Some(("left-out", ns)) => {
+                contents.left_out_ns = Some(ns.parse().map_err(|_| refused)?);
+            }
             _ => return Err(refused),
         }
     }
     Ok(contents)
 }
 
-fn read_parked(text: &str) -> Option<Stat> {
+fn read_parked(text: &str, has_times: bool) -> Option<Stat> {
     let mut words = text.split(' ');
-    let mut number = || words.next()?.parse().ok();
+    let mut number = || words.next()?.parse::<i128>().ok();
     Some(Stat {
-        dev: number()?,
-        inode: number()?,
-        size: number()?,
+        dev: u64::try_from(number()?).ok()?,
+        inode: u64::try_from(number()?).ok()?,
+        born_ns: i64::try_from(if has_times { number()? } else { 0 }).ok()?,
+        size: u64::try_from(number()?).ok()?,
         n_links: 1,
-        modified_ns: words.next()?.parse().ok()?,
+        modified_ns: i64::try_from(number()?).ok()?,
     })
 }
 
-fn read_file(text: &str) -> Option<Saved> {
-    let mut words = text.splitn(10, ' ');
+fn read_file(text: &str, has_times: bool) -> Option<Saved> {
+    let mut words = text.splitn(if has_times { 12 } else { 10 }, ' ');
+    let (dev, inode) = (words.next()?, words.next()?);
+    let (born, modified) = match has_times {
+        true => (words.next()?, words.next()?),
+        false => ("0", "-9223372036854775808"),
+    };
     let mut number = |radix| u64::from_str_radix(words.next()?, radix).ok();
     let saved = Saved {
-        dev: number(10)?,
-        inode: number(10)?,
+        dev: dev.parse().ok()?,
+        inode: inode.parse().ok()?,
+        born_ns: born.parse().ok()?,
+        modified_ns: modified.parse().ok()?,
         position: number(10)?,
         skipping: number(10)? == 1,
         offset: number(10)?,
@@ -197,7 +245,7 @@ fn unescape(text: &str) -> Option<PathBuf> {
 }
 
 /// FNV-1a, 64 bits (Fowler, Noll, Vo; <http://www.isthe.com/chongo/tech/comp/fnv/>).
-fn fnv1a(bytes: &[u8]) -> u64 {
+pub(crate) fn fnv1a(bytes: &[u8]) -> u64 {
     bytes.iter().fold(0xcbf2_9ce4_8422_2325, |hash, &byte| {
         (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3)
     })
@@ -212,6 +260,8 @@ mod tests {
         let saved = Saved {
             dev: 1,
             inode: 2,
+            born_ns: 1_795_197_048_000_000_123,
+            modified_ns: -1,
             position: 3,
             skipping: false,
             offset: 300,
@@ -224,6 +274,7 @@ mod tests {
         let parked = Stat {
             dev: 1,
             inode: 9,
+            born_ns: 0,
             size: 5,
             n_links: 1,
             modified_ns: -5,
@@ -232,18 +283,37 @@ mod tests {
             scanned: vec![saved.path.clone()],
             files: vec![saved],
             parked: vec![parked],
+            left_out_ns: Some(-7),
         };
         let (files, parked) = (
             contents.files.iter().cloned(),
             contents.parked.iter().copied(),
         );
-        let bytes = write(files, parked, &contents.scanned);
+        let bytes = write(files, parked, &contents.scanned, contents.left_out_ns);
         assert_eq!(read(&bytes).unwrap(), contents);
     }
 
     #[test]
+    fn a_checkpoint_of_version_1_is_still_read() {
+        let old =
+            b"hsw-tail 1\nscanned /x/*\nparked 1 9 5 -5\nfile 1 2 3 0 300 256 ff 300 7 /x/y\n";
+        let contents = read(old).unwrap();
+        let (file, parked) = (&contents.files[0], contents.parked[0]);
+        assert_eq!((file.inode, file.position, file.born_ns), (2, 3, 0));
+        assert_eq!(
+            (parked.size, parked.modified_ns, parked.born_ns),
+            (5, -5, 0)
+        );
+        let unknown_birth = Stat {
+            born_ns: 7,
+            ..file.stat()
+        };
+        assert!(file.stat().same_file(&unknown_birth));
+    }
+
+    #[test]
     fn a_foreign_or_unsound_checkpoint_is_refused_with_its_line() {
-        assert_eq!(read(b"hsw-tail 2\n"), Err(CheckpointError { line: 1 }));
+        assert_eq!(read(b"hsw-tail 3\n"), Err(CheckpointError { line: 1 }));
         assert_eq!(read(b"\xff"), Err(CheckpointError { line: 1 }));
         let unsound = b"hsw-tail 1\nfile 1 1 9 0 8 0 0 0 0 /x\n";
         assert_eq!(read(unsound), Err(CheckpointError { line: 2 }));

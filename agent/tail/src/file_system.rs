@@ -6,6 +6,7 @@ use std::fs::{self, File};
 use std::io;
 use std::os::unix::fs::{FileExt, MetadataExt};
 use std::path::{Path, PathBuf};
+use std::time::{SystemTime, UNIX_EPOCH};
 
 /// A regular file in a directory.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -23,6 +24,8 @@ pub struct Stat {
     pub dev: u64,
     /// Inode; used anew once the file is gone.
     pub inode: u64,
+    /// When the inode was given to this file, nanoseconds since 1970: tells a reused inode. 0 where unknown.
+    pub born_ns: i64,
     /// Bytes.
     pub size: u64,
     /// Names that lead to it; 0 once removed.
@@ -32,10 +35,11 @@ pub struct Stat {
 }
 
 impl Stat {
-    /// Same device and inode; says nothing about content.
+    /// Same device, inode and, where known, birth; says nothing about content.
     #[must_use]
     pub const fn same_file(&self, other: &Self) -> bool {
-        self.dev == other.dev && self.inode == other.inode
+        let same_birth = self.born_ns == other.born_ns || self.born_ns == 0 || other.born_ns == 0;
+        self.dev == other.dev && self.inode == other.inode && same_birth
     }
 }
 
@@ -79,9 +83,16 @@ impl FileSystem for Disk {
     fn list(&self, directory: &Path) -> io::Result<Vec<Listed>> {
         let mut files = Vec::new();
         for entry in fs::read_dir(directory)? {
-            let path = entry?.path();
+            let entry = entry?;
+            let path = entry.path();
+            // Relative to the open directory: no walk along the path, which counts for thousands of files.
+            let metadata = match entry.file_type() {
+                Ok(kind) if kind.is_symlink() => fs::metadata(&path),
+                Ok(kind) if kind.is_file() => entry.metadata(),
+                _ => continue,
+            };
             // A file that went away between the two calls is simply not there.
-            let Ok(metadata) = fs::metadata(&path) else {
+            let Ok(metadata) = metadata else {
                 continue;
             };
             if metadata.is_file() {
@@ -116,6 +127,7 @@ fn stat_of(metadata: &fs::Metadata) -> Stat {
     Stat {
         dev: metadata.dev(),
         inode: metadata.ino(),
+        born_ns: metadata.created().map_or(0, since_1970),
         size: metadata.size(),
         n_links: metadata.nlink(),
         modified_ns: metadata
@@ -123,6 +135,11 @@ fn stat_of(metadata: &fs::Metadata) -> Stat {
             .wrapping_mul(1_000_000_000)
             .wrapping_add(metadata.mtime_nsec()),
     }
+}
+
+fn since_1970(time: SystemTime) -> i64 {
+    time.duration_since(UNIX_EPOCH)
+        .map_or(0, |since| i64::try_from(since.as_nanos()).unwrap_or(0))
 }
 
 /// Fills `into` as far as the file reaches.

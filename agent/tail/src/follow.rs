@@ -73,6 +73,10 @@ pub(crate) struct Followed<F> {
     pub(crate) path: PathBuf,
     pub(crate) file: Option<F>,
     pub(crate) stat: Stat,
+    /// Last change of the content when it had been read to its end.
+    pub(crate) known_ns: i64,
+    /// Changes seen have not been read to the end (no budget, an error), or not even looked at.
+    pub(crate) is_stale: bool,
     pub(crate) offset: u64,
     pub(crate) head: Vec<u8>,
     pub(crate) tail: Vec<u8>,
@@ -96,11 +100,20 @@ impl<F> Followed<F> {
         stat: Stat,
         now: Monotonic,
     ) -> Self {
+        let mut followed = Self::closed(number, path, stat, now);
+        followed.file = Some(file);
+        followed
+    }
+
+    /// One without a handle.
+    pub(crate) fn closed(number: FileNumber, path: PathBuf, stat: Stat, now: Monotonic) -> Self {
         Self {
             number,
             path,
-            file: Some(file),
+            file: None,
+            known_ns: i64::MIN,
             stat,
+            is_stale: true,
             offset: 0,
             head: Vec::new(),
             tail: Vec::new(),
@@ -115,6 +128,19 @@ impl<F> Followed<F> {
     /// First byte that has not been handed out.
     pub(crate) fn position(&self) -> u64 {
         self.offset - self.partial.len() as u64
+    }
+
+    /// Lets go of the handle and of spare memory; thousands of files may be closed.
+    pub(crate) fn close(&mut self) {
+        self.file = None;
+        self.head.shrink_to_fit();
+        self.tail.shrink_to_fit();
+        self.partial.shrink_to_fit();
+    }
+
+    /// Whether there is nothing more to read in the state seen last.
+    pub(crate) fn is_drained(&self) -> bool {
+        !self.is_stale && self.lag() == 0
     }
 
     /// Bytes known to lie beyond the offset.
@@ -149,6 +175,7 @@ impl<F> Followed<F> {
         round: &mut Round,
         emit: &mut impl FnMut(Line<'_>),
     ) -> io::Result<ReadEnd> {
+        self.is_stale = true;
         loop {
             if round.budget == 0 {
                 return Ok(ReadEnd::Budget);
@@ -166,20 +193,28 @@ impl<F> Followed<F> {
                 return Ok(ReadEnd::Exchanged);
             }
             if n == n_tail {
+                self.known_ns = self.stat.modified_ns;
+                self.is_stale = false;
                 return Ok(ReadEnd::Drained);
             }
             round.budget -= (n - n_tail) as u64;
             self.active_at = round.now;
             self.take(&buffer[n_tail..n], round, emit);
-            let keep = n.saturating_sub(TAIL_BYTES);
-            self.tail.clear();
-            self.tail.extend_from_slice(&buffer[keep..n]);
+            self.remember(&buffer[n_tail..n]);
             round.buffer = buffer;
         }
     }
 
+    /// Keeps the last bytes read, to know them again.
+    pub(crate) fn remember(&mut self, data: &[u8]) {
+        let new = &data[data.len().saturating_sub(TAIL_BYTES)..];
+        let n_old = self.tail.len().min(TAIL_BYTES - new.len());
+        self.tail.drain(..self.tail.len() - n_old);
+        self.tail.extend_from_slice(new);
+    }
+
     /// Cuts new bytes into lines.
-    fn take(&mut self, data: &[u8], round: &mut Round, emit: &mut impl FnMut(Line<'_>)) {
+    pub(crate) fn take(&mut self, data: &[u8], round: &mut Round, emit: &mut impl FnMut(Line<'_>)) {
         if self.head.len() < HEAD_BYTES && self.head.len() as u64 == self.offset {
             let n = data.len().min(HEAD_BYTES - self.head.len());
             self.head.extend_from_slice(&data[..n]);
@@ -187,6 +222,15 @@ impl<F> Followed<F> {
         round.cut.bytes += data.len() as u64;
         let mut at = 0;
         while at < data.len() {
+            if self.partial.is_empty() && !self.skipping {
+                // A writer that does not append leaves a hole after a truncation: NULs up to its old offset.
+                let n_nul = data[at..].iter().take_while(|&&byte| byte == 0).count();
+                self.offset += n_nul as u64;
+                at += n_nul;
+                if at == data.len() {
+                    break;
+                }
+            }
             let rest = &data[at..];
             let newline = memchr::memchr(b'\n', rest);
             let piece = &rest[..newline.unwrap_or(rest.len())];
@@ -254,15 +298,12 @@ impl<F> Followed<F> {
         cut: &mut Cut,
         emit: &mut impl FnMut(Line<'_>),
     ) {
-        // A writer that does not append leaves a hole after a truncation: NULs up to its old offset.
-        let n_nul = bytes.iter().take_while(|&&byte| byte == 0).count();
-        let bytes = &bytes[n_nul..];
         let bytes = bytes.strip_suffix(b"\r").unwrap_or(bytes);
         cut.lines += 1;
         emit(Line {
             file,
             path,
-            start: start + n_nul as u64,
+            start,
             bytes,
         });
     }

@@ -14,6 +14,8 @@ mod follow;
 
 mod checkpoint;
 
+mod unpack;
+
 mod tailer;
 
 pub use checkpoint::CheckpointError;

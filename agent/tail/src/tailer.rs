@@ -15,10 +15,11 @@ use crate::checkpoint::{self, CheckpointError, Saved};
 use crate::file_system::{FileSystem, Listed, Stat, read_full};
 use crate::follow::{Cut, FileNumber, Followed, HEAD_BYTES, Line, READ_BYTES, ReadEnd, Round};
 use crate::pattern::Pattern;
+use crate::unpack::{Unpacked, Unpacking, is_archive};
 
+mod exchange;
+mod resolve;
 mod scan;
-
-use scan::holds;
 
 /// Where reading starts in files that lie there when a pattern is scanned for the first time ever.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -29,6 +30,12 @@ pub enum Start {
     /// At their beginning.
     Beginning,
 }
+
+/// Files looked at per second when nothing is known to have happened, and when names came or went; 2 µs each.
+const SCANNED_PER_SECOND: f64 = 1_000.0;
+const RESCANNED_PER_SECOND: f64 = 2_500.0;
+/// Problems named at a time; all are counted.
+const N_PROBLEMS_MAX: usize = 64;
 
 /// Limits and pace.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -41,9 +48,10 @@ pub struct Config {
     pub poll_bytes_max: u64,
     /// Handles held open. 32 by default; more files are read in turn.
     pub n_open_max: usize,
-    /// Files remembered. 256 by default.
+    /// Files remembered, those changed last where there are more. 8,192 by default, 1.5 KiB each.
     pub n_files_max: usize,
-    /// Directories are listed this often (and after [`Tailer::rescan`]). 2 s by default.
+    /// Directories are listed this often (and after [`Tailer::rescan`]), less often where they hold thousands of files. 2 s
+    /// by default.
     pub scan_every: Duration,
     /// A rotated file is closed after this long without a new byte. 5 s by default.
     pub rotate_wait: Duration,
@@ -60,7 +68,7 @@ impl Default for Config {
             line_bytes_max: 64 * 1024,
             poll_bytes_max: 16 * 1024 * 1024,
             n_open_max: 32,
-            n_files_max: 256,
+            n_files_max: 8_192,
             scan_every: Duration::from_secs(2),
             rotate_wait: Duration::from_secs(5),
             deleted_wait: Duration::from_secs(60),
@@ -86,11 +94,13 @@ pub struct Counters {
     pub truncations: u64,
     /// Truncated or vanished files whose unread rest was found in a copy.
     pub copies_found: u64,
+    /// Truncated or vanished files whose unread rest was found compressed.
+    pub archives_found: u64,
     /// Bytes seen but not read before they went away.
     pub bytes_lost: u64,
-    /// Files of the checkpoint that were not there any more; what they got after it may be lost, unless a copy was found.
+    /// Files of the checkpoint, and closed ones, that were not there any more; what they got after it may be lost, unless a copy or archive was found.
     pub files_vanished: u64,
-    /// Files not opened because of a limit, counted at each scan.
+    /// Times a file was left out or had to wait because of a limit.
     pub files_over_limit: u64,
     /// Reads or listings that failed.
     pub failures: u64,
@@ -108,6 +118,8 @@ struct Parked {
     stat: Stat,
     /// The file it repeats; 0, which is never given out, after a restart.
     of: FileNumber,
+    /// Not only for as long as the other may have been exchanged.
+    sure: bool,
 }
 
 /// Follows files. See the module's header.
@@ -119,11 +131,20 @@ pub struct Tailer<S: FileSystem> {
     files: Vec<Followed<S::File>>,
     parked: Vec<Parked>,
     unresolved: Vec<Saved>,
+    archives: Vec<Unpacking<S::File>>,
+    /// Unknown files changed no later than this were left out because of the limit: they are not new.
+    left_out_ns: Option<i64>,
     scanned_before: Vec<PathBuf>,
     problems: Vec<(PathBuf, io::ErrorKind)>,
     next_number: u64,
     turn: usize,
     scanned_at: Option<Monotonic>,
+    /// Files seen by the last scan, which is what a scan costs.
+    n_listed: usize,
+    is_rescan_wanted: bool,
+    /// A file could not be opened yet.
+    is_waiting: bool,
+    has_new_patterns: bool,
     buffer: Vec<u8>,
     counters: Counters,
 }
@@ -138,11 +159,17 @@ impl<S: FileSystem> Tailer<S> {
             files: Vec::new(),
             parked: Vec::new(),
             unresolved: Vec::new(),
+            archives: Vec::new(),
+            left_out_ns: None,
             scanned_before: Vec::new(),
             problems: Vec::new(),
             next_number: 0,
             turn: 0,
             scanned_at: None,
+            n_listed: 0,
+            is_rescan_wanted: false,
+            is_waiting: false,
+            has_new_patterns: true,
             buffer: Vec::new(),
             counters: Counters::default(),
         };
@@ -164,11 +191,13 @@ impl<S: FileSystem> Tailer<S> {
         let mut tailer = Self::new(fs, config, Vec::new());
         tailer.unresolved = contents.files;
         tailer.scanned_before = contents.scanned;
+        tailer.left_out_ns = contents.left_out_ns;
         let parked = contents.parked.into_iter();
         tailer.parked = parked
             .map(|stat| Parked {
                 stat,
                 of: FileNumber(0),
+                sure: true,
             })
             .collect();
         tailer.set_patterns(patterns);
@@ -186,22 +215,27 @@ impl<S: FileSystem> Tailer<S> {
                 pattern,
             })
             .collect();
+        self.has_new_patterns = true;
         self.scanned_at = None;
     }
 
-    /// Lists the directories at the next poll, whatever the time.
+    /// Lists the directories at the next poll; of thousands of files, as soon as the last time is far enough behind.
     pub fn rescan(&mut self) {
-        self.scanned_at = None;
+        self.is_rescan_wanted = true;
     }
 
     /// Positions of everything handed out so far. Keep it only once those lines are safe elsewhere: after a crash reading
     /// goes on from here. `held` names, per file, the start of the first line that the caller has not done with.
     pub fn checkpoint(&self, held: impl Fn(FileNumber) -> Option<u64>) -> Vec<u8> {
         let followed = self.files.iter().map(|f| Saved::of(f, held(f.number)));
+        let archives = self.archives.iter().map(|a| a.saved(held(a.file.number)));
         checkpoint::write(
-            followed.chain(self.unresolved.iter().cloned()),
-            self.parked.iter().map(|parked| parked.stat),
+            followed
+                .chain(archives)
+                .chain(self.unresolved.iter().cloned()),
+            self.parked.iter().filter(|p| p.sure).map(|p| p.stat),
             &self.scanned_before,
+            self.left_out_ns,
         )
     }
 
@@ -212,7 +246,8 @@ impl<S: FileSystem> Tailer<S> {
 
     /// Bytes known to be unread.
     pub fn lag_bytes(&self) -> u64 {
-        self.files.iter().map(Followed::lag).sum()
+        let archives = self.archives.iter().map(Unpacking::lag);
+        self.files.iter().map(Followed::lag).chain(archives).sum()
     }
 
     /// Files followed, and handles open.
@@ -235,11 +270,10 @@ impl<S: FileSystem> Tailer<S> {
             cut: Cut::default(),
         };
         self.read_all(&mut round, emit);
-        let due = self
-            .scanned_at
-            .is_none_or(|at| now.since(at) >= self.config.scan_every);
-        if due {
+        if self.is_scan_due(now) {
             self.scanned_at = Some(now);
+            self.is_rescan_wanted = false;
+            self.is_waiting = false;
             self.scan(&mut round, emit);
             self.read_all(&mut round, emit);
         }
@@ -254,17 +288,34 @@ impl<S: FileSystem> Tailer<S> {
         counters.lines_unfinished += cut.lines_unfinished;
     }
 
+    /// Directories of thousands of files are listed less often: the cost of looking stays the same.
+    fn is_scan_due(&self, now: Monotonic) -> bool {
+        let Some(at) = self.scanned_at else {
+            return true;
+        };
+        let since = now.since(at);
+        let files = |per_second: f64| Duration::from_secs_f64(self.n_listed as f64 / per_second);
+        let every = self.config.scan_every.max(files(SCANNED_PER_SECOND));
+        let soon = self.is_rescan_wanted && since >= files(RESCANNED_PER_SECOND);
+        self.is_waiting || soon || since >= every
+    }
+
     /// Reads every open file in turn; who is first changes with each poll, so that nobody starves.
     fn read_all(&mut self, round: &mut Round, emit: &mut impl FnMut(Line<'_>)) {
+        self.read_archives(round, emit);
         let n = self.files.len();
         for step in 0..n {
             let at = (step + self.turn) % n;
             if let Err(error) = self.read_one(at, round, emit) {
-                self.counters.failures += 1;
-                self.problems
-                    .push((self.files[at].path.clone(), error.kind()));
-                self.problems.truncate(64);
+                self.failed(self.files[at].path.clone(), &error);
             }
+        }
+    }
+
+    fn failed(&mut self, path: PathBuf, error: &io::Error) {
+        self.counters.failures += 1;
+        if self.problems.len() < N_PROBLEMS_MAX {
+            self.problems.push((path, error.kind()));
         }
     }
 
@@ -280,7 +331,7 @@ impl<S: FileSystem> Tailer<S> {
         };
         let before = file.stat;
         file.stat = self.fs.stat(handle)?;
-        let unchanged = before == file.stat && file.offset == file.stat.size;
+        let unchanged = before == file.stat && file.is_drained();
         let mut end = ReadEnd::Drained;
         if !unchanged {
             end = file.read(&self.fs, round, emit)?;
@@ -296,91 +347,6 @@ impl<S: FileSystem> Tailer<S> {
             file.flush(&mut round.cut, emit);
         }
         Ok(())
-    }
-
-    /// The file's content is not what was read: its unread rest lies in a copy, or is lost; the file starts anew.
-    fn exchanged(
-        &mut self,
-        at: usize,
-        size_before: u64,
-        round: &mut Round,
-        emit: &mut impl FnMut(Line<'_>),
-    ) -> io::Result<()> {
-        self.counters.truncations += 1;
-        let copy = self.find_copy(at)?;
-        let replaced = copy.as_ref().and_then(|(l, _)| self.followed(l.stat));
-        if let Some(other) = replaced.filter(|&other| other != at) {
-            // Removed and closed long ago; its inode is the copy's now. The next scan forgets it.
-            self.files[other].stat = Stat::default();
-            self.files[other].gone_since = Some(round.now);
-        }
-        self.next_number += 1;
-        let fresh = FileNumber(self.next_number);
-        let file = &mut self.files[at];
-        let handle = file.file.take();
-        let anew = |handle| {
-            let mut anew = Followed::new(fresh, file.path.clone(), handle, file.stat, round.now);
-            anew.gone_since = file.gone_since;
-            anew
-        };
-        let anew = handle.map(anew);
-        match copy {
-            Some((listed, copied)) => {
-                self.counters.copies_found += 1;
-                self.parked.retain(|p| !p.stat.same_file(&listed.stat));
-                let wanted = self
-                    .patterns
-                    .iter()
-                    .any(|p| p.pattern.matches(&listed.path));
-                file.gone_since = (!wanted).then_some(round.now);
-                file.path = listed.path;
-                file.stat = listed.stat;
-                file.file = Some(copied);
-                file.active_at = round.now;
-                // The unread rest comes before anything the exchanged file holds now.
-                file.read(&self.fs, round, emit)?;
-                if let Some(anew) = anew {
-                    // The caller goes on with the place that was exchanged.
-                    let copied = std::mem::replace(&mut self.files[at], anew);
-                    self.files.push(copied);
-                }
-            }
-            None => {
-                file.flush(&mut round.cut, emit);
-                self.counters.bytes_lost += size_before.saturating_sub(file.offset);
-                if let Some(anew) = anew {
-                    self.files[at] = anew;
-                }
-            }
-        }
-        Ok(())
-    }
-
-    /// A file, not followed yet, that holds what was read of `files[at]` up to its offset.
-    fn find_copy(&self, at: usize) -> io::Result<Option<(Listed, S::File)>> {
-        let file = &self.files[at];
-        let Some(directory) = file.path.parent() else {
-            return Ok(None);
-        };
-        let mut all = self.fs.list(directory)?;
-        // The longest first: an older copy would end too early.
-        all.sort_by_key(|l| std::cmp::Reverse(l.stat.size));
-        for listed in all {
-            // A closed file that changed may be another one by now, with the inode of a removed one.
-            let known = self.followed(listed.stat).map(|other| &self.files[other]);
-            let taken = known.is_some_and(|f| f.file.is_some() || f.stat == listed.stat)
-                || listed.stat.same_file(&file.stat);
-            if listed.stat.size < file.offset || file.offset == 0 || taken {
-                continue;
-            }
-            let Ok(handle) = self.fs.open(&listed.path) else {
-                continue;
-            };
-            if holds(&self.fs, &handle, file) {
-                return Ok(Some((listed, handle)));
-            }
-        }
-        Ok(None)
     }
 
     fn followed(&self, stat: Stat) -> Option<usize> {

@@ -65,9 +65,13 @@ impl CheckReport {
     /// Whether the agent would see nothing at all.
     #[must_use]
     pub fn is_fatal(&self) -> bool {
-        self.findings
-            .iter()
-            .any(|finding| finding.state == FindingState::Fatal)
+        self.has(FindingState::Fatal)
+    }
+
+    /// Whether a finding counts so.
+    #[must_use]
+    pub fn has(&self, state: FindingState) -> bool {
+        self.findings.iter().any(|f| f.state == state)
     }
 
     fn add(&mut self, is_fine: bool, what: &str, remedy: String) {
@@ -153,14 +157,9 @@ pub async fn check(config: &Config) -> CheckReport {
             return report;
         }
     };
-    report.add(
-        true,
-        &format!(
-            "connected to database {} as role {}",
-            instance.database, config.user
-        ),
-        String::new(),
-    );
+    let (database, user) = (&instance.database, &config.user);
+    let connected = format!("connected to database {database} as role {user}");
+    report.add(true, &connected, String::new());
     check_rights(config, &instance, &mut report);
     match ask(&mut session, "settings", instance.major).await {
         Ok(settings) => check_settings(config, &instance, &settings, &mut report),
