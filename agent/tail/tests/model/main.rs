@@ -6,7 +6,7 @@
 //! Not modelled: copies of files that begin with a hole of NULs under a pattern that wants the copies too; nothing tells one
 //! hole from another, and such a copy may be read twice; nor a hole that is made over one of which nothing but NULs was read.
 //!
-//! | rule (CONVENTIONS §2.1) | held here by | and in `lines.rs`, `many.rs` by |
+//! | rule | held here by | and in `lines.rs`, `many.rs` by |
 //! |---|---|---|
 //! | 1 identity | inodes are used anew at once, with and without birth times | |
 //! | 2 rename, drain, wait | `Rename` with late lines | `a_deleted_file_is_read_to_its_end…` |
