@@ -26,8 +26,7 @@ pub fn mask(text: &str, out: &mut String) -> u64 {
             at += first.len_utf8();
             continue;
         }
-        let before = text[..at].chars().next_back();
-        if let Some(n) = quoted(rest, first, before) {
+        if let Some(n) = quoted(rest, first, &text[..at]) {
             n_chars += put(out, "<*>");
             at += n;
             continue;
@@ -38,17 +37,26 @@ pub fn mask(text: &str, out: &mut String) -> u64 {
             n_chars += 1;
             at += first.len_utf8();
             // A value: nobody says whether it is a name or a secret.
-            if first == '=' {
-                let n = value(&text[at..]);
-                if n > 0 {
-                    n_chars += put(out, "<*>");
-                    at += n;
-                }
+            if let Some((n_blank, n)) = assigned(text, at, first) {
+                let blank = if n_blank > 0 { " " } else { "" };
+                n_chars += put(out, blank) + put(out, "<*>");
+                at += n_blank + n;
             }
             continue;
         }
         let token = &rest[..n];
         let word = token.trim_end_matches(['.', ':', '-', '/']);
+        if token.len() > word.len() && token.ends_with(':') && is_secret_word(word) {
+            n_chars += put(out, token);
+            at += n;
+            let value = text[at..].trim_start();
+            let n_value = value.find(char::is_whitespace).unwrap_or(value.len());
+            if n_value > 0 {
+                n_chars += put(out, " <*>");
+                at = text.len() - value.len() + n_value;
+            }
+            continue;
+        }
         let tail = &token[word.len()..];
         n_chars += put(out, class(word)) + put(out, tail);
         at += n;
@@ -109,7 +117,7 @@ fn class(word: &str) -> &str {
 }
 
 /// Length of a quoted stretch that begins here, with its quotes.
-fn quoted(rest: &str, first: char, before: Option<char>) -> Option<usize> {
+fn quoted(rest: &str, first: char, before: &str) -> Option<usize> {
     let close = match first {
         '"' => '"',
         '\'' => '\'',
@@ -121,16 +129,94 @@ fn quoted(rest: &str, first: char, before: Option<char>) -> Option<usize> {
         '‘' => '’',
         _ => return None,
     };
-    if first == '\'' && before.is_some_and(char::is_alphanumeric) {
-        // An apostrophe; as an opening quote it would have something else before it.
+    let inside = &rest[first.len_utf8()..];
+    if first == '\'' && is_apostrophe(before, inside) {
         return None;
     }
-    let inside = &rest[first.len_utf8()..];
     // To the last one: the server does not escape quotes inside a value, so that what stands between two pairs may be
     // a part of it. A template loses the words between two quoted names; a value loses its way out.
     let end = inside.rfind(close);
     // Never closed (a cut line): the rest may all be the value.
     Some(end.map_or(rest.len(), |end| first.len_utf8() + end + close.len_utf8()))
+}
+
+/// Whether a `'` is one: within a word, or behind one that nothing closes. `E'…'`, `N'…'`, `_utf8'…'` are constants.
+fn is_apostrophe(before: &str, inside: &str) -> bool {
+    let word = before
+        .rsplit(|c: char| !c.is_alphanumeric() && c != '_')
+        .next()
+        .unwrap_or("");
+    let is_prefix = matches!(word, "E" | "e" | "N" | "n" | "X" | "x" | "B" | "b")
+        || word.starts_with('_')
+        || !word.ends_with(char::is_alphabetic);
+    if is_prefix {
+        return false;
+    }
+    let Some(end) = inside.find('\'') else {
+        return true;
+    };
+    // `user'ann' x` closes behind a letter and before none; `don't say 'x'` opens there.
+    let closes = inside[..end].ends_with(char::is_alphanumeric)
+        && !inside[end + 1..].starts_with(char::is_alphabetic);
+    inside.starts_with(char::is_alphabetic) && !closes
+}
+
+/// Blanks before, and length of, the value that `=` or `=>` gives. `at` is behind the sign.
+fn assigned(text: &str, at: usize, sign: char) -> Option<(usize, usize)> {
+    let (head, rest) = text.split_at_checked(at)?;
+    let head = head.strip_suffix(sign)?;
+    let n_blank = rest.len() - rest.trim_start().len();
+    let n = match sign {
+        '=' if rest.starts_with('>') => 0,
+        '=' => {
+            let head = head.trim_end();
+            let key = head
+                .rsplit(|c: char| !c.is_alphanumeric() && !matches!(c, '_' | '-'))
+                .next();
+            match key {
+                // Free text of the client's; what follows it in the server's own lines is known.
+                Some("application_name" | "name") => free_text(&rest[n_blank..]),
+                _ => value(&rest[n_blank..]),
+            }
+        }
+        '>' if head.ends_with('=') => value(&rest[n_blank..]),
+        _ => 0,
+    };
+    (n > 0).then_some((n_blank, n))
+}
+
+/// Whether a word announces something secret.
+fn is_secret_word(word: &str) -> bool {
+    const WORDS: [&str; 7] = [
+        "password",
+        "passwd",
+        "secret",
+        "token",
+        "passphrase",
+        "credential",
+        "apikey",
+    ];
+    let word = word.to_ascii_lowercase().replace(['_', '-'], "");
+    WORDS
+        .iter()
+        .any(|known| word.ends_with(known) || word.ends_with(&format!("{known}s")))
+}
+
+/// Up to the next ` key=`, or what servers say behind a client's name.
+fn free_text(rest: &str) -> usize {
+    if rest.starts_with(['"', '\'']) {
+        return 0;
+    }
+    let ends = rest.match_indices(' ').find(|(at, _)| {
+        let after = &rest[at + 1..];
+        let n = after
+            .find(|c: char| !c.is_alphanumeric() && c != '_')
+            .unwrap_or(after.len());
+        after.starts_with("SSL ")
+            || after.starts_with("GSS ")
+            || n > 0 && after[n..].starts_with('=')
+    });
+    ends.map_or(rest.len(), |(at, _)| at)
 }
 
 /// Length of the value behind `=`.
@@ -186,6 +272,13 @@ mod tests {
         check("couldn't do it, don't ask", "couldn't do it, don't ask");
         check("Key (a)=(1, (b)) done", "Key (a)=<*> done");
         check("host=[local] port=1", "host=<*> port=<*>");
+        check("name = bob, a => b c", "name = <*>");
+        check("port = 5, a => b c", "port = <*>, a => <*> c");
+        check("bad password: hunter2 given", "bad password: <*> given");
+        check(
+            "connection authorized: user=app application_name=report for ann SSL enabled",
+            "connection authorized: user=<*> application_name=<*> SSL enabled",
+        );
         check(
             "id 6ba7b810-9dad-11d1-80b4-00c04fd430c8 at 17:50:48.",
             "id <*> at <n>.",
@@ -203,6 +296,15 @@ mod tests {
             "bad value <*> at line <n>",
         );
         check("bad value \"never closed secret", "bad value <*>");
+    }
+
+    #[test]
+    fn constants_with_a_prefix_are_quoted_and_apostrophes_are_not() {
+        check("bad literal E'esecret' here", "bad literal E<*> here");
+        check("bad N'nsecret', _utf8'x y'", "bad N<*>");
+        check("x'y' z user'ann' off", "x<*> off");
+        check("don't, it's the one", "don't, it's the one");
+        check("can't open 'secret' now", "can't open <*> now");
     }
 
     #[test]
