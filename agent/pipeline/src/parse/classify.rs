@@ -188,7 +188,7 @@ impl LogClassifier {
             }
         }
         self.queries.record(now, record);
-        self.templates.take(&record.message);
+        self.templates.take(record.severity, &record.message);
         if record.severity >= Severity::Warning || lock_wait {
             self.sample(now, record);
         }

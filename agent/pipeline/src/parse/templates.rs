@@ -11,6 +11,7 @@ use hsw_types::{Reading, Renamed, SeriesKey, Subject, Value};
 
 use super::mask::{fnv1a_64, mask};
 use super::mine::{Config, Counters, Event, Miner, TemplateNumber};
+use super::record::Severity;
 
 /// Text of the series that takes lines of templates over the limit.
 const OVERFLOW: &str = "<other templates>";
@@ -72,8 +73,8 @@ impl TemplateTable {
     }
 
     /// Counts a message.
-    pub(super) fn take(&mut self, message: &str) {
-        let number = self.miner.observe(message);
+    pub(super) fn take(&mut self, severity: Severity, message: &str) {
+        let number = self.miner.observe_of(severity as u8, message);
         let events: Vec<Event> = self.miner.take_events().collect();
         for event in events {
             match event {
@@ -246,11 +247,11 @@ mod tests {
     fn a_template_that_widens_goes_on_under_its_new_name() {
         let mut table = TemplateTable::new(10, Config::default());
         for name in ["ann", "bob", "cid", "dan"] {
-            table.take(&format!("session opened for {name} today"));
+            table.take(Severity::Log, &format!("session opened for {name} today"));
         }
         assert_eq!(told(&mut table).len(), 4);
-        table.take("session opened for ann today");
-        table.take("session opened for eve today");
+        table.take(Severity::Log, "session opened for ann today");
+        table.take(Severity::Log, "session opened for eve today");
         let renamed = table.take_renamed();
         assert_eq!(renamed.len(), 4);
         assert!(
@@ -270,14 +271,14 @@ mod tests {
             "beta was other thing",
             "gamma did this today now",
         ] {
-            table.take(text);
+            table.take(Severity::Log, text);
         }
         assert_eq!(told(&mut table)["log.template{<other templates>}"], 1.0);
         assert_eq!(table.n_over_limit(), 1);
         for _ in 0..IDLE_TICKS {
             told(&mut table);
         }
-        table.take("gamma did this today now");
+        table.take(Severity::Log, "gamma did this today now");
         assert_eq!(
             told(&mut table)["log.template{gamma did this today now}"],
             1.0
@@ -287,7 +288,10 @@ mod tests {
     #[test]
     fn what_leaves_is_masked() {
         let mut table = TemplateTable::new(10, Config::default());
-        table.take("role \"ann\" refused, key=secret at host.example.org");
+        table.take(
+            Severity::Log,
+            "role \"ann\" refused, key=secret at host.example.org",
+        );
         let names: Vec<String> = told(&mut table).into_keys().collect();
         assert_eq!(names, ["log.template{role <*> refused, key=<*> at <*>}"]);
     }

@@ -183,7 +183,9 @@ impl Default for Templates {
 
 impl Templates {
     pub(super) fn add(&mut self, record: &LogRecord) {
-        let number = self.miner.observe(&record.message);
+        let number = self
+            .miner
+            .observe_of(record.severity as u8, &record.message);
         self.known.entry(number.0).or_default().add(record);
         for event in self.miner.take_events() {
             if let Event::Merged { from, to } = event

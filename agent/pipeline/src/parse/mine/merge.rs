@@ -18,6 +18,11 @@ const N_CAPITALS: usize = 3 * N_VALUES;
 const N_POOLED: usize = 3;
 /// Words whose followers are known.
 const N_FOLLOWED_MAX: usize = 4_096;
+/// Behind these a verb comes, and a verb is what happened: `could not open`, `could not stat`.
+pub(super) const AUXILIARIES: [&str; 14] = [
+    "not", "to", "is", "was", "be", "been", "are", "were", "could", "cannot", "can", "will", "did",
+    "does",
+];
 /// Places of words that may vary together; each more would merge what only has the same length.
 const N_HARD_MAX: usize = 2;
 
@@ -179,6 +184,7 @@ fn is_variable(
 ) -> bool {
     let is_pooled = |place: usize| {
         places.len() == 1
+            && !is_verb(new, place)
             && place > 0
             && new.parts[place - 1].kind == Kind::Plain
             && followers.anything_after(new.parts[place - 1].hash)
@@ -195,7 +201,11 @@ fn is_variable(
         values.dedup();
         let n_needed = if all().any(|part| part.kind == Kind::Plain) && !is_value(new, place) {
             n_hard += 1;
-            if is_pooled(place) { N_POOLED } else { N_VALUES }
+            match () {
+                () if is_verb(new, place) => N_CAPITALS,
+                () if is_pooled(place) => N_POOLED,
+                () => N_VALUES,
+            }
         } else if all().all(|part| part.kind == Kind::Capitals) {
             n_hard += 1;
             N_CAPITALS
@@ -207,5 +217,24 @@ fn is_variable(
             return false;
         }
     }
-    n_hard <= N_HARD_MAX
+    n_hard <= N_HARD_MAX && (n_hard < 2 || is_independent(new, group, places))
+}
+
+/// Whether two places vary by themselves: in kinds of messages each word comes with its own others.
+fn is_independent(new: &Template, group: &[&Difference<'_>], places: &[u16]) -> bool {
+    let members: Vec<&Template> = group.iter().map(|d| d.template).chain([new]).collect();
+    let word = |template: &Template, place: u16| template.parts[usize::from(place)].hash;
+    let differs = |a: &Template, b: &Template| {
+        let n = places.iter().filter(|&&p| word(a, p) != word(b, p)).count();
+        n > 0 && n < places.len()
+    };
+    members
+        .iter()
+        .enumerate()
+        .any(|(at, a)| members[..at].iter().any(|b| differs(a, b)))
+}
+
+/// Whether a place holds what somebody could not, was, or is going to do.
+fn is_verb(template: &Template, place: usize) -> bool {
+    place > 0 && AUXILIARIES.contains(&template.shown(place - 1))
 }

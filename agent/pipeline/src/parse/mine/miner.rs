@@ -154,13 +154,19 @@ impl Miner {
 
     /// The template of a line; it may be a new one. Take the [`events`](Self::take_events) before the next line.
     pub fn observe(&mut self, line: &str) -> TemplateNumber {
+        self.observe_of(0, line)
+    }
+
+    /// As [`observe`](Self::observe), of a line of some class (its severity): lines of different classes share no template.
+    pub fn observe_of(&mut self, class: u8, line: &str) -> TemplateNumber {
         let mut scanner = std::mem::take(&mut self.scanner);
         let (tokens, shape) = scanner.scan(line);
+        let shape = shape ^ class_bits(class);
         let place = self.shapes.place(shape);
         let mut slot = self.shapes.slots[place];
         if self.shapes.hashes[place] != shape || slot == NOWHERE {
             self.counters.shapes_missed += 1;
-            slot = self.place(line, tokens);
+            slot = self.place(class, line, tokens);
             (self.shapes.hashes[place], self.shapes.slots[place]) = (shape, slot);
         }
         self.scanner = scanner;
@@ -219,8 +225,8 @@ impl Miner {
     }
 
     /// The slot for a shape that is not in the cache.
-    fn place(&mut self, line: &str, tokens: &[Token]) -> u32 {
-        let skeleton = skeleton(line, tokens);
+    fn place(&mut self, class: u8, line: &str, tokens: &[Token]) -> u32 {
+        let skeleton = skeleton(line, tokens) ^ class_bits(class);
         let bucket = self.buckets.get(&skeleton).map_or(&[][..], Vec::as_slice);
         let candidates: Vec<(u32, &Template)> = bucket
             .iter()
@@ -347,6 +353,11 @@ impl Miner {
             return;
         }
     }
+}
+
+/// What a class adds to hashes; nothing for class 0.
+const fn class_bits(class: u8) -> u64 {
+    (class as u64).wrapping_mul(0x9e37_79b9_7f4a_7c15)
 }
 
 fn n_words(template: &Template) -> usize {

@@ -23,6 +23,7 @@ const SEPARATOR: u8 = Kind::Separator as u8;
 const MIXED: u8 = Kind::Mixed as u8;
 const CAPITALS: u8 = Kind::Capitals as u8;
 const PLAIN: u8 = Kind::Plain as u8;
+const LEVEL: u8 = Kind::Level as u8;
 
 #[derive(Debug, Default)]
 pub(super) struct Oracle {
@@ -39,7 +40,7 @@ fn is_word(kind: u8) -> bool {
 }
 
 fn skeleton(parts: &[Part]) -> Vec<(bool, Option<&str>)> {
-    let separator = |p: &Part| p.kind == SEPARATOR;
+    let separator = |p: &Part| p.kind == SEPARATOR || p.kind == LEVEL;
     let shown = |p: &Part| (p.spaced, separator(p));
     let mut all = Vec::new();
     for part in parts {
@@ -248,7 +249,9 @@ impl Oracle {
                     distinct.push(part);
                 }
             }
+            let is_verb = i > 0 && super::merge::AUXILIARIES.contains(&new[i - 1].text.as_str());
             let is_pooled = places.len() == 1
+                && !is_verb
                 && i > 0
                 && new[i - 1].kind == PLAIN
                 && self
@@ -257,7 +260,13 @@ impl Oracle {
                     .is_some_and(|f| f.len() >= 5);
             let n_needed = if all.iter().any(|p| p.kind == PLAIN) && !is_value(new, i) {
                 n_hard += 1;
-                if is_pooled { 3 } else { 5 }
+                if is_verb {
+                    15
+                } else if is_pooled {
+                    3
+                } else {
+                    5
+                }
             } else if all.iter().all(|p| p.kind == CAPITALS) {
                 n_hard += 1;
                 15
@@ -268,7 +277,19 @@ impl Oracle {
                 return false;
             }
         }
-        n_hard <= 2
+        let members: Vec<&[Part]> = alike
+            .iter()
+            .filter(|(n, _)| group.contains(n))
+            .map(|(_, t)| t.as_slice())
+            .chain([new])
+            .collect();
+        let is_independent = members.iter().any(|a| {
+            members.iter().any(|b| {
+                let n = places.iter().filter(|&&i| !equal(&a[i], &b[i])).count();
+                n > 0 && n < places.len()
+            })
+        });
+        n_hard <= 1 || n_hard == 2 && is_independent
     }
 
     /// The oldest of the group takes the others and the new shape in, and whatever else it then says too.

@@ -9,6 +9,8 @@
 /// Tokens of a line; a log line of 8 KiB of JSON has about as many.
 pub(super) const N_TOKENS_MAX: usize = 400;
 
+/// Tokens in quotes; a request line (`GET /x HTTP/1.1`) has five.
+const QUOTED_TOKENS_MAX: usize = 6;
 /// A longer word is data; no word of any language is as long.
 const WORD_BYTES_MAX: usize = 256;
 
@@ -24,6 +26,8 @@ pub(super) enum Kind {
     Mixed,
     /// A word of capitals only: likely a constant of the program.
     Capitals,
+    /// A severity: lines of different ones are different, whatever else they share.
+    Level,
     /// Any other word.
     Plain,
     /// Nothing between two brackets.
@@ -35,7 +39,10 @@ pub(super) enum Kind {
 impl Kind {
     /// Whether it stands for itself.
     pub(super) const fn is_word(self) -> bool {
-        matches!(self, Self::Mixed | Self::Capitals | Self::Plain)
+        matches!(
+            self,
+            Self::Mixed | Self::Capitals | Self::Level | Self::Plain
+        )
     }
 }
 
@@ -185,6 +192,37 @@ impl Scanner {
         }
         self.tokens.push(token);
         self.fold_list(bytes);
+        if bytes[token.start as usize] == b'"' && token.kind == Kind::Separator {
+            self.fold_quoted(bytes);
+        }
+    }
+
+    /// A long text in quotes that stands by itself is data, as the name of a client in an access log; behind `=` or `:` it may
+    /// be the message.
+    fn fold_quoted(&mut self, bytes: &[u8]) {
+        let n = self.tokens.len();
+        let is_quote = |t: &Token| t.kind == Kind::Separator && bytes[t.start as usize] == b'"';
+        let inside = self.tokens[..n - 1]
+            .iter()
+            .rev()
+            .take_while(|t| !is_quote(t));
+        let n_inside = inside.count();
+        let Some(open) = (n - 1).checked_sub(n_inside + 1) else {
+            return;
+        };
+        // An even number of quotes before: this one closes.
+        let n_before = self.tokens[..open].iter().filter(|t| is_quote(t)).count();
+        if n_inside > QUOTED_TOKENS_MAX && n_before % 2 == 0 && self.tokens[open].spaced {
+            let (start, end) = (self.tokens[open + 1].start, self.tokens[n - 1].start);
+            let close = self.tokens[n - 1];
+            self.tokens.truncate(open + 1);
+            self.tokens
+                .push(wild(start as usize, (end - start) as usize, 0, 0));
+            self.tokens.push(Token {
+                spaced: false,
+                ..close
+            });
+        }
     }
 
     /// `7,8,9` and `7 8 9` are one value: lists of any length look alike.
@@ -221,8 +259,14 @@ impl Scanner {
                         || o.kind == Kind::Plain && is_calendar_word(word_of(bytes, o))
                 })
             };
-            let before = at.checked_sub(1).and_then(|i| self.tokens.get(i));
-            if beside(before) || beside(self.tokens.get(at + 1)) {
+            // `20 Nov`, `20/Nov/2026`.
+            let is_slash = |i: usize| {
+                let token = self.tokens.get(i);
+                token.is_some_and(|t| bytes.get(t.start as usize) == Some(&b'/'))
+            };
+            let step = 1 + usize::from(is_slash(at + 1));
+            let before = at.checked_sub(step).and_then(|i| self.tokens.get(i));
+            if beside(before) || beside(self.tokens.get(at + step)) {
                 self.tokens[at] = Token {
                     spaced: token.spaced,
                     ..wild(token.start as usize, token.len as usize, 0, 0)
@@ -255,6 +299,30 @@ fn looks_alike(bytes: &[u8], a: &Token, b: &Token) -> bool {
         let tail = |t: &Token| &word_of(bytes, t)[t.len as usize - usize::from(t.n_tail)..];
         show(a) == show(b) && tail(a) == tail(b)
     }
+}
+
+/// Words that programs name severities by.
+fn is_level(word: &[u8]) -> bool {
+    const WORDS: [&[u8]; 17] = [
+        b"trace",
+        b"debug",
+        b"info",
+        b"notice",
+        b"note",
+        b"warn",
+        b"warning",
+        b"err",
+        b"error",
+        b"severe",
+        b"crit",
+        b"critical",
+        b"fatal",
+        b"panic",
+        b"alert",
+        b"emerg",
+        b"emergency",
+    ];
+    (3..=9).contains(&word.len()) && WORDS.iter().any(|known| known.eq_ignore_ascii_case(word))
 }
 
 /// Units of sizes and durations: behind a number they vary with it, `812 B` as `1.2 MB`.
@@ -304,7 +372,9 @@ fn separator(bytes: &[u8], at: usize) -> Token {
         let n = run(&bytes[at..], PATH);
         let path = trimmed(&bytes[at..at + n]);
         let n_slashes = memchr::memchr_iter(b'/', path).count();
-        if n_slashes >= 2 {
+        // `/a` too, but not `/10.0.0.7`.
+        let is_name = path.get(1).is_some_and(|&b| is(b, LETTER));
+        if n_slashes >= 2 || is_name {
             return wild(at, path.len(), 1, 0);
         }
     }
@@ -352,6 +422,9 @@ fn word(bytes: &[u8], at: usize) -> Token {
     if n > WORD_BYTES_MAX || is_path {
         return wild(at, n, 0, 0);
     }
+    if let Some(n) = encoded(rest) {
+        return wild(at, n, 0, 0);
+    }
     if rest[n..].starts_with(b"://") {
         let n_url = rest
             .iter()
@@ -360,6 +433,22 @@ fn word(bytes: &[u8], at: usize) -> Token {
         return wild(at, trimmed(&rest[..n_url]).len(), n + 3, 0);
     }
     classify(word, seen, at)
+}
+
+/// Length of data in base64: long, and of letters of both cases and digits all through.
+fn encoded(rest: &[u8]) -> Option<usize> {
+    let n = rest
+        .iter()
+        .position(|&b| !b.is_ascii_alphanumeric() && !matches!(b, b'+' | b'/' | b'=' | b'-' | b'_'))
+        .unwrap_or(rest.len());
+    let data = &rest[..n];
+    let count = |of: fn(&u8) -> bool| data.iter().filter(|b| of(b)).count();
+    let is_mixed = n >= 20
+        && count(u8::is_ascii_digit) >= 3
+        && count(u8::is_ascii_uppercase) >= 3
+        && count(u8::is_ascii_lowercase) >= 3
+        && count(|b| matches!(b, b'-' | b'_')) <= 2;
+    is_mixed.then_some(n)
 }
 
 /// What a word is by its looks; `seen` are the classes of its bytes.
@@ -389,6 +478,8 @@ fn classify(word: &[u8], seen: u8, at: usize) -> Token {
             || core.contains(&b'@')
         {
             Kind::Mixed
+        } else if is_level(core) {
+            Kind::Level
         } else if core.len() >= 2 && core.iter().all(|&b| is(b, UPPER) || b == b'_') {
             Kind::Capitals
         } else {
@@ -474,7 +565,7 @@ fn token_hash(bytes: &[u8], token: &Token) -> u64 {
         }
         Kind::Separator => hash_bytes(1, word),
         Kind::Empty | Kind::Slot => 5,
-        Kind::Mixed | Kind::Capitals | Kind::Plain => hash_bytes(2, word),
+        Kind::Mixed | Kind::Capitals | Kind::Level | Kind::Plain => hash_bytes(2, word),
     }
 }
 

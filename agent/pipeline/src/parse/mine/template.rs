@@ -30,12 +30,12 @@ pub(super) struct Template {
     text: String,
 }
 
-/// Equal for lines that can share a template: number of tokens, separators and their places, blanks.
+/// Equal for lines that can share a template: number of tokens, separators and severities with their places, blanks.
 pub(super) fn skeleton(line: &str, tokens: &[Token]) -> u64 {
     let mut hash = tokens.len() as u64;
     for (at, token) in tokens.iter().enumerate() {
         hash = hash.rotate_left(1) ^ u64::from(token.spaced);
-        if token.kind == Kind::Separator {
+        if matches!(token.kind, Kind::Separator | Kind::Level) {
             hash = mix(hash, hash_bytes(at as u64, token.of(line).as_bytes()));
         }
     }

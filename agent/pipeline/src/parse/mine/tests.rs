@@ -91,6 +91,60 @@ fn paths_of_either_slash_are_masked() {
 }
 
 #[test]
+fn verbs_and_kinds_of_messages_are_no_variables() {
+    let verbs = ["open", "read", "stat", "rename", "remove", "fsync"];
+    let lines: Vec<String> = verbs
+        .iter()
+        .map(|v| format!("could not {v} the file: gone"))
+        .collect();
+    assert_eq!(mined(Config::default(), &lines).0, lines);
+    let texts = [
+        "login ok",
+        "disk full",
+        "node lost",
+        "peer gone",
+        "cache cold",
+        "lock held",
+    ];
+    let lines: Vec<String> = texts
+        .iter()
+        .map(|t| format!("level=info msg=\"{t}\""))
+        .collect();
+    assert_eq!(mined(Config::default(), &lines).0, lines);
+}
+
+#[test]
+fn lines_of_different_severities_share_no_template() {
+    let levels = ["Debug", "Info", "Note", "Warning", "Error", "Fatal"];
+    let lines: Vec<String> = levels
+        .iter()
+        .map(|l| format!("[{l}] worker 1 restarted"))
+        .collect();
+    assert_eq!(mined(Config::default(), &lines).1.n_templates(), 6);
+    let mut miner = Miner::new(Config::default());
+    assert_ne!(miner.observe_of(1, "gone 7"), miner.observe_of(2, "gone 8"));
+    assert_eq!(
+        miner.observe_of(1, "gone 9"),
+        miner.observe_of(1, "gone 10")
+    );
+}
+
+#[test]
+fn an_access_log_has_a_template_per_method() {
+    check(
+        &[
+            r#"10.0.0.1 - - [20/Nov/2026:17:50:48 +0000] "GET /a HTTP/1.1" 200 5 "-" "Mozilla/5.0 (X11; Linux) like Gecko""#,
+            r#"10.0.0.2 - - [20/Nov/2026:17:50:49 +0000] "GET /a/b?q=1 HTTP/1.1" 200 7 "-" "curl/8.1 (a; b; c) and more (x)""#,
+        ],
+        &[r#"<*> - - [<*>/<*>/<*>] "GET /<*> HTTP/<*>" <*> "-" "<*>""#],
+    );
+    check(
+        &["key SHA256:ab/Cd+123xyzABC45678qq ok"],
+        &["key SHA256:<*> ok"],
+    );
+}
+
+#[test]
 fn lists_of_any_length_look_alike() {
     check(
         &["freed 1 2 3 of 7,8,9", "freed 4 of 5"],
