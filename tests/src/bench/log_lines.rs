@@ -96,7 +96,7 @@ const TABLES: [&str; 6] = [
 const COLUMNS: [&str; 6] = ["id", "tenant", "state", "created_at", "amount", "email"];
 
 fn stderr() -> LogFormat {
-    LogFormat::named("postgresql-stderr", Some(PREFIX)).unwrap_or(LogFormat::Plain)
+    LogFormat::named("stderr", Some(PREFIX)).expect("it is among the names")
 }
 
 fn clock(n: u64) -> (u64, u64, u64, u64) {

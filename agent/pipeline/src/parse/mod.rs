@@ -1,7 +1,8 @@
 //! Log lines: from bytes of any known format to records, masked templates and readings. (step 2)
 //!
 //! In: lines of one file, in order. Out: [`LogRecord`]s, readings once a second, masked samples.
-//! Invariants: LO-1 no literal of a line is in anything that leaves ([`mask()`] is the only way out for text).
+//! Invariants: LO-1 [`mask()`] is the only way out for text: no literal of a statement leaves, nor of a line
+//! what is quoted, assigned or looks variable; a plain word of a message is taken for the message's own.
 //! LO-2 every table is bounded and what does not fit is counted. LO-3 malformed input is a plain record and counted.
 //! Does not: read files (see `hsw-tail`), know a clock.
 

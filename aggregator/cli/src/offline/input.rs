@@ -18,6 +18,7 @@ const BAR_BYTES_MIN: u64 = 32 * 1024 * 1024;
 
 /// An input that is open for reading.
 pub struct Input {
+    name: String,
     reader: Box<dyn Read>,
     bar: ProgressBar,
     n_cut: u64,
@@ -48,6 +49,7 @@ impl Input {
         };
         let reader = decompressed(raw).with_context(context)?;
         Ok(Self {
+            name: path.display().to_string(),
             reader,
             bar,
             n_cut: 0,
@@ -69,7 +71,10 @@ impl Input {
                 Ok(0) => break,
                 Ok(n) => n,
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
-                Err(error) => return Err(error).context("read on"),
+                Err(error) => {
+                    let name = &self.name;
+                    return Err(error).with_context(|| format!("read on in {name}"));
+                }
             };
             let mut rest = &buffer[..n];
             while let Some(end) = memchr::memchr(b'\n', rest) {
@@ -143,6 +148,12 @@ fn decompressed(mut raw: Box<dyn Read>) -> io::Result<Box<dyn Read>> {
     Ok(match head {
         [0x1f, 0x8b, ..] => Box::new(flate2::read::MultiGzDecoder::new(whole)),
         [0x28, 0xb5, 0x2f, 0xfd] => Box::new(zstd::stream::read::Decoder::new(whole)?),
+        [0xfd, b'7', b'z', b'X'] | [b'B', b'Z', b'h', _] => {
+            return Err(io::Error::other("packed with xz or bzip2: unpack it first"));
+        }
+        [0xff, 0xfe, ..] | [0xfe, 0xff, ..] => {
+            return Err(io::Error::other("UTF-16: convert it to UTF-8 first"));
+        }
         _ => Box::new(whole),
     })
 }

@@ -28,8 +28,9 @@ pub struct Options {
     #[arg(long)]
     pub summary: bool,
     /// Templates kept apart at a time; beyond it the nearest are merged.
-    #[arg(long, value_name = "N", default_value_t = Config::default().n_templates_max)]
-    pub max: usize,
+    #[arg(long, value_name = "N", default_value_t = Config::default().n_templates_max as u64,
+          value_parser = clap::value_parser!(u64).range(2..=1_000_000))]
+    pub max: u64,
 }
 
 /// Where a line lies.
@@ -60,7 +61,7 @@ struct Book {
 impl Book {
     fn new(options: &Options) -> Self {
         let config = Config {
-            n_templates_max: options.max,
+            n_templates_max: options.max as usize,
             ..Config::default()
         };
         Self {
@@ -161,11 +162,12 @@ pub fn run(options: &Options) -> anyhow::Result<()> {
     let mut out = BufWriter::with_capacity(64 * 1024, io::stdout().lock());
     let mut lines: Vec<u32> = Vec::new();
     let mut n_lines = Vec::new();
+    let mut failed = None;
     for (file, path) in options.files.iter().enumerate() {
         let mut input = Input::open(path)?;
         let mut line = 0;
         let name = path.display().to_string();
-        input.each_line(|bytes| {
+        let read = input.each_line(|bytes| {
             line += 1;
             let number = book.take(Place { file, line }, bytes);
             if options.stream {
@@ -174,11 +176,19 @@ pub fn run(options: &Options) -> anyhow::Result<()> {
                 lines.push(number);
             }
             Ok(())
-        })?;
+        });
+        if let Err(error) = read {
+            if options.stream {
+                return Err(error);
+            }
+            // What was read is told all the same.
+            failed.get_or_insert(error);
+        }
         n_lines.push(line);
     }
     if options.summary {
-        return summary(&mut out, options, &book).context("write to standard output");
+        summary(&mut out, options, &book).context("write to standard output")?;
+        return failed.map_or(Ok(()), Err);
     }
     let mut lines = lines.into_iter();
     for (path, n) in options.files.iter().zip(n_lines) {
@@ -188,7 +198,8 @@ pub fn run(options: &Options) -> anyhow::Result<()> {
             print(&mut out, &name, line, &book, book.find(number))?;
         }
     }
-    out.flush().context("write to standard output")
+    out.flush().context("write to standard output")?;
+    failed.map_or(Ok(()), Err)
 }
 
 fn print(
