@@ -42,8 +42,22 @@ pub(super) fn is_command(bytes: &[u8]) -> bool {
         .all(|byte| byte.is_ascii_alphabetic() || is(*byte, SPACE) || matches!(byte, b';' | b'_'))
 }
 
-/// Behind the number that begins at `at`; none where it is a name.
-pub(super) fn number_end(bytes: &[u8], at: usize) -> Option<usize> {
+/// What is no value behind IS, and one elsewhere.
+pub(super) const NULL: &[u8] = b"null";
+
+/// Whether NULL begins here, as far as what follows tells.
+pub(super) fn is_null(bytes: &[u8], at: usize) -> bool {
+    bytes[at] | 0x20 == b'n'
+        && bytes
+            .get(at..at + NULL.len())
+            .is_some_and(|word| word.eq_ignore_ascii_case(NULL))
+        && !bytes
+            .get(at + NULL.len())
+            .is_some_and(|byte| is(*byte, NAME))
+}
+
+/// Behind the number that begins at `at`; where it is a name, what was looked at up to there.
+pub(super) fn number_end(bytes: &[u8], at: usize) -> Result<usize, usize> {
     let run = |from: usize| {
         let n = bytes[from..]
             .iter()
@@ -51,7 +65,7 @@ pub(super) fn number_end(bytes: &[u8], at: usize) -> Option<usize> {
             .count();
         let end = from + n;
         let is_name = bytes.get(end).is_some_and(|byte| is(*byte, NAME));
-        (!is_name).then_some(end)
+        if is_name { Err(end) } else { Ok(end) }
     };
     let mut end = run(at)?;
     loop {
@@ -61,10 +75,9 @@ pub(super) fn number_end(bytes: &[u8], at: usize) -> Option<usize> {
             Some(b'+') => is_digit && matches!(bytes[end - 1], b'e' | b'E'),
             _ => false,
         };
-        let further = if goes_on { run(end + 1) } else { None };
-        match further {
-            Some(further) => end = further,
-            None => return Some(end),
+        match goes_on.then(|| run(end + 1)) {
+            Some(Ok(further)) => end = further,
+            _ => return Ok(end),
         }
     }
 }
