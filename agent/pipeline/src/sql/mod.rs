@@ -11,6 +11,8 @@ mod words;
 
 mod mysql;
 
+mod mysql_quotes;
+
 mod mysql_scan;
 
 mod group;

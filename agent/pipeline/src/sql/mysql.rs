@@ -11,6 +11,7 @@ const DEPTH_MAX: usize = 64;
 /// Longest keyword that means something here: `administrator`.
 const KEYWORD_BYTES_MAX: usize = 13;
 
+use super::mysql_quotes::readable;
 use super::mysql_scan::{
     DIGIT, NAME, NULL, PLAIN, SPACE, is, is_command, is_null, list_end, more_lists, number_end,
     skip_blank, skip_quoted, skip_to,
@@ -60,6 +61,8 @@ pub(super) struct Digester {
     depth: usize,
     /// Up to here no number begins: what looked like one is a name. Keeps reading linear.
     no_number_to: usize,
+    /// Whether backslashes escape in this statement.
+    escapes: bool,
 }
 
 impl Digester {
@@ -72,6 +75,7 @@ impl Digester {
             subqueries: Vec::new(),
             depth: 0,
             no_number_to: 0,
+            escapes: true,
         }
     }
 
@@ -85,7 +89,8 @@ impl Digester {
         self.depth = 0;
         self.no_number_to = 0;
         text.clear();
-        let bytes = sql.as_bytes();
+        let (bytes, escapes) = readable(sql.as_bytes());
+        self.escapes = escapes;
         let mut at = 0;
         while at < bytes.len() {
             match self.step(bytes, at) {
@@ -115,12 +120,12 @@ impl Digester {
                 return Some(self.number(bytes, at));
             }
             b'\'' | b'"' => {
-                let behind = skip_quoted(bytes, at, byte);
+                let behind = skip_quoted(bytes, at, self.escapes);
                 self.value();
                 return Some(behind);
             }
             b'`' => {
-                let behind = skip_quoted(bytes, at, byte);
+                let behind = skip_quoted(bytes, at, self.escapes);
                 self.out
                     .extend(bytes[at..behind].iter().map(u8::to_ascii_lowercase));
                 return Some(behind);
@@ -170,7 +175,7 @@ impl Digester {
             matches!(bytes[at] | 0x20, b'x' | b'b' | b'n') && bytes.get(at + 1) == Some(&b'\'')
         };
         if is_prefix(at) && !self.is_in_name() {
-            let behind = skip_quoted(bytes, at + 1, b'\'');
+            let behind = skip_quoted(bytes, at + 1, self.escapes);
             self.value();
             return behind;
         }
@@ -386,12 +391,15 @@ impl Digester {
             self.before = Before::Nothing;
             return Some(inside);
         }
-        let end = list_end(bytes, at);
-        self.out
-            .extend_from_slice(if end == at + 2 { b"()" } else { b"(?+)" });
+        let end = list_end(bytes, at, self.escapes);
+        self.out.extend_from_slice(if bytes[at..end] == *b"()" {
+            b"()"
+        } else {
+            b"(?+)"
+        });
         self.word_at = self.out.len();
         self.clause = Clause::Any;
-        Some(more_lists(bytes, end))
+        Some(more_lists(bytes, end, self.escapes))
     }
 }
 
@@ -413,7 +421,7 @@ impl Digester {
             self.clause = outer.clause;
         }
         self.before = Before::List;
-        more_lists(bytes, at + 1)
+        more_lists(bytes, at + 1, self.escapes)
     }
 
     /// `administrator command: Quit` stays as it is.
