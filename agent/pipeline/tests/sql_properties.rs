@@ -112,6 +112,33 @@ proptest! {
     }
 
     #[test]
+    fn prop_no_literal_is_in_a_template_of_a_statement_that_was_cut(
+        at in 0..STATEMENTS.len(), one in 0_usize..64, two in 0_usize..64, secret in "zq[a-z]{6}", cut in 0_usize..200,
+    ) {
+        for dialect in DIALECTS {
+            let sql = STATEMENTS[at]
+                .replace("L1", &literal(dialect, one, &secret, 7))
+                .replace("L2", &literal(dialect, two, &secret, 7));
+            let text = text(dialect, &sql[..cut.min(sql.len())]);
+            prop_assert!(!text.contains(&secret), "{}\n{text}", &sql[..cut.min(sql.len())]);
+        }
+    }
+
+    #[test]
+    fn prop_no_literal_is_in_a_template_where_backslashes_do_not_escape(
+        at in 0..STATEMENTS.len(), one in 0_usize..6, two in 0_usize..6, secret in "zq[a-z]{6}", cut in 0_usize..400,
+    ) {
+        const STYLES: [&str; 6] = ["'C:\\S\\'", "'S\\'", "'\\S'", "'S'", "'it''s S\\'", "'C:\\S\\\\\\'"];
+        let fill = |style: usize| STYLES[style].replace('S', &secret);
+        let sql = STATEMENTS[at].replace("L1", &fill(one)).replace("L2", &fill(two));
+        // Whole, and cut anywhere.
+        for sql in [sql.as_str(), &sql[..cut.min(sql.len())]] {
+            let text = text(Dialect::MySql, sql);
+            prop_assert!(!text.contains(&secret), "{sql}\n{text}");
+        }
+    }
+
+    #[test]
     fn prop_the_template_of_a_template_is_itself(
         at in 0..STATEMENTS.len(), one in 0_usize..64, two in 0_usize..64, number in 7_000_001_u32..9_999_999,
     ) {

@@ -46,6 +46,7 @@ pub use detect::detect;
 pub use mask::{fnv1a_64, mask};
 pub use prefix::LinePrefix;
 pub use queries::QueryCounters;
+pub(crate) use record::STATEMENT_BYTES_MAX;
 pub use record::{LogRecord, Severity};
 pub use skim::skim;
 pub use time::{TimeDefaults, parse_timestamp};

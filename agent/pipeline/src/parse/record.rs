@@ -8,7 +8,7 @@ use super::statement::{quoted_query_text, split};
 /// A message is kept up to here; the rest is counted. Templates need 300 characters.
 const MESSAGE_BYTES_MAX: usize = 8 * 1024;
 /// A statement or a plan is kept up to here; the rest is counted.
-const STATEMENT_BYTES_MAX: usize = 64 * 1024;
+pub(crate) const STATEMENT_BYTES_MAX: usize = 64 * 1024;
 
 /// Severity as PostgreSQL names it; other systems' words are mapped onto it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]

@@ -6,7 +6,7 @@ use super::region::skip_numbers;
 use super::words::Word;
 
 impl Grouper {
-    pub(super) fn open(&mut self, sql: &str, lexer: &mut Lexer<'_>) {
+    pub(super) fn open(&mut self, lexer: &mut Lexer<'_>) {
         if self.type_at.is_some() {
             if skip_numbers(*lexer).is_some_and(|behind| {
                 *lexer = behind;
@@ -17,7 +17,6 @@ impl Grouper {
             self.type_at = None;
             self.frame().only_constants = false;
         }
-        let _ = sql;
         self.at_head = self.at_head && self.frames.len() == 1;
         let (at, last) = (self.out.len(), self.last);
         let rows = self.frame().region == Region::Rows;

@@ -246,7 +246,7 @@ impl Grouper {
         match token.kind {
             Kind::Word if std::mem::take(&mut self.at_head) => self.head(sql, text, lexer),
             Kind::Word => self.word(sql, text, lexer),
-            Kind::Quoted => self.quoted(sql, text, lexer),
+            Kind::Quoted => self.quoted(text, lexer),
             Kind::Number => {
                 if let Some((at, last)) = sign {
                     self.out.truncate(at);
@@ -257,7 +257,7 @@ impl Grouper {
             Kind::Text | Kind::Param => self.text_constant(sql, lexer),
             Kind::Op => self.operator(text),
             Kind::Cast => self.cast(sql, lexer),
-            Kind::Mark(mark) => self.mark(sql, mark, lexer),
+            Kind::Mark(mark) => self.mark(mark, lexer),
         }
     }
 
@@ -401,8 +401,7 @@ impl Grouper {
     }
 
     /// A name in quotes; where it could stand without them it does.
-    fn quoted(&mut self, sql: &str, text: &str, lexer: &mut Lexer<'_>) {
-        let _ = sql;
+    fn quoted(&mut self, text: &str, lexer: &mut Lexer<'_>) {
         let inner = text
             .strip_prefix('"')
             .map(|rest| rest.strip_suffix('"').unwrap_or(rest));
@@ -432,9 +431,9 @@ impl Grouper {
         self.last = Last::Name;
     }
 
-    fn mark(&mut self, sql: &str, mark: u8, lexer: &mut Lexer<'_>) {
+    fn mark(&mut self, mark: u8, lexer: &mut Lexer<'_>) {
         match mark {
-            b'(' => self.open(sql, lexer),
+            b'(' => self.open(lexer),
             b'[' => self.open_index(),
             b')' | b']' => self.close(mark),
             b',' => self.comma(),

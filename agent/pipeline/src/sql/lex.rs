@@ -2,7 +2,7 @@
 //!
 //! In: a statement. Out: tokens as ranges of it, without whitespace and comments.
 //! Invariants: LX-1 tokens ascend and never overlap. LX-2 any text ends; what is never closed runs to the end, so that no
-//! part of a literal becomes a word. Follows the server's scanner with `standard_conforming_strings` on.
+//! part of a literal becomes a word. LX-3 time O(n). Follows the server's scanner with `standard_conforming_strings` on.
 
 /// What a token is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -39,6 +39,9 @@ pub(super) struct Lexer<'a> {
     bytes: &'a [u8],
     at: usize,
 }
+
+/// Longer operators are no names to PostgreSQL (NAMEDATALEN); it refuses them.
+const OPERATOR_BYTES_MAX: usize = 63;
 
 const SPACE: u8 = 1;
 const WORD_START: u8 = 2;
@@ -278,11 +281,13 @@ impl<'a> Lexer<'a> {
         self.token(Kind::Text, start)
     }
 
-    /// The longest run of operator characters before a comment; only a strong one keeps a sign at its end.
+    /// The longest run of operator characters before a comment, at most [`OPERATOR_BYTES_MAX`]; only a strong one keeps a
+    /// sign at its end. Signs that are given back are read again, so without the limit `+++…` would take n² steps.
     fn operator(&mut self) -> Token {
         let start = self.at;
+        let end = self.bytes.len().min(start + OPERATOR_BYTES_MAX);
         let mut is_strong = false;
-        while self.at < self.bytes.len() && is(self.bytes[self.at], OPERATOR) {
+        while self.at < end && is(self.bytes[self.at], OPERATOR) {
             if matches!((self.byte(0), self.byte(1)), (b'-', b'-') | (b'/', b'*')) {
                 break;
             }

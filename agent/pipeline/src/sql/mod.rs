@@ -11,6 +11,8 @@ mod words;
 
 mod mysql;
 
+mod mysql_quotes;
+
 mod mysql_scan;
 
 mod group;
@@ -258,6 +260,73 @@ mod tests {
             ),
         ] {
             assert_eq!(normalized(sql), expected);
+        }
+    }
+
+    #[test]
+    fn keywords_count_where_they_touch_what_stands_before() {
+        for (sql, expected) in [
+            (
+                "INSERT INTO t(a,b)VALUES(1,'x'),(2,'x')",
+                "insert into t(a,b)values(?+)",
+            ),
+            (
+                "insert into t(a,b)values (1,'x') , (2,'x')",
+                "insert into t(a,b)values(?+)",
+            ),
+            (
+                "select a from t where `a`in(1,2)",
+                "select a from t where `a`in(?+)",
+            ),
+            (
+                "select a from t where (a)in(1,2)",
+                "select a from t where (a)in(?+)",
+            ),
+            (
+                "insert into t(a)values(1)on duplicate key update a=values(a)",
+                "insert into t(a)values(?+)on duplicate key update a=values(a)",
+            ),
+            (
+                "select a from t order by f(a)asc, (b)asc limit 1",
+                "select a from t order by f(a), (b) limit ?",
+            ),
+            // Names are no keywords.
+            (
+                "select f_in(a, b), t.in(a, b)",
+                "select f_in(a, b), t.in(a, b)",
+            ),
+            ("select `in`(a, b)", "select `in`(a, b)"),
+        ] {
+            assert_eq!(digest(sql), expected);
+            assert_eq!(digest(expected), expected);
+        }
+    }
+
+    #[test]
+    fn null_is_a_value_unless_it_is_tested_for() {
+        for (sql, expected) in [
+            ("update t set a=null,b = NULL", "update t set a=?,b = ?"),
+            ("select f(1,null), (Null)", "select f(?,?), (?)"),
+            (
+                "delete from t where x = NULL;",
+                "delete from t where x = ?;",
+            ),
+            ("select null", "select ?"),
+            (
+                "select if(a is null,1,2) from t where (b)is not null and c IS\nNULL",
+                "select if(a is null,?,?) from t where (b)is not null and c is null",
+            ),
+            (
+                "select a from t where not b=null",
+                "select a from t where not b=?",
+            ),
+            (
+                "select null_a, a_null, t.null, ifnull(a, b), nullif(a, b), `null`",
+                "select null_a, a_null, t.null, ifnull(a, b), nullif(a, b), `null`",
+            ),
+        ] {
+            assert_eq!(digest(sql), expected);
+            assert_eq!(digest(expected), expected);
         }
     }
 

@@ -8,10 +8,13 @@
 
 /// Subqueries in lists of subqueries that are told apart.
 const DEPTH_MAX: usize = 64;
+/// Longest keyword that means something here: `administrator`.
+const KEYWORD_BYTES_MAX: usize = 13;
 
+use super::mysql_quotes::readable;
 use super::mysql_scan::{
-    DIGIT, NAME, PLAIN, SPACE, is, is_command, list_end, more_lists, number_end, skip_blank,
-    skip_quoted, skip_to,
+    DIGIT, NAME, NULL, PLAIN, SPACE, is, is_command, is_null, list_end, more_lists, number_end,
+    skip_blank, skip_quoted, skip_to,
 };
 
 /// What the clause means for words and lists.
@@ -23,7 +26,7 @@ enum Clause {
     OnDuplicate,
 }
 
-/// Keywords that open a list, and those around them.
+/// Keywords that open a list, and those around them; they may touch what stands before: `(a)in(1)`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Before {
     Nothing,
@@ -56,6 +59,10 @@ pub(super) struct Digester {
     clause: Clause,
     subqueries: Vec<Subquery>,
     depth: usize,
+    /// Up to here no number begins: what looked like one is a name. Keeps reading linear.
+    no_number_to: usize,
+    /// Whether backslashes escape in this statement.
+    escapes: bool,
 }
 
 impl Digester {
@@ -67,6 +74,8 @@ impl Digester {
             clause: Clause::Any,
             subqueries: Vec::new(),
             depth: 0,
+            no_number_to: 0,
+            escapes: true,
         }
     }
 
@@ -78,8 +87,10 @@ impl Digester {
         self.clause = Clause::Any;
         self.subqueries.clear();
         self.depth = 0;
+        self.no_number_to = 0;
         text.clear();
-        let bytes = sql.as_bytes();
+        let (bytes, escapes) = readable(sql.as_bytes());
+        self.escapes = escapes;
         let mut at = 0;
         while at < bytes.len() {
             match self.step(bytes, at) {
@@ -109,12 +120,12 @@ impl Digester {
                 return Some(self.number(bytes, at));
             }
             b'\'' | b'"' => {
-                let behind = skip_quoted(bytes, at, byte);
+                let behind = skip_quoted(bytes, at, self.escapes);
                 self.value();
                 return Some(behind);
             }
             b'`' => {
-                let behind = skip_quoted(bytes, at, byte);
+                let behind = skip_quoted(bytes, at, self.escapes);
                 self.out
                     .extend(bytes[at..behind].iter().map(u8::to_ascii_lowercase));
                 return Some(behind);
@@ -131,10 +142,13 @@ impl Digester {
                 let after = bytes.get(at + 2).copied().unwrap_or(0);
                 if next.is_ascii_digit() || next == b'.' && after.is_ascii_digit() {
                     // A sign that touches a number is a part of it.
-                    let end = number_end(bytes, at + 1);
-                    if end.is_some_and(|end| end > at + 1) {
-                        self.value();
-                        return end;
+                    match number_end(bytes, at + 1) {
+                        Ok(end) if end > at + 1 => {
+                            self.value();
+                            return Some(end);
+                        }
+                        Ok(_) => {}
+                        Err(end) => self.no_number_to = end,
                     }
                 }
                 self.out.push(byte);
@@ -155,20 +169,27 @@ impl Digester {
         Some(at + 1)
     }
 
-    /// Copies a run of letters and operators; `x'1F'` is a value.
+    /// Copies a run of letters and operators; `x'1F'` is a value, and so is NULL unless IS or NOT stands before.
     fn plain(&mut self, bytes: &[u8], at: usize) -> usize {
         let is_prefix = |at: usize| {
             matches!(bytes[at] | 0x20, b'x' | b'b' | b'n') && bytes.get(at + 1) == Some(&b'\'')
         };
         if is_prefix(at) && !self.is_in_name() {
-            let behind = skip_quoted(bytes, at + 1, b'\'');
+            let behind = skip_quoted(bytes, at + 1, self.escapes);
             self.value();
             return behind;
+        }
+        if is_null(bytes, at) && !self.is_in_name() && !self.out.ends_with(b".") {
+            let is_test = self.before == Before::Is && self.out.ends_with(b" ");
+            if !is_test {
+                self.value();
+                return at + NULL.len();
+            }
         }
         let mut end = at + 1;
         while end < bytes.len()
             && is(bytes[end], PLAIN)
-            && (!is_prefix(end) || is(bytes[end - 1], NAME))
+            && (!is_prefix(end) && !is_null(bytes, end) || is(bytes[end - 1], NAME))
         {
             end += 1;
         }
@@ -197,12 +218,17 @@ impl Digester {
         let dotted = self.out[self.word_at..].ends_with(b".")
             && self.out.len() >= self.word_at + 2
             && (is(self.out[self.out.len() - 2], NAME) || self.out[self.out.len() - 2] == b'`');
-        match number_end(bytes, at) {
-            Some(end) if !self.is_in_name() && !dotted => {
+        let may_be_number = at >= self.no_number_to && !self.is_in_name() && !dotted;
+        let end = may_be_number.then(|| number_end(bytes, at));
+        match end {
+            Some(Ok(end)) => {
                 self.value();
                 end
             }
             _ => {
+                if let Some(Err(end)) = end {
+                    self.no_number_to = end;
+                }
                 let n = bytes[at..]
                     .iter()
                     .take_while(|byte| is(**byte, NAME))
@@ -265,39 +291,37 @@ impl Digester {
         Some(behind)
     }
 
+    /// Where the keyword would begin that the word ends with: `values` of `t(a,b)values`. A name behind a dot is none.
+    fn keyword_at(&self) -> usize {
+        let word = &self.out[self.word_at..];
+        let n = word
+            .iter()
+            .rev()
+            .take_while(|byte| is(**byte, NAME))
+            .take(KEYWORD_BYTES_MAX + 1)
+            .count();
+        let at = self.out.len() - n;
+        if self.out[self.word_at..at].ends_with(b".") {
+            return self.out.len();
+        }
+        at
+    }
+
     /// A word has ended: what it means for the next one.
     fn end_word(&mut self) {
-        let word = &self.out[self.word_at..];
-        if word.is_empty() {
+        if self.word_at == self.out.len() {
+            return;
+        }
+        if self.clause == Clause::OrderBy && self.end_asc() {
             return;
         }
         let was = self.before;
-        self.before = match word {
-            b"null" | b"null," if was != Before::Is || word == b"null," => {
-                let is_last = word == b"null";
-                self.out.truncate(self.word_at);
-                self.out
-                    .extend_from_slice(if is_last { b"?" } else { b"?," });
-                self.word_at = self.out.len();
-                was
-            }
+        self.before = match &self.out[self.keyword_at()..] {
             b"in" | b"value" | b"values" => Before::List,
             b"order" => Before::Order,
             b"by" if was == Before::Order => {
                 self.clause = Clause::OrderBy;
                 Before::Other
-            }
-            b"asc" | b"asc," if self.clause == Clause::OrderBy => {
-                let comma = word == b"asc,";
-                self.out.truncate(self.word_at);
-                if comma {
-                    while self.out.last() == Some(&b' ') {
-                        self.out.pop();
-                    }
-                    self.out.push(b',');
-                }
-                self.word_at = self.out.len();
-                was
             }
             b"key" => Before::Key,
             b"update" if was == Before::Key => {
@@ -311,6 +335,31 @@ impl Digester {
         };
     }
 
+    /// Takes ASC away, which says nothing; whether it was there.
+    fn end_asc(&mut self) -> bool {
+        let comma = self.out.last() == Some(&b',');
+        let end = self.out.len() - usize::from(comma);
+        if !self.out[self.word_at..end].ends_with(b"asc") {
+            return false;
+        }
+        self.out.truncate(end);
+        let at = self.keyword_at();
+        let is_asc = self.out[at..] == *b"asc";
+        if is_asc {
+            self.out.truncate(at);
+            while comma && self.out.last() == Some(&b' ') {
+                self.out.pop();
+            }
+        }
+        if comma {
+            self.out.push(b',');
+        }
+        if is_asc {
+            self.word_at = self.out.len();
+        }
+        is_asc
+    }
+
     fn open(&mut self, bytes: &[u8], at: usize) -> Option<usize> {
         if self.before == Before::Call
             && self.word_at == b"call ".len()
@@ -319,7 +368,7 @@ impl Digester {
             // The procedure's name is the kind.
             return None;
         }
-        let is_list = matches!(&self.out[self.word_at..], b"in" | b"value" | b"values");
+        let is_list = matches!(&self.out[self.keyword_at()..], b"in" | b"value" | b"values");
         if !is_list || self.clause == Clause::OnDuplicate {
             self.out.push(b'(');
             self.depth += 1;
@@ -342,12 +391,15 @@ impl Digester {
             self.before = Before::Nothing;
             return Some(inside);
         }
-        let end = list_end(bytes, at);
-        self.out
-            .extend_from_slice(if end == at + 2 { b"()" } else { b"(?+)" });
+        let end = list_end(bytes, at, self.escapes);
+        self.out.extend_from_slice(if bytes[at..end] == *b"()" {
+            b"()"
+        } else {
+            b"(?+)"
+        });
         self.word_at = self.out.len();
         self.clause = Clause::Any;
-        Some(more_lists(bytes, end))
+        Some(more_lists(bytes, end, self.escapes))
     }
 }
 
@@ -369,7 +421,7 @@ impl Digester {
             self.clause = outer.clause;
         }
         self.before = Before::List;
-        more_lists(bytes, at + 1)
+        more_lists(bytes, at + 1, self.escapes)
     }
 
     /// `administrator command: Quit` stays as it is.

@@ -42,8 +42,22 @@ pub(super) fn is_command(bytes: &[u8]) -> bool {
         .all(|byte| byte.is_ascii_alphabetic() || is(*byte, SPACE) || matches!(byte, b';' | b'_'))
 }
 
-/// Behind the number that begins at `at`; none where it is a name.
-pub(super) fn number_end(bytes: &[u8], at: usize) -> Option<usize> {
+/// What is no value behind IS, and one elsewhere.
+pub(super) const NULL: &[u8] = b"null";
+
+/// Whether NULL begins here, as far as what follows tells.
+pub(super) fn is_null(bytes: &[u8], at: usize) -> bool {
+    bytes[at] | 0x20 == b'n'
+        && bytes
+            .get(at..at + NULL.len())
+            .is_some_and(|word| word.eq_ignore_ascii_case(NULL))
+        && !bytes
+            .get(at + NULL.len())
+            .is_some_and(|byte| is(*byte, NAME))
+}
+
+/// Behind the number that begins at `at`; where it is a name, what was looked at up to there.
+pub(super) fn number_end(bytes: &[u8], at: usize) -> Result<usize, usize> {
     let run = |from: usize| {
         let n = bytes[from..]
             .iter()
@@ -51,7 +65,7 @@ pub(super) fn number_end(bytes: &[u8], at: usize) -> Option<usize> {
             .count();
         let end = from + n;
         let is_name = bytes.get(end).is_some_and(|byte| is(*byte, NAME));
-        (!is_name).then_some(end)
+        if is_name { Err(end) } else { Ok(end) }
     };
     let mut end = run(at)?;
     loop {
@@ -61,26 +75,31 @@ pub(super) fn number_end(bytes: &[u8], at: usize) -> Option<usize> {
             Some(b'+') => is_digit && matches!(bytes[end - 1], b'e' | b'E'),
             _ => false,
         };
-        let further = if goes_on { run(end + 1) } else { None };
-        match further {
-            Some(further) => end = further,
-            None => return Some(end),
+        match goes_on.then(|| run(end + 1)) {
+            Some(Ok(further)) => end = further,
+            _ => return Ok(end),
         }
     }
 }
 
-/// Behind the quote that closes; a backslash and a doubled quote do not.
-pub(super) fn skip_quoted(bytes: &[u8], at: usize, quote: u8) -> usize {
+/// Behind the quote that closes; a doubled one does not, nor one behind a backslash that `escapes`. None where none closes.
+pub(super) fn quote_end(bytes: &[u8], at: usize, escapes: bool) -> Option<usize> {
+    let quote = bytes[at];
     let mut at = at + 1;
     while at < bytes.len() {
         match bytes[at] {
-            b'\\' if quote != b'`' => at += 2,
+            b'\\' if escapes && quote != b'`' => at += 2,
             byte if byte != quote => at += 1,
             _ if bytes.get(at + 1) == Some(&quote) => at += 2,
-            _ => return at + 1,
+            _ => return Some(at + 1),
         }
     }
-    bytes.len()
+    None
+}
+
+/// Behind the quote that closes, or the end.
+pub(super) fn skip_quoted(bytes: &[u8], at: usize, escapes: bool) -> usize {
+    quote_end(bytes, at, escapes).unwrap_or(bytes.len())
 }
 
 /// Behind blanks and comments; code in `/*! … */` is no comment.
@@ -111,13 +130,13 @@ pub(super) fn skip_to(bytes: &[u8], at: usize, end: &[u8]) -> usize {
 }
 
 /// Behind the bracket that closes the one at `at`.
-pub(super) fn list_end(bytes: &[u8], at: usize) -> usize {
+pub(super) fn list_end(bytes: &[u8], at: usize, escapes: bool) -> usize {
     let mut depth = 0_usize;
     let mut at = at;
     while at < bytes.len() {
         match bytes[at] {
-            quote @ (b'\'' | b'"' | b'`') => {
-                at = skip_quoted(bytes, at, quote);
+            b'\'' | b'"' | b'`' => {
+                at = skip_quoted(bytes, at, escapes);
                 continue;
             }
             b'/' if bytes.get(at + 1) == Some(&b'*') => {
@@ -139,7 +158,7 @@ pub(super) fn list_end(bytes: &[u8], at: usize) -> usize {
 }
 
 /// Behind the lists that follow, divided by commas.
-pub(super) fn more_lists(bytes: &[u8], end: usize) -> usize {
+pub(super) fn more_lists(bytes: &[u8], end: usize, escapes: bool) -> usize {
     let mut end = end.min(bytes.len());
     loop {
         let comma = skip_blank(bytes, end);
@@ -150,7 +169,7 @@ pub(super) fn more_lists(bytes: &[u8], end: usize) -> usize {
         if bytes.get(bracket) != Some(&b'(') {
             return end;
         }
-        end = list_end(bytes, bracket);
+        end = list_end(bytes, bracket, escapes);
     }
 }
 
@@ -161,7 +180,7 @@ pub(super) fn statement_end(bytes: &[u8]) -> usize {
         let next = bytes.get(at + 1).copied();
         at = match bytes[at] {
             b';' => return at,
-            quote @ (b'\'' | b'"' | b'`') => skip_quoted(bytes, at, quote),
+            b'\'' | b'"' | b'`' => skip_quoted(bytes, at, true),
             b'/' if next == Some(b'*') => skip_to(bytes, at + 2, b"*/"),
             b'#' => skip_to(bytes, at, b"\n"),
             b'-' if next == Some(b'-') && bytes.get(at + 2).is_none_or(|byte| is(*byte, SPACE)) => {

@@ -3,12 +3,15 @@
 //! In: what `auto_explain` writes as text or JSON. Out: the shape in words, e.g. `Nested Loop(Seq Scan a, Index Scan b_pkey)`,
 //! and its hash; the same for both formats. Costs, rows, times, filters and numbers of workers are no part of it, so that
 //! equal shapes stay equal across values.
-//! Invariants: PL-1 no literal of the query is in it (filters are not read). PL-2 partitions do not flap: digits in names
+//! Invariants: PL-1 no literal of the query is in it: filters are not read, nor lines that begin inside a string, a quoted
+//! name or a comment. PL-2 partitions do not flap: digits in names
 //! are `#`, equal branches of an Append count once, and an Append of one branch is that branch.
-//! Limits: [`NODES_MAX`] nodes; what lies behind them is left out. YAML and XML are not read.
+//! Limits: [`NODES_MAX`] nodes; what lies behind them is left out, and so is what follows a quote that never closes. YAML and
+//! XML are not read.
 
 use serde_json::Value;
 
+use super::lex::Lexer;
 use crate::parse::fnv1a_64;
 
 /// Nodes of a plan that are read.
@@ -118,7 +121,17 @@ impl PlanReader {
     /// Nodes of the text format: lines with costs or times, nested by the column of their arrow.
     fn lines(&mut self, plan: &str) {
         let mut columns: Vec<usize> = Vec::new();
-        for line in plan.lines() {
+        let mut tokens = Lexer::new(plan).map(|token| token.start).peekable();
+        let mut line_at = 0;
+        for line in plan.split_inclusive('\n') {
+            let text_at = line_at + line.len() - line.trim_start().len();
+            line_at += line.len();
+            let line = line.trim_end_matches(['\n', '\r']);
+            // No token begins where a line of a string or of a comment does.
+            while tokens.next_if(|start| *start < text_at).is_some() {}
+            if tokens.peek() != Some(&text_at) {
+                continue;
+            }
             let end = ["  (cost=", "  (actual ", "  (never executed)"]
                 .iter()
                 .filter_map(|mark| line.find(mark))
@@ -391,6 +404,33 @@ mod tests {
         assert_eq!(shape("<explain><Plan/></explain>"), "none");
         assert_eq!(shape("Plan:\n  Node Type: \"Seq Scan\""), "none");
         assert_eq!(shape("{\"Plan\": {\"Node Ty"), "none");
+    }
+
+    #[test]
+    fn lines_inside_of_literals_and_comments_are_no_nodes() {
+        const LINE: &str = "\n  ->  Seq Scan on fsecret  (cost=0.00..1.00 rows=1 width=4)\n";
+        const ROOT: &str = "\nSeq Scan on fsecret  (cost=0.00..1.00 rows=1 width=4)\n";
+        for (query, filter) in [
+            ("select 1".to_owned(), format!("(a = 'x{LINE}'::text)")),
+            (
+                "select 1".to_owned(),
+                format!("(a = 'it''s \"{LINE}'::text)"),
+            ),
+            ("select 1".to_owned(), format!("(a = E'x\\\\{LINE}'::text)")),
+            ("select 1".to_owned(), format!("(\"it's{LINE}\" = 5)")),
+            (format!("select 'x{ROOT}'"), "(a = 5)".to_owned()),
+            (format!("select $q$it's{ROOT}$q$"), "(a = 5)".to_owned()),
+            (
+                format!("select 1 /* it's {ROOT} */ -- don't"),
+                "(a = 5)".to_owned(),
+            ),
+        ] {
+            let plan = format!(
+                "Query Text: {query}\nLimit  (cost=0.29..16.33 rows=1 width=8)\n  ->  Seq Scan on a  (cost=1..2 rows=1 width=4)\n\
+                 \x20       Filter: {filter}\n  ->  Seq Scan on b  (cost=1..2 rows=1 width=4)"
+            );
+            assert_eq!(shape(&plan), "Limit(Seq Scan a, Seq Scan b)", "{plan}");
+        }
     }
 
     #[test]

@@ -53,33 +53,16 @@ pub fn run(options: &Options) -> anyhow::Result<()> {
     let mut out = BufWriter::new(std::io::stdout().lock());
     let mut n = 0_u64;
     for path in &options.files {
-        let name = path.display();
+        let name = path.display().to_string();
         let bytes = Input::open(path)?
             .text(FILE_BYTES_MAX)
             .with_context(|| format!("read {name}"))?;
         let text = String::from_utf8_lossy(&bytes);
-        let mut tell = |id: Option<&Value>, sql: &str| -> anyhow::Result<()> {
+        each_statement(&name, &text, dialect, |id, sql| {
             let row = row(&mut fingerprinter, n, id, sql);
             n += 1;
             writeln!(out, "{row}").context("write to standard output")
-        };
-        if is_json(&text) {
-            for (at, line) in text
-                .lines()
-                .enumerate()
-                .filter(|(_, line)| !line.trim().is_empty())
-            {
-                let (id, sql) = statement(line).with_context(|| {
-                    let line = at + 1;
-                    format!("{name}, line {line}: write a JSON string or an object with \"sql\"")
-                })?;
-                tell(id.as_ref(), &sql)?;
-            }
-        } else {
-            for sql in Statements::new(&text, dialect) {
-                tell(None, sql)?;
-            }
-        }
+        })?;
     }
     out.flush().context("write to standard output")
 }
@@ -104,12 +87,32 @@ fn fingerprinter(options: &Options) -> anyhow::Result<Fingerprinter> {
     )
 }
 
-/// One JSON value a line, and not SQL: the first line says so.
+/// Hands out the statements of a file's text, with their ids.
+fn each_statement(
+    name: &str,
+    text: &str,
+    dialect: Dialect,
+    mut take: impl FnMut(Option<&Value>, &str) -> anyhow::Result<()>,
+) -> anyhow::Result<()> {
+    if !is_json(text) {
+        return Statements::new(text, dialect).try_for_each(|sql| take(None, sql));
+    }
+    for (at, line) in text.lines().enumerate() {
+        if line.trim().is_empty() {
+            continue;
+        }
+        let (id, sql) = statement(line).with_context(|| {
+            let line = at + 1;
+            format!("{name}, line {line}: write a JSON string or an object with \"sql\"")
+        })?;
+        take(id.as_ref(), &sql)?;
+    }
+    Ok(())
+}
+
+/// One JSON value a line: the first line says so. No statement of SQL begins like that, so bad JSON is none.
 fn is_json(text: &str) -> bool {
-    let first = text.lines().find(|line| !line.trim().is_empty());
-    first.is_some_and(|line| {
-        line.trim_start().starts_with(['"', '{']) && serde_json::from_str::<Value>(line).is_ok()
-    })
+    text.trim_start().starts_with(['"', '{'])
 }
 
 fn statement(line: &str) -> anyhow::Result<(Option<Value>, String)> {
@@ -144,7 +147,7 @@ mod tests {
     fn statements_are_json_lines_or_sql() {
         assert!(is_json("\n{\"id\": 1, \"sql\": \"select 1\"}\n"));
         assert!(is_json("\"select 1\""));
-        assert!(!is_json("\"t\".\"c\"; select 1"));
+        assert!(is_json("{\"sql\": \"select 1\""));
         assert!(!is_json("select 1"));
         assert_eq!(
             statement("\"select 1\"").unwrap(),
@@ -154,6 +157,37 @@ mod tests {
         assert_eq!((id, sql.as_str()), (Some(Value::from("a")), "x"));
         assert!(statement("{\"id\": 1}").is_err());
         assert!(statement("[1]").is_err());
+    }
+
+    #[test]
+    fn a_line_that_is_no_json_is_told_with_its_file_and_place() {
+        let read = |text: &str| {
+            let mut all = Vec::new();
+            let result = each_statement("a.jsonl", text, Dialect::MySql, |_, sql| {
+                all.push(sql.to_owned());
+                Ok(())
+            });
+            (all, result.map_err(|error| format!("{error:#}")))
+        };
+        for bad in [
+            "{\"sql\": \"select 'secret'\"",
+            "\"select 1",
+            "{sql: 'select 1'}",
+        ] {
+            let (all, result) = read(&format!("\n{bad}\n\"select 2\"\n"));
+            let error = result.unwrap_err();
+            assert!(
+                error.starts_with("a.jsonl, line 2: write a JSON string"),
+                "{error}"
+            );
+            assert!(all.is_empty(), "{all:?}");
+        }
+        let (all, result) = read("\"select 1\"\n\n{\"id\": 2, \"sql\": \"select 2\"}");
+        assert_eq!(
+            (all, result),
+            (vec!["select 1".to_owned(), "select 2".to_owned()], Ok(()))
+        );
+        assert_eq!(read("select 1; select '{'").0.len(), 2);
     }
 
     #[test]

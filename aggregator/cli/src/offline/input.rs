@@ -1,4 +1,5 @@
-//! Files as lines: plain, gzip or zstd, known by their first bytes; `-` is standard input. (step 15)
+//! Files as lines: plain, gzip or zstd, known by their first bytes; `-` is standard input. A byte order mark is no part of
+//! the text. (step 15)
 //!
 //! Limits: a line is handed out up to [`LINE_BYTES_MAX`] bytes, the rest is counted. Memory: one buffer and one line.
 
@@ -47,7 +48,9 @@ impl Input {
             }
             Box::new(bar.wrap_read(file))
         };
-        let reader = decompressed(raw).with_context(context)?;
+        let reader = decompressed(raw)
+            .and_then(without_mark)
+            .with_context(context)?;
         Ok(Self {
             name: path.display().to_string(),
             reader,
@@ -136,15 +139,8 @@ impl Input {
 
 /// What the bytes are once decompressed; several compressed members in a row are one.
 fn decompressed(mut raw: Box<dyn Read>) -> io::Result<Box<dyn Read>> {
-    let mut head = [0; 4];
-    let mut n = 0;
-    while n < head.len() {
-        match raw.read(&mut head[n..])? {
-            0 => break,
-            more => n += more,
-        }
-    }
-    let whole = io::Cursor::new(head[..n].to_vec()).chain(raw);
+    let (head, n) = first::<4>(&mut raw)?;
+    let whole = io::Cursor::new(head).take(n).chain(raw);
     Ok(match head {
         [0x1f, 0x8b, ..] => Box::new(flate2::read::MultiGzDecoder::new(whole)),
         [0x28, 0xb5, 0x2f, 0xfd] => Box::new(zstd::stream::read::Decoder::new(whole)?),
@@ -156,6 +152,30 @@ fn decompressed(mut raw: Box<dyn Read>) -> io::Result<Box<dyn Read>> {
         }
         _ => Box::new(whole),
     })
+}
+
+/// The text behind UTF-8's byte order mark, which some editors write first.
+fn without_mark(mut text: Box<dyn Read>) -> io::Result<Box<dyn Read>> {
+    let (head, n) = first::<3>(&mut text)?;
+    if head == *b"\xef\xbb\xbf" {
+        return Ok(text);
+    }
+    Ok(Box::new(io::Cursor::new(head).take(n).chain(text)))
+}
+
+/// The first bytes, and how many there were.
+fn first<const N: usize>(from: &mut impl Read) -> io::Result<([u8; N], u64)> {
+    let mut head = [0; N];
+    let mut n = 0;
+    while n < N {
+        match from.read(&mut head[n..]) {
+            Ok(0) => break,
+            Ok(more) => n += more,
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            Err(error) => return Err(error),
+        }
+    }
+    Ok((head, n as u64))
 }
 
 #[cfg(test)]
@@ -191,6 +211,13 @@ mod tests {
         assert_eq!(lines("gz", &bytes).0, expected);
         let bytes = zstd::encode_all(&text[..], 1).unwrap();
         assert_eq!(lines("zst", &bytes).0, expected);
+        let marked = [b"\xef\xbb\xbf", &text[..]].concat();
+        assert_eq!(lines("mark", &marked).0, expected);
+        let bytes = zstd::encode_all(&marked[..], 1).unwrap();
+        assert_eq!(lines("mark-zst", &bytes).0, expected);
+        for short in [&b""[..], b"x", b"\xef\xbb"] {
+            assert_eq!(lines("short", short).0.concat(), short);
+        }
     }
 
     #[test]
