@@ -10,10 +10,10 @@ use std::sync::Arc;
 use hsw_types::WallTime;
 
 use super::prefix::{LinePrefix, Matched};
-use super::record::{LogRecord, Severity, push_bounded};
+use super::record::{LogRecord, push_bounded};
 use super::stderr::{self, GoesOn};
 use super::time::TimeDefaults;
-use super::{csv, json, mongo, mysql_error, mysql_slow, plain, redis};
+use super::{csv, json, mongo, mysql_error, mysql_slow, plain, redis, words};
 
 /// The message of an open record, statement and plan included, is kept up to here; the rest is counted.
 const OPEN_BYTES_MAX: usize = 64 * 1024;
@@ -181,7 +181,7 @@ impl Assembler {
             }
             LogFormat::Stderr(_) => {
                 self.record
-                    .set_message(stderr::without_position(&self.pending));
+                    .set_postgres_message(stderr::without_position(&self.pending));
                 self.hand_out(emit);
             }
             LogFormat::MysqlSlow => {
@@ -420,8 +420,10 @@ impl Assembler {
         emit: &mut impl FnMut(&LogRecord),
     ) {
         let word = matched.word(text);
-        if stderr::is_companion(word) && Severity::parse(word).is_none() {
-            if self.held.is_some() && stderr::belongs(text, matched, &self.record) {
+        let belongs = self.held.is_some() && stderr::belongs(text, matched, &self.record);
+        // A word of no language we know, right behind a record of its session, is a companion: it may hold rows.
+        if words::severity(word).is_none() && (belongs || words::companion(word).is_some()) {
+            if belongs {
                 self.n_lines += 1;
                 self.goes_on = stderr::companion(text, matched, &mut self.record);
             } else {

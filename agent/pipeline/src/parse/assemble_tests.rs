@@ -41,6 +41,45 @@ fn stderr_lines_with_tabs_and_companions_are_one_record() {
 }
 
 #[test]
+fn companions_in_another_language_are_part_of_their_record_and_not_kept() {
+    let prefix = Arc::new(LinePrefix::compile("%m [%p] "));
+    let at = "2026-11-20 17:50:48.123 UTC";
+    for (severity, detail, statement) in [
+        ("FEHLER:  ", "DETAIL:  ", "ANWEISUNG:  "),
+        ("ERREUR:  ", "DÉTAIL:  ", "INSTRUCTION :  "),
+        ("ERREUR:  ", "DÉTAIL\u{a0}: ", "INSTRUCTION\u{a0}:  "),
+        ("ОШИБКА:  ", "ПОДРОБНОСТИ:  ", "ОПЕРАТОР:  "),
+        ("ERROR:  ", "詳細:  ", "文:  "),
+        ("오류:  ", "상세정보:  ", "쿼리:"),
+        ("错误:  ", "详细信息:  ", "语句:  "),
+    ] {
+        let text = format!(
+            "{at} [1] {severity}words\n{at} [1] {detail}Key (id)=(secret)\n\tsecret\n{at} [1] XYZZY:  secret\n\
+             {at} [1] {statement}insert\n\tinto t"
+        );
+        let (records, counters) = read(LogFormat::Stderr(Arc::clone(&prefix)), &text);
+        assert_eq!((records.len(), counters.malformed), (1, 0), "{text}");
+        let record = &records[0];
+        assert_eq!(record.severity, crate::Severity::Error);
+        assert_eq!(
+            (
+                record.message.as_str(),
+                record.statement.as_str(),
+                record.has_detail,
+                record.n_lines
+            ),
+            ("words", "insert\ninto t", true, 6)
+        );
+    }
+    let text = format!("{at} [1] LOG:  Dauer: 8.5 ms  Anweisung: select\n\t'secret'");
+    let (records, _) = read(LogFormat::Stderr(prefix), &text);
+    assert_eq!(
+        (records[0].message.as_str(), records[0].duration_ms),
+        ("Dauer: 8.5 ms", Some(8.5))
+    );
+}
+
+#[test]
 fn an_open_record_is_held_until_it_is_handed_out() {
     let prefix = Arc::new(LinePrefix::compile("%p "));
     let mut assembler = Assembler::new(LogFormat::Stderr(prefix));

@@ -4,6 +4,7 @@
 
 use super::record::{LogRecord, Severity};
 use super::time::parse_timestamp;
+use super::words;
 
 /// Parses into `record` (cleared before); false when the line is not such an object.
 pub(crate) fn parse(line: &str, record: &mut LogRecord, scratch: &mut String) -> bool {
@@ -15,6 +16,7 @@ pub(crate) fn parse(line: &str, record: &mut LogRecord, scratch: &mut String) ->
         return false;
     }
     let mut n_known = 0;
+    let mut unknown_word = false;
     if rest.take(b'}') {
         return false;
     }
@@ -31,8 +33,12 @@ pub(crate) fn parse(line: &str, record: &mut LogRecord, scratch: &mut String) ->
             return false;
         }
         n_known += usize::from(assign(&key[..n_key], scratch, record));
+        unknown_word |= &key[..n_key] == b"error_severity" && words::severity(scratch).is_none();
         if rest.take(b',') {
             continue;
+        }
+        if unknown_word {
+            record.severity = Severity::of_code(&record.code);
         }
         // An object that is not a server's (no time, no severity, no message) is plain text that looks like JSON.
         return rest.take(b'}') && rest.at == rest.text.len() && n_known >= 3;
@@ -51,11 +57,11 @@ fn assign(key: &[u8], value: &str, record: &mut LogRecord) -> bool {
             return true;
         }
         b"error_severity" => {
-            record.severity = Severity::parse(value).unwrap_or_default();
+            record.severity = words::severity(value).unwrap_or_default();
             return true;
         }
         b"message" => {
-            record.set_message(value);
+            record.set_postgres_message(value);
             return true;
         }
         b"user" => copy(&mut record.user),
@@ -270,6 +276,27 @@ mod tests {
         );
         assert_eq!((record.pid, record.remote_host.as_str()), (42, "10.0.0.9"));
         assert!(record.has_statement && record.has_detail && record.at.is_some());
+    }
+
+    #[test]
+    fn a_severity_in_another_language_is_read_and_one_in_an_unknown_language_told_from_its_code() {
+        for (word, code, expected) in [
+            ("FEHLER", "23505", Severity::Error),
+            ("ВАЖНО", "28P01", Severity::Fatal),
+            ("XYZZY", "23505", Severity::Error),
+            ("XYZZY", "02000", Severity::Warning),
+        ] {
+            let line = format!(
+                r#"{{"timestamp":"x","error_severity":"{word}","state_code":"{code}","message":"Dauer: 8.5 ms  Anweisung: select 1"}}"#
+            );
+            let mut record = LogRecord::default();
+            assert!(parse(&line, &mut record, &mut String::new()));
+            assert_eq!(record.severity, expected, "{word}");
+            assert_eq!(
+                (record.message.as_str(), record.statement.as_str()),
+                ("Dauer: 8.5 ms", "select 1")
+            );
+        }
     }
 
     #[test]

@@ -8,6 +8,7 @@
 mod record;
 mod statement;
 mod time;
+mod words;
 
 mod csv;
 mod json;

@@ -5,6 +5,7 @@ use hsw_types::WallTime;
 use super::prefix::{Field, Matched};
 use super::record::{LogRecord, Severity};
 use super::time::parse_timestamp;
+use super::words::{self, Companion};
 
 /// What a continuation line belongs to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -20,22 +21,17 @@ pub(super) fn head(line: &str, matched: &Matched, record: &mut LogRecord) {
     for &(field, from, to) in &matched.fields {
         take_field(record, field, line.get(from..to).unwrap_or("").trim());
     }
-    // A translated word: the SQLSTATE, where the prefix has it, still tells errors from the rest.
-    let failed = !record.code.is_empty() && !record.code.starts_with('0');
-    let fallback = if failed {
-        Severity::Error
-    } else {
-        Severity::Log
-    };
-    record.severity = Severity::parse(matched.word(line)).unwrap_or(fallback);
+    // A word of an unknown language: the SQLSTATE, where the prefix has it, still tells errors from the rest.
+    record.severity =
+        words::severity(matched.word(line)).unwrap_or_else(|| Severity::of_code(&record.code));
 }
 
 /// A DETAIL and the like of the record before; what its continuation lines belong to.
 pub(super) fn companion(line: &str, matched: &Matched, record: &mut LogRecord) -> GoesOn {
-    let word = matched.word(line);
-    record.has_detail |= word == "DETAIL";
+    let kind = words::companion(matched.word(line));
+    record.has_detail |= kind == Some(Companion::Detail);
     // QUERY is a statement within a function; the client's own comes behind it and is the better name.
-    if matches!(word, "STATEMENT" | "QUERY") {
+    if kind == Some(Companion::Statement) {
         record.set_statement(matched.message(line));
         return GoesOn::Statement;
     }
@@ -51,14 +47,6 @@ pub(super) fn belongs(line: &str, matched: &Matched, record: &LogRecord) -> bool
     pid.is_none_or(|&(_, from, to)| {
         line.get(from..to).unwrap_or("").trim().parse() == Ok(record.pid)
     })
-}
-
-/// Words of lines that belong to the record before.
-pub(super) fn is_companion(word: &str) -> bool {
-    matches!(
-        word,
-        "DETAIL" | "HINT" | "CONTEXT" | "STATEMENT" | "QUERY" | "LOCATION" | "BACKTRACE"
-    )
 }
 
 /// The message as the other formats have it: stderr alone ends it with ` at character 15`.
