@@ -13,7 +13,7 @@ use super::prefix::{LinePrefix, Matched};
 use super::record::{LogRecord, push_bounded};
 use super::stderr::{self, GoesOn};
 use super::time::TimeDefaults;
-use super::{csv, json, mongo, mysql_error, mysql_slow, plain, redis, words};
+use super::{csv, json, mongo, mysql_error, mysql_slow, plain, redis, syslog, words};
 
 /// The message of an open record, statement and plan included, is kept up to here; the rest is counted.
 const OPEN_BYTES_MAX: usize = 64 * 1024;
@@ -150,7 +150,10 @@ impl Assembler {
             LogFormat::Csv => self.csv_line(start, &text, emit),
             LogFormat::Stderr(prefix) => {
                 let prefix = Arc::clone(prefix);
-                self.stderr_line(&prefix, start, &text, emit);
+                match syslog::unwrapped(&text, self.defaults) {
+                    Some(wrapped) => self.wrapped_line(&prefix, start, &wrapped, emit),
+                    None => self.stderr_line(&prefix, start, &text, emit),
+                }
             }
             LogFormat::MysqlSlow => self.slow_line(start, &text, emit),
             LogFormat::MysqlError => self.mysql_line(start, &text, emit),
@@ -257,13 +260,24 @@ impl Assembler {
             LogFormat::MysqlError => mysql_error::head(text, self.defaults, &mut self.next),
             LogFormat::MongoText => mongo::old(text, self.defaults, false, &mut self.next),
             LogFormat::Redis => redis::head(text, self.defaults, &mut self.next),
-            _ => {
-                let begins = !is_open || !plain::goes_on(text);
-                if begins {
-                    plain::head(text, self.defaults, &mut self.next);
+            _ => match syslog::unwrapped(text, self.defaults) {
+                Some(wrapped) => {
+                    let begins = !is_open || plain::begins_wrapped(&wrapped);
+                    if begins && plain::begins_wrapped(&wrapped) {
+                        plain::wrapped(&wrapped, &mut self.next);
+                    } else if begins {
+                        self.next.set_words("rest of a record of PostgreSQL");
+                    }
+                    begins
                 }
-                begins
-            }
+                None => {
+                    let begins = !is_open || !plain::goes_on(text);
+                    if begins {
+                        plain::head(text, self.defaults, &mut self.next);
+                    }
+                    begins
+                }
+            },
         };
         if begins {
             self.flush(emit);
@@ -272,13 +286,29 @@ impl Assembler {
             self.n_lines = 1;
         } else if is_open {
             self.n_lines += 1;
-            self.record.push_words("\n");
-            self.record.push_words(text);
+            if self.is_kept(text) {
+                self.record.push_words("\n");
+                self.record.push_words(text);
+            }
         } else {
             self.flush(emit);
             self.n_lines = 1;
             self.malformed(text);
             self.hand_out(emit);
+        }
+    }
+
+    /// Whether the text of a line that goes on with the record is safe to keep.
+    fn is_kept(&self, text: &str) -> bool {
+        match self.format {
+            LogFormat::MysqlError => mysql_error::is_kept(&self.record, text),
+            // A crash report lists the commands of clients.
+            LogFormat::Redis => false,
+            LogFormat::Plain => {
+                !(self.record.has_statement || self.record.has_detail)
+                    && syslog::unwrapped(text, self.defaults).is_none()
+            }
+            _ => true,
         }
     }
 
@@ -371,13 +401,13 @@ impl Assembler {
         emit: &mut impl FnMut(&LogRecord),
     ) {
         if let Some(more) = text.strip_prefix('\t') {
-            self.stderr_more(more);
+            self.stderr_more("\n", more);
             return;
         }
         let mut matched = std::mem::take(&mut self.matched);
         let known = prefix.matches(text, &mut matched);
         if known {
-            self.stderr_head(start, text, &matched, emit);
+            self.stderr_head(start, text, &matched, None, emit);
         }
         self.matched = matched;
         if known {
@@ -389,8 +419,41 @@ impl Assembler {
         self.hand_out(emit);
     }
 
+    /// A line that syslog has wrapped; sessions may be mixed.
+    fn wrapped_line(
+        &mut self,
+        prefix: &LinePrefix,
+        start: u64,
+        wrapped: &syslog::Wrapped<'_>,
+        emit: &mut impl FnMut(&LogRecord),
+    ) {
+        let mut matched = std::mem::take(&mut self.matched);
+        let known = !wrapped.tabbed && prefix.matches(wrapped.inside, &mut matched);
+        if known {
+            self.stderr_head(start, wrapped.inside, &matched, Some(wrapped), emit);
+        }
+        self.matched = matched;
+        if known {
+            return;
+        }
+        if wrapped.tabbed || wrapped.later {
+            if self.held.is_some() && self.record.pid == wrapped.pid {
+                let between = if wrapped.tabbed { "\n" } else { "" };
+                self.stderr_more(between, wrapped.inside);
+            } else {
+                self.counters.lines_outside += 1;
+            }
+            return;
+        }
+        self.flush(emit);
+        self.n_lines = 1;
+        self.malformed("");
+        plain::wrapped(wrapped, &mut self.record);
+        self.hand_out(emit);
+    }
+
     /// A line that begins with a tab.
-    fn stderr_more(&mut self, more: &str) {
+    fn stderr_more(&mut self, between: &str, more: &str) {
         if self.held.is_none() {
             // Goes on with a record that is gone: perhaps the middle of a statement, so only counted.
             self.counters.malformed += 1;
@@ -400,11 +463,11 @@ impl Assembler {
         self.n_lines += 1;
         match self.goes_on {
             GoesOn::Message => {
-                self.push_pending("\n");
+                self.push_pending(between);
                 self.push_pending(more);
             }
             GoesOn::Statement => {
-                self.record.push_statement("\n");
+                self.record.push_statement(between);
                 self.record.push_statement(more);
             }
             GoesOn::Other => {}
@@ -417,10 +480,12 @@ impl Assembler {
         start: u64,
         text: &str,
         matched: &Matched,
+        wrapped: Option<&syslog::Wrapped<'_>>,
         emit: &mut impl FnMut(&LogRecord),
     ) {
         let word = matched.word(text);
-        let belongs = self.held.is_some() && stderr::belongs(text, matched, &self.record);
+        let same = wrapped.is_none_or(|wrapped| wrapped.pid == self.record.pid);
+        let belongs = self.held.is_some() && same && stderr::belongs(text, matched, &self.record);
         // A word of no language we know, right behind a record of its session, is a companion: it may hold rows.
         if words::severity(word).is_none() && (belongs || words::companion(word).is_some()) {
             if belongs {
@@ -436,6 +501,10 @@ impl Assembler {
         self.flush(emit);
         self.record.clear();
         stderr::head(text, matched, &mut self.record);
+        if let Some(wrapped) = wrapped {
+            self.record.at = self.record.at.or(wrapped.at);
+            self.record.pid = wrapped.pid;
+        }
         self.held = Some(start);
         self.n_lines = 1;
         self.goes_on = GoesOn::Message;

@@ -80,6 +80,97 @@ fn companions_in_another_language_are_part_of_their_record_and_not_kept() {
 }
 
 #[test]
+fn nothing_of_a_monitor_dump_in_an_error_log_is_kept() {
+    for first in [
+        "2026-11-20 17:50:48 5 [Note] InnoDB: *** (1) TRANSACTION:",
+        "2026-11-20T17:50:48Z 5 [Note] [MY-012469] [InnoDB] *** (1) TRANSACTION:",
+        "2026-11-20T17:50:48Z 5 [Note] [MY-000000] [WSREP] cluster conflict due to high priority abort for threads:",
+        "17:50:48 UTC - mysqld got signal 11 ;",
+    ] {
+        let text = format!(
+            "{first}\nTRANSACTION 7, ACTIVE 5 sec starting index read\nupdate people set secret = 'secret'\n\
+             where name = 'secret'\n 0: len 5; hex 7365637265; asc secret;;\nQuery (7f00): select secret\n\
+             status: 'secret'\nmembers = 'secret'\n0: aaaaaaaa, 'secret'\n2026-11-20 17:50:49 5 [Note] x"
+        );
+        let (records, counters) = read(LogFormat::MysqlError, &text);
+        assert_eq!(
+            (records.len(), records[0].n_lines, counters.lines_outside),
+            (2, 9, 0)
+        );
+        assert!(
+            !format!("{:?}", records[0]).contains("secret"),
+            "{:?}",
+            records[0]
+        );
+        assert!(!records[0].message.contains('\n'));
+    }
+}
+
+#[test]
+fn lines_of_postgres_that_syslog_wrapped_are_records_and_keep_no_literal() {
+    let wrap =
+        |pid, piece, text: &str| format!("Nov 20 17:50:48 db1 postgres[{pid}]: [{piece}] {text}");
+    let at = "2026-11-20 17:50:48.123 UTC";
+    let text = [
+        wrap(
+            99,
+            "5-1",
+            &format!("{at} [99] app@shop LOG:  duration: 8.5 ms  statement: select 'secret',"),
+        ),
+        wrap(99, "5-2", "#011 'secret'"),
+        wrap(99, "6-1", &format!("{at} [99] app@shop ERROR:  no")),
+        wrap(7, "1-1", &format!("{at} [7] LOG:  x")),
+        wrap(
+            99,
+            "6-2",
+            &format!("{at} [99] app@shop DETAIL:  Failing row contains (secret)"),
+        ),
+        wrap(
+            99,
+            "6-3",
+            &format!("{at} [99] app@shop STATEMENT:  insert secret"),
+        ),
+        wrap(99, "6-4", "#011secret"),
+        wrap(99, "7-1", &format!("{at} [99] app@shop ERROR:  two")),
+        wrap(99, "7-2", &format!("{at} [99] app@shop STATEMENT:  insert")),
+        wrap(99, "7-3", " into t"),
+    ]
+    .join("\n");
+    let prefix = Arc::new(LinePrefix::compile("%m [%p] %q%u@%d "));
+    for format in [LogFormat::Stderr(prefix), LogFormat::Plain] {
+        let is_plain = format == LogFormat::Plain;
+        let (records, counters) = read(format, &text);
+        let messages: Vec<_> = records.iter().map(|r| r.message.as_str()).collect();
+        assert_eq!(messages, ["duration: 8.5 ms", "no", "x", "two"]);
+        assert_eq!((records[0].duration_ms, records[1].pid), (Some(8.5), 99));
+        assert_eq!(records[1].severity, crate::Severity::Error);
+        let n_lines: u64 = records.iter().map(|r| r.n_lines).sum();
+        assert_eq!(
+            (n_lines + counters.lines_outside, counters.malformed),
+            (10, 0)
+        );
+        if !is_plain {
+            assert_eq!(records[0].statement, "select 'secret',\n 'secret'");
+            assert_eq!(
+                (records[3].statement.as_str(), records[3].user.as_str()),
+                ("insert into t", "app")
+            );
+        }
+    }
+}
+
+#[test]
+fn a_statement_in_a_plain_log_goes_on_without_its_words() {
+    let text = "2026-11-20 17:50:48 x: LOG:  statement: select\n\t'secret'\n2026-11-20 17:50:48 x: DETAIL:  a\n\tsecret";
+    let (records, _) = read(LogFormat::Plain, text);
+    assert_eq!(records.len(), 2);
+    assert!(
+        records.iter().all(|r| !r.message.contains("secret")),
+        "{records:?}"
+    );
+}
+
+#[test]
 fn an_open_record_is_held_until_it_is_handed_out() {
     let prefix = Arc::new(LinePrefix::compile("%p "));
     let mut assembler = Assembler::new(LogFormat::Stderr(prefix));

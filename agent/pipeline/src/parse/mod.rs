@@ -15,11 +15,13 @@ mod json;
 mod mongo;
 mod mysql_error;
 mod mysql_slow;
+mod object;
 mod plain;
 mod prefix;
 mod redis;
 mod shape;
 mod stderr;
+mod syslog;
 
 mod assemble;
 mod detect;
