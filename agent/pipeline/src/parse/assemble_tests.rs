@@ -291,6 +291,15 @@ fn every_format_joins_what_belongs_together() {
 }
 
 #[test]
+fn the_banner_of_a_restart_is_not_malformed() {
+    let log = "/usr/sbin/mariadbd, Version: 10.11.6-MariaDB (x). started with:\nTcp port: 3306  Unix socket: /x\n\
+               Time\t\t    Id Command\tArgument\n# User@Host: a[a] @ b []\n# Query_time: 2\nselect 4;";
+    let (records, counters) = read(LogFormat::MysqlSlow, log);
+    let n_lines: Vec<_> = records.iter().map(|r| r.n_lines).collect();
+    assert_eq!((n_lines, counters.malformed), (vec![3, 3], 0));
+}
+
+#[test]
 fn a_slow_statement_without_a_time_has_that_of_the_one_before() {
     let log = "# Time: 2026-11-20T17:50:48Z\n# User@Host: a[a] @ b []\n# Query_time: 1\nselect 1;\n\
                # User@Host: a[a] @ b []\n# Query_time: 2\nselect 2;\n\

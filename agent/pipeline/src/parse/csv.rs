@@ -3,7 +3,7 @@
 use csv_core::{ReadRecordResult, Reader};
 
 use super::record::{LogRecord, Severity};
-use super::time::parse_timestamp;
+use super::time::{TimeDefaults, timestamp};
 use super::words;
 
 /// Columns by place, as "Using CSV-Format Log Output" in the PostgreSQL manual lists them.
@@ -51,7 +51,12 @@ pub(crate) fn begins(line: &str) -> bool {
 }
 
 /// Parses one whole record (it may hold newlines inside quotes); false when it is none.
-pub(crate) fn parse(text: &str, record: &mut LogRecord, scratch: &mut Scratch) -> bool {
+pub(crate) fn parse(
+    text: &str,
+    defaults: TimeDefaults,
+    record: &mut LogRecord,
+    scratch: &mut Scratch,
+) -> bool {
     scratch.fields.resize(text.len() + 1, 0);
     scratch.ends.resize(N_COLUMNS.end() + 2, 0);
     let reader = &mut scratch.reader;
@@ -84,7 +89,7 @@ pub(crate) fn parse(text: &str, record: &mut LogRecord, scratch: &mut Scratch) -
         return false;
     }
     record.severity = severity.unwrap_or_else(|| Severity::of_code(code));
-    record.at = parse_timestamp(field(0));
+    record.at = timestamp(field(0), defaults);
     record.pid = field(3).parse().unwrap_or(0);
     for (to, at) in [
         (&mut record.user, 1),
@@ -129,7 +134,12 @@ values ('a,b')",12,,"web","client backend",,-5"#;
     #[test]
     fn a_record_with_newlines_in_quotes_parses() {
         let mut record = LogRecord::default();
-        assert!(parse(LINE, &mut record, &mut Scratch::default()));
+        assert!(parse(
+            LINE,
+            TimeDefaults::default(),
+            &mut record,
+            &mut Scratch::default()
+        ));
         assert_eq!(record.message, "duplicate \"k\"\nend");
         assert_eq!(
             (record.severity, record.code.as_str()),
@@ -144,14 +154,24 @@ values ('a,b')",12,,"web","client backend",,-5"#;
     fn an_old_server_writes_fewer_columns_and_anything_else_is_refused() {
         let old = LINE.replace(r#","client backend",,-5"#, "");
         let mut record = LogRecord::default();
-        assert!(parse(&old, &mut record, &mut Scratch::default()));
+        assert!(parse(
+            &old,
+            TimeDefaults::default(),
+            &mut record,
+            &mut Scratch::default()
+        ));
         assert_eq!(
             (record.application.as_str(), record.backend_type.as_str()),
             ("web", "")
         );
         for text in ["", "a,b,c", &",".repeat(23), &",".repeat(60), "\"open"] {
             assert!(
-                !parse(text, &mut LogRecord::default(), &mut Scratch::default()),
+                !parse(
+                    text,
+                    TimeDefaults::default(),
+                    &mut LogRecord::default(),
+                    &mut Scratch::default()
+                ),
                 "{text}"
             );
         }
@@ -169,7 +189,15 @@ values ('a,b')",12,,"web","client backend",,-5"#;
         ] {
             let line = LINE.replace("ERROR,23505", &format!("{word},{code}"));
             let mut record = LogRecord::default();
-            assert!(parse(&line, &mut record, &mut Scratch::default()), "{word}");
+            assert!(
+                parse(
+                    &line,
+                    TimeDefaults::default(),
+                    &mut record,
+                    &mut Scratch::default()
+                ),
+                "{word}"
+            );
             assert_eq!(record.severity, expected, "{word} {code}");
         }
     }

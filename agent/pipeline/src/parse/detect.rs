@@ -115,7 +115,7 @@ pub fn detect(lines: &[&[u8]], name: &str) -> LogFormat {
     };
     let n = fresh(&mut |line, record| mongo::structured(line, record, &mut scratch));
     offer(n, LogFormat::Mongo);
-    let n = fresh(&mut |line, record| json::parse(line, record, &mut scratch));
+    let n = fresh(&mut |line, record| json::parse(line, none, record, &mut scratch));
     offer(n, LogFormat::Json);
     offer(count(&mut is_csv), LogFormat::Csv);
     offer(count(&mut is_slow_header), LogFormat::MysqlSlow);
@@ -209,6 +209,7 @@ mod tests {
     }
 
     #[test]
+    #[expect(clippy::too_many_lines, reason = "a table of lines")]
     fn each_format_is_known_by_its_lines() {
         let stderr = |setting| LogFormat::Stderr(Arc::new(LinePrefix::compile(setting)));
         for (text, format) in [

@@ -3,11 +3,16 @@
 //! A pull parser by hand over the flat object: `serde_json` would build a map for each line, and the keys are known.
 
 use super::record::{LogRecord, Severity};
-use super::time::parse_timestamp;
+use super::time::{TimeDefaults, timestamp};
 use super::words;
 
 /// Parses into `record` (cleared before); false when the line is not such an object.
-pub(crate) fn parse(line: &str, record: &mut LogRecord, scratch: &mut String) -> bool {
+pub(crate) fn parse(
+    line: &str,
+    defaults: TimeDefaults,
+    record: &mut LogRecord,
+    scratch: &mut String,
+) -> bool {
     let mut rest = Cursor {
         text: line.trim(),
         at: 0,
@@ -32,7 +37,7 @@ pub(crate) fn parse(line: &str, record: &mut LogRecord, scratch: &mut String) ->
         if !rest.value(scratch) {
             return false;
         }
-        n_known += usize::from(assign(&key[..n_key], scratch, record));
+        n_known += usize::from(assign(&key[..n_key], scratch, defaults, record));
         unknown_word |= &key[..n_key] == b"error_severity" && words::severity(scratch).is_none();
         if rest.take(b',') {
             continue;
@@ -46,14 +51,14 @@ pub(crate) fn parse(line: &str, record: &mut LogRecord, scratch: &mut String) ->
 }
 
 /// Whether the key is one of the three that every line has.
-fn assign(key: &[u8], value: &str, record: &mut LogRecord) -> bool {
+fn assign(key: &[u8], value: &str, defaults: TimeDefaults, record: &mut LogRecord) -> bool {
     let copy = |to: &mut String| {
         to.clear();
         to.push_str(value);
     };
     match key {
         b"timestamp" => {
-            record.at = parse_timestamp(value);
+            record.at = timestamp(value, defaults);
             return true;
         }
         b"error_severity" => {
@@ -268,7 +273,12 @@ mod tests {
     fn a_line_of_the_server_parses() {
         let line = r#"{"timestamp":"2026-11-20 17:50:48.123 UTC","user":"app","dbname":"shop","pid":42,"remote_host":"10.0.0.9","remote_port":5555,"error_severity":"ERROR","state_code":"23505","message":"duplicate \"k\"\nend \u00e9\ud83d\ude00","detail":"Key (id)=(7)","statement":"insert","application_name":"web","backend_type":"client backend","query_id":-5}"#;
         let mut record = LogRecord::default();
-        assert!(parse(line, &mut record, &mut String::new()));
+        assert!(parse(
+            line,
+            TimeDefaults::default(),
+            &mut record,
+            &mut String::new()
+        ));
         assert_eq!(record.message, "duplicate \"k\"\nend é😀");
         assert_eq!(
             (record.severity, record.code.as_str()),
@@ -290,7 +300,12 @@ mod tests {
                 r#"{{"timestamp":"x","error_severity":"{word}","state_code":"{code}","message":"Dauer: 8.5 ms  Anweisung: select 1"}}"#
             );
             let mut record = LogRecord::default();
-            assert!(parse(&line, &mut record, &mut String::new()));
+            assert!(parse(
+                &line,
+                TimeDefaults::default(),
+                &mut record,
+                &mut String::new()
+            ));
             assert_eq!(record.severity, expected, "{word}");
             assert_eq!(
                 (record.message.as_str(), record.statement.as_str()),
@@ -313,7 +328,12 @@ mod tests {
             r#"{"a":"\u12"#,
         ] {
             assert!(
-                !parse(line, &mut LogRecord::default(), &mut String::new()),
+                !parse(
+                    line,
+                    TimeDefaults::default(),
+                    &mut LogRecord::default(),
+                    &mut String::new()
+                ),
                 "{line}"
             );
         }

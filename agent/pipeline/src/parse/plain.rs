@@ -70,6 +70,11 @@ fn words_of(rest: &str, record: &mut LogRecord) {
         record.severity = plain_severity(rest);
         let at = rest.find("duration: ").unwrap_or(0);
         shortened(rest, at, record);
+        if at > 0 && record.statement.is_empty() && record.plan.is_empty() {
+            // Some other program's duration.
+            (record.duration_ms, record.has_statement) = (None, false);
+            record.set_words(rest);
+        }
         return;
     };
     let Some(severity) = mark.severity else {

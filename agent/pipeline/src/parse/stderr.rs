@@ -4,7 +4,7 @@ use hsw_types::WallTime;
 
 use super::prefix::{Field, Matched};
 use super::record::{LogRecord, Severity};
-use super::time::parse_timestamp;
+use super::time::{TimeDefaults, timestamp};
 use super::words::{self, Companion};
 
 /// What a continuation line belongs to.
@@ -17,9 +17,14 @@ pub(super) enum GoesOn {
 }
 
 /// Begins a record, all but its message.
-pub(super) fn head(line: &str, matched: &Matched, record: &mut LogRecord) {
+pub(super) fn head(line: &str, matched: &Matched, defaults: TimeDefaults, record: &mut LogRecord) {
     for &(field, from, to) in &matched.fields {
-        take_field(record, field, line.get(from..to).unwrap_or("").trim());
+        take_field(
+            record,
+            field,
+            line.get(from..to).unwrap_or("").trim(),
+            defaults,
+        );
     }
     // A word of an unknown language: the SQLSTATE, where the prefix has it, still tells errors from the rest.
     record.severity =
@@ -58,10 +63,10 @@ pub(super) fn without_position(message: &str) -> &str {
     }
 }
 
-fn take_field(record: &mut LogRecord, field: Field, text: &str) {
+fn take_field(record: &mut LogRecord, field: Field, text: &str, defaults: TimeDefaults) {
     let to = match field {
         Field::Time => {
-            record.at = parse_timestamp(text);
+            record.at = timestamp(text, defaults);
             return;
         }
         Field::EpochMs => {

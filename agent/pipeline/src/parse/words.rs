@@ -194,7 +194,7 @@ const OTHERS: [&str; 49] = [
 ];
 
 /// Words before a statement within a message; a name may stand between the word and its colon.
-const INTRODUCTIONS: [&str; 34] = [
+const INTRODUCTIONS: [&str; 40] = [
     "Anweisung",
     "Ausführen",
     "Vorbereiten",
@@ -214,7 +214,7 @@ const INTRODUCTIONS: [&str; 34] = [
     "оператор",
     "выполнение",
     "выборка из",
-    "вызов функции",
+    "вызов функции (через fastpath)",
     "文",
     "実行",
     "取り出し実行",
@@ -225,7 +225,13 @@ const INTRODUCTIONS: [&str; 34] = [
     "wyrażenie",
     "komut",
     "sats",
-    "kör ",
+    "kör",
+    "kör hämtning från",
+    "Ausführen Fetch von",
+    "ejecutar fetch desde",
+    "exécute fetch à partir de",
+    "esecuzione di fetch da",
+    "виконати витягнення з",
     "příkaz",
     "виконувати",
     "ოპერატორი",
@@ -291,12 +297,14 @@ pub(super) fn split(message: &str) -> Option<Parts<'_>> {
         ..Parts::default()
     };
     let Some((end, duration_ms)) = duration(message) else {
-        let word = INTRODUCTIONS.iter().find(|w| message.starts_with(**w))?;
-        let (_, statement) = message[word.len()..].split_once([':', '：'])?;
-        return Some(Parts {
-            message: word,
-            statement: statement.trim_start(),
-            ..plain
+        return INTRODUCTIONS.iter().find_map(|word| {
+            let (name, statement) = message.strip_prefix(word)?.split_once([':', '：'])?;
+            let sound = name.starts_with([' ', '\u{a0}']) && !name.trim().contains(' ');
+            (name.is_empty() || sound).then_some(Parts {
+                message: word,
+                statement: statement.trim_start(),
+                ..plain
+            })
         });
     };
     let parts = Parts {
@@ -383,8 +391,12 @@ mod tests {
             (parts.message, parts.statement),
             ("Anweisung", "select 'x'")
         );
+        let parts = split("ejecutar fetch desde c1: select 'x'").unwrap();
+        assert_eq!(parts.statement, "select 'x'");
         for message in [
             "",
+            "文字コードが違います: x",
+            "sats går inte: x",
             "process 5 still waiting for ShareLock after 8.5 ms",
             "Prüfpunkt abgeschlossen: 5 Puffer",
             "wait 8.5 msec",
