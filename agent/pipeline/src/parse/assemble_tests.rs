@@ -212,7 +212,7 @@ fn formats() -> Vec<LogFormat> {
 }
 
 /// Lines that begin, go on and end records of every format, and some that are torn.
-const PIECES: [&str; 36] = [
+const PIECES: [&str; 46] = [
     "",
     "   ",
     "\tgoes on",
@@ -249,6 +249,16 @@ const PIECES: [&str; 36] = [
     "2026-11-20T17:50:48.123+0000 I COMMAND  [conn5] command a.b command: find { find: \"b\" } 5ms",
     "7:M 20 Nov 2026 17:50:48.123 * Ready",
     "[7] 20 Nov 17:50:48.123 # x",
+    "1:signal-handler (1795197048) Received SIGTERM",
+    "=== REDIS BUG REPORT START: x ===",
+    "2026-11-20 17:50:48.123 CET [42] app@shop FEHLER:  x",
+    "2026-11-20 17:50:48.123 CET [42] app@shop INSTRUCTION :  select 1",
+    "2026-11-20 17:50:48.123 CET [42] app@shop 쿼리:select 1",
+    "Nov 20 17:50:48 db1 postgres[42]: [5-1] 2026-11-20 17:50:48.123 UTC [42] app@shop ERROR:  x",
+    "Nov 20 17:50:48 db1 postgres[42]: [5-2] 2026-11-20 17:50:48.123 UTC [42] app@shop DETAIL:  y",
+    "Nov 20 17:50:48 db1 postgres[42]: [5-3] #011more",
+    "Nov 20 17:50:48 db1 postgres[43]: [5-4] rest",
+    "{\"level\":\"error\",\"ts\":1.5e9,\"msg\":\"x\",\"a\":[{}]}",
 ];
 
 #[test]

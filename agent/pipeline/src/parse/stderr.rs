@@ -7,6 +7,20 @@ use super::record::{LogRecord, Severity};
 use super::time::{TimeDefaults, timestamp};
 use super::words::{self, Companion};
 
+/// What stands around the number of a position, in the languages of [`words`].
+const POSITIONS: [(&str, &str); 10] = [
+    (" at character ", ""),
+    (" bei Zeichen ", ""),
+    (" en carácter ", ""),
+    (" au caractère ", ""),
+    (" al carattere ", ""),
+    (" vid tecken ", ""),
+    (" символ ", ""),
+    (" (символ ", ")"),
+    ("(", "文字目)"),
+    (" 第 ", " 个字符处"),
+];
+
 /// What a continuation line belongs to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum GoesOn {
@@ -56,11 +70,12 @@ pub(super) fn belongs(line: &str, matched: &Matched, record: &LogRecord) -> bool
 
 /// The message as the other formats have it: stderr alone ends it with ` at character 15`.
 pub(super) fn without_position(message: &str) -> &str {
-    let head = message.trim_end_matches(|c: char| c.is_ascii_digit());
-    match head.strip_suffix(" at character ") {
-        Some(before) if head.len() < message.len() => before,
-        _ => message,
-    }
+    let cut = |(before, behind): &(&str, &str)| {
+        let head = message.strip_suffix(behind)?;
+        let words = head.trim_end_matches(|c: char| c.is_ascii_digit());
+        (words.len() < head.len()).then(|| words.strip_suffix(before))?
+    };
+    POSITIONS.iter().find_map(cut).unwrap_or(message)
 }
 
 fn take_field(record: &mut LogRecord, field: Field, text: &str, defaults: TimeDefaults) {
@@ -96,4 +111,25 @@ fn take_field(record: &mut LogRecord, field: Field, text: &str, defaults: TimeDe
     };
     to.clear();
     to.push_str(text);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_position_is_no_part_of_the_message_in_any_language() {
+        for position in [
+            " at character 15",
+            " bei Zeichen 15",
+            " au caractère 15",
+            " (символ 15)",
+            "(15文字目)",
+        ] {
+            assert_eq!(without_position(&format!("x 5{position}")), "x 5");
+        }
+        for message in ["", "at 15", "look at character ", "(символ )", "5"] {
+            assert_eq!(without_position(message), message);
+        }
+    }
 }
