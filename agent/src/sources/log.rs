@@ -85,7 +85,7 @@ pub struct Config {
     pub literals: bool,
     /// Where reading starts at the very first start.
     pub start: Start,
-    /// Roles and application names whose lines are left out.
+    /// Roles whose lines are left out; application names where a line has no role.
     pub own: Vec<String>,
     /// Directories are listed this often even when the kernel reports nothing, milliseconds.
     pub poll_ms: u64,

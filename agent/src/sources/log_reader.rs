@@ -225,7 +225,7 @@ impl Reader {
             });
             open.had_lines = true;
             if budget == 0 {
-                let severity = skim(line.bytes);
+                let severity = skim(line.bytes, open.assembler.format());
                 if severity < Severity::Error || errors_budget == 0 {
                     classifier.skimmed(severity);
                     return;

@@ -10,10 +10,10 @@ use std::sync::Arc;
 use hsw_types::WallTime;
 
 use super::prefix::{LinePrefix, Matched};
-use super::record::{LogRecord, Severity, push_bounded};
+use super::record::{LogRecord, push_bounded};
 use super::stderr::{self, GoesOn};
 use super::time::TimeDefaults;
-use super::{csv, json, mongo, mysql_error, mysql_slow, plain, redis};
+use super::{csv, json, mongo, mysql_error, mysql_slow, plain, redis, syslog, words};
 
 /// The message of an open record, statement and plan included, is kept up to here; the rest is counted.
 const OPEN_BYTES_MAX: usize = 64 * 1024;
@@ -122,6 +122,12 @@ impl Assembler {
         }
     }
 
+    /// How the file is written.
+    #[must_use]
+    pub const fn format(&self) -> &LogFormat {
+        &self.format
+    }
+
     /// Start of the first line that is not part of a handed-out record.
     #[must_use]
     pub fn held(&self) -> Option<u64> {
@@ -150,7 +156,10 @@ impl Assembler {
             LogFormat::Csv => self.csv_line(start, &text, emit),
             LogFormat::Stderr(prefix) => {
                 let prefix = Arc::clone(prefix);
-                self.stderr_line(&prefix, start, &text, emit);
+                match syslog::unwrapped(&text, self.defaults) {
+                    Some(wrapped) => self.wrapped_line(&prefix, start, &wrapped, emit),
+                    None => self.stderr_line(&prefix, start, &text, emit),
+                }
             }
             LogFormat::MysqlSlow => self.slow_line(start, &text, emit),
             LogFormat::MysqlError => self.mysql_line(start, &text, emit),
@@ -181,7 +190,7 @@ impl Assembler {
             }
             LogFormat::Stderr(_) => {
                 self.record
-                    .set_message(stderr::without_position(&self.pending));
+                    .set_postgres_message(stderr::without_position(&self.pending));
                 self.hand_out(emit);
             }
             LogFormat::MysqlSlow => {
@@ -233,7 +242,7 @@ impl Assembler {
         self.record.clear();
         let known = match self.format {
             LogFormat::Mongo => mongo::structured(text, &mut self.record, &mut self.scratch),
-            _ => json::parse(text, &mut self.record, &mut self.scratch),
+            _ => json::parse(text, self.defaults, &mut self.record, &mut self.scratch),
         };
         if !known {
             self.malformed(text);
@@ -257,13 +266,24 @@ impl Assembler {
             LogFormat::MysqlError => mysql_error::head(text, self.defaults, &mut self.next),
             LogFormat::MongoText => mongo::old(text, self.defaults, false, &mut self.next),
             LogFormat::Redis => redis::head(text, self.defaults, &mut self.next),
-            _ => {
-                let begins = !is_open || !plain::goes_on(text);
-                if begins {
-                    plain::head(text, self.defaults, &mut self.next);
+            _ => match syslog::unwrapped(text, self.defaults) {
+                Some(wrapped) => {
+                    let begins = !is_open || plain::begins_wrapped(&wrapped);
+                    if begins && plain::begins_wrapped(&wrapped) {
+                        plain::wrapped(&wrapped, &mut self.next);
+                    } else if begins {
+                        self.next.set_words("rest of a record of PostgreSQL");
+                    }
+                    begins
                 }
-                begins
-            }
+                None => {
+                    let begins = !is_open || !plain::goes_on(text);
+                    if begins {
+                        plain::head(text, self.defaults, &mut self.next);
+                    }
+                    begins
+                }
+            },
         };
         if begins {
             self.flush(emit);
@@ -272,13 +292,29 @@ impl Assembler {
             self.n_lines = 1;
         } else if is_open {
             self.n_lines += 1;
-            self.record.push_words("\n");
-            self.record.push_words(text);
+            if self.is_kept(text) {
+                self.record.push_words("\n");
+                self.record.push_words(text);
+            }
         } else {
             self.flush(emit);
             self.n_lines = 1;
             self.malformed(text);
             self.hand_out(emit);
+        }
+    }
+
+    /// Whether the text of a line that goes on with the record is safe to keep.
+    fn is_kept(&self, text: &str) -> bool {
+        match self.format {
+            LogFormat::MysqlError => mysql_error::is_kept(&self.record, text),
+            // A crash report lists the commands of clients.
+            LogFormat::Redis => false,
+            LogFormat::Plain => {
+                !(self.record.has_statement || self.record.has_detail)
+                    && syslog::unwrapped(text, self.defaults).is_none()
+            }
+            _ => true,
         }
     }
 
@@ -357,93 +393,15 @@ impl Assembler {
 
     fn csv_record(&mut self, text: &str, emit: &mut impl FnMut(&LogRecord)) {
         self.record.clear();
-        if !csv::parse(text, &mut self.record, &mut self.csv) {
+        if !csv::parse(text, self.defaults, &mut self.record, &mut self.csv) {
             self.malformed(text);
         }
         self.hand_out(emit);
     }
-
-    fn stderr_line(
-        &mut self,
-        prefix: &LinePrefix,
-        start: u64,
-        text: &str,
-        emit: &mut impl FnMut(&LogRecord),
-    ) {
-        if let Some(more) = text.strip_prefix('\t') {
-            self.stderr_more(more);
-            return;
-        }
-        let mut matched = std::mem::take(&mut self.matched);
-        let known = prefix.matches(text, &mut matched);
-        if known {
-            self.stderr_head(start, text, &matched, emit);
-        }
-        self.matched = matched;
-        if known {
-            return;
-        }
-        self.flush(emit);
-        self.n_lines = 1;
-        self.malformed(text);
-        self.hand_out(emit);
-    }
-
-    /// A line that begins with a tab.
-    fn stderr_more(&mut self, more: &str) {
-        if self.held.is_none() {
-            // Goes on with a record that is gone: perhaps the middle of a statement, so only counted.
-            self.counters.malformed += 1;
-            self.counters.lines_outside += 1;
-            return;
-        }
-        self.n_lines += 1;
-        match self.goes_on {
-            GoesOn::Message => {
-                self.push_pending("\n");
-                self.push_pending(more);
-            }
-            GoesOn::Statement => {
-                self.record.push_statement("\n");
-                self.record.push_statement(more);
-            }
-            GoesOn::Other => {}
-        }
-    }
-
-    /// A line with a prefix: a new record, or a DETAIL and the like of the one before.
-    fn stderr_head(
-        &mut self,
-        start: u64,
-        text: &str,
-        matched: &Matched,
-        emit: &mut impl FnMut(&LogRecord),
-    ) {
-        let word = matched.word(text);
-        if stderr::is_companion(word) && Severity::parse(word).is_none() {
-            if self.held.is_some() && stderr::belongs(text, matched, &self.record) {
-                self.n_lines += 1;
-                self.goes_on = stderr::companion(text, matched, &mut self.record);
-            } else {
-                // Its record went away before (end of a file, another session in between).
-                self.counters.lines_outside += 1;
-                self.goes_on = GoesOn::Other;
-            }
-            return;
-        }
-        self.flush(emit);
-        self.record.clear();
-        stderr::head(text, matched, &mut self.record);
-        self.held = Some(start);
-        self.n_lines = 1;
-        self.goes_on = GoesOn::Message;
-        self.push_pending(matched.message(text));
-    }
-
-    fn push_pending(&mut self, text: &str) {
-        self.counters.bytes_over_limit += push_bounded(&mut self.pending, text, OPEN_BYTES_MAX);
-    }
 }
+
+#[path = "assemble_stderr.rs"]
+mod stderr_lines;
 
 #[cfg(test)]
 #[path = "assemble_tests.rs"]

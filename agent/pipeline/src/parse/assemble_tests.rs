@@ -41,6 +41,136 @@ fn stderr_lines_with_tabs_and_companions_are_one_record() {
 }
 
 #[test]
+fn companions_in_another_language_are_part_of_their_record_and_not_kept() {
+    let prefix = Arc::new(LinePrefix::compile("%m [%p] "));
+    let at = "2026-11-20 17:50:48.123 UTC";
+    for (severity, detail, statement) in [
+        ("FEHLER:  ", "DETAIL:  ", "ANWEISUNG:  "),
+        ("ERREUR:  ", "DÉTAIL:  ", "INSTRUCTION :  "),
+        ("ERREUR:  ", "DÉTAIL\u{a0}: ", "INSTRUCTION\u{a0}:  "),
+        ("ОШИБКА:  ", "ПОДРОБНОСТИ:  ", "ОПЕРАТОР:  "),
+        ("ERROR:  ", "詳細:  ", "文:  "),
+        ("오류:  ", "상세정보:  ", "쿼리:"),
+        ("错误:  ", "详细信息:  ", "语句:  "),
+    ] {
+        let text = format!(
+            "{at} [1] {severity}words\n{at} [1] {detail}Key (id)=(secret)\n\tsecret\n{at} [1] XYZZY:  secret\n\
+             {at} [1] {statement}insert\n\tinto t"
+        );
+        let (records, counters) = read(LogFormat::Stderr(Arc::clone(&prefix)), &text);
+        assert_eq!((records.len(), counters.malformed), (1, 0), "{text}");
+        let record = &records[0];
+        assert_eq!(record.severity, crate::Severity::Error);
+        assert_eq!(
+            (
+                record.message.as_str(),
+                record.statement.as_str(),
+                record.has_detail,
+                record.n_lines
+            ),
+            ("words", "insert\ninto t", true, 6)
+        );
+    }
+    let text = format!("{at} [1] LOG:  Dauer: 8.5 ms  Anweisung: select\n\t'secret'");
+    let (records, _) = read(LogFormat::Stderr(prefix), &text);
+    assert_eq!(
+        (records[0].message.as_str(), records[0].duration_ms),
+        ("Dauer: 8.5 ms", Some(8.5))
+    );
+}
+
+#[test]
+fn nothing_of_a_monitor_dump_in_an_error_log_is_kept() {
+    for first in [
+        "2026-11-20 17:50:48 5 [Note] InnoDB: *** (1) TRANSACTION:",
+        "2026-11-20T17:50:48Z 5 [Note] [MY-012469] [InnoDB] *** (1) TRANSACTION:",
+        "2026-11-20T17:50:48Z 5 [Note] [MY-000000] [WSREP] cluster conflict due to high priority abort for threads:",
+        "17:50:48 UTC - mysqld got signal 11 ;",
+    ] {
+        let text = format!(
+            "{first}\nTRANSACTION 7, ACTIVE 5 sec starting index read\nupdate people set secret = 'secret'\n\
+             where name = 'secret'\n 0: len 5; hex 7365637265; asc secret;;\nQuery (7f00): select secret\n\
+             status: 'secret'\nmembers = 'secret'\n0: aaaaaaaa, 'secret'\n2026-11-20 17:50:49 5 [Note] x"
+        );
+        let (records, counters) = read(LogFormat::MysqlError, &text);
+        assert_eq!(
+            (records.len(), records[0].n_lines, counters.lines_outside),
+            (2, 9, 0)
+        );
+        assert!(
+            !format!("{:?}", records[0]).contains("secret"),
+            "{:?}",
+            records[0]
+        );
+        assert!(!records[0].message.contains('\n'));
+    }
+}
+
+#[test]
+fn lines_of_postgres_that_syslog_wrapped_are_records_and_keep_no_literal() {
+    let wrap =
+        |pid, piece, text: &str| format!("Nov 20 17:50:48 db1 postgres[{pid}]: [{piece}] {text}");
+    let at = "2026-11-20 17:50:48.123 UTC";
+    let text = [
+        wrap(
+            99,
+            "5-1",
+            &format!("{at} [99] app@shop LOG:  duration: 8.5 ms  statement: select 'secret',"),
+        ),
+        wrap(99, "5-2", "#011 'secret'"),
+        wrap(99, "6-1", &format!("{at} [99] app@shop ERROR:  no")),
+        wrap(7, "1-1", &format!("{at} [7] LOG:  x")),
+        wrap(
+            99,
+            "6-2",
+            &format!("{at} [99] app@shop DETAIL:  Failing row contains (secret)"),
+        ),
+        wrap(
+            99,
+            "6-3",
+            &format!("{at} [99] app@shop STATEMENT:  insert secret"),
+        ),
+        wrap(99, "6-4", "#011secret"),
+        wrap(99, "7-1", &format!("{at} [99] app@shop ERROR:  two")),
+        wrap(99, "7-2", &format!("{at} [99] app@shop STATEMENT:  insert")),
+        wrap(99, "7-3", " into t"),
+    ]
+    .join("\n");
+    let prefix = Arc::new(LinePrefix::compile("%m [%p] %q%u@%d "));
+    for format in [LogFormat::Stderr(prefix), LogFormat::Plain] {
+        let is_plain = format == LogFormat::Plain;
+        let (records, counters) = read(format, &text);
+        let messages: Vec<_> = records.iter().map(|r| r.message.as_str()).collect();
+        assert_eq!(messages, ["duration: 8.5 ms", "no", "x", "two"]);
+        assert_eq!((records[0].duration_ms, records[1].pid), (Some(8.5), 99));
+        assert_eq!(records[1].severity, crate::Severity::Error);
+        let n_lines: u64 = records.iter().map(|r| r.n_lines).sum();
+        assert_eq!(
+            (n_lines + counters.lines_outside, counters.malformed),
+            (10, 0)
+        );
+        if !is_plain {
+            assert_eq!(records[0].statement, "select 'secret',\n 'secret'");
+            assert_eq!(
+                (records[3].statement.as_str(), records[3].user.as_str()),
+                ("insert into t", "app")
+            );
+        }
+    }
+}
+
+#[test]
+fn a_statement_in_a_plain_log_goes_on_without_its_words() {
+    let text = "2026-11-20 17:50:48 x: LOG:  statement: select\n\t'secret'\n2026-11-20 17:50:48 x: DETAIL:  a\n\tsecret";
+    let (records, _) = read(LogFormat::Plain, text);
+    assert_eq!(records.len(), 2);
+    assert!(
+        records.iter().all(|r| !r.message.contains("secret")),
+        "{records:?}"
+    );
+}
+
+#[test]
 fn an_open_record_is_held_until_it_is_handed_out() {
     let prefix = Arc::new(LinePrefix::compile("%p "));
     let mut assembler = Assembler::new(LogFormat::Stderr(prefix));
@@ -82,7 +212,7 @@ fn formats() -> Vec<LogFormat> {
 }
 
 /// Lines that begin, go on and end records of every format, and some that are torn.
-const PIECES: [&str; 36] = [
+const PIECES: [&str; 46] = [
     "",
     "   ",
     "\tgoes on",
@@ -119,6 +249,16 @@ const PIECES: [&str; 36] = [
     "2026-11-20T17:50:48.123+0000 I COMMAND  [conn5] command a.b command: find { find: \"b\" } 5ms",
     "7:M 20 Nov 2026 17:50:48.123 * Ready",
     "[7] 20 Nov 17:50:48.123 # x",
+    "1:signal-handler (1795197048) Received SIGTERM",
+    "=== REDIS BUG REPORT START: x ===",
+    "2026-11-20 17:50:48.123 CET [42] app@shop FEHLER:  x",
+    "2026-11-20 17:50:48.123 CET [42] app@shop INSTRUCTION :  select 1",
+    "2026-11-20 17:50:48.123 CET [42] app@shop 쿼리:select 1",
+    "Nov 20 17:50:48 db1 postgres[42]: [5-1] 2026-11-20 17:50:48.123 UTC [42] app@shop ERROR:  x",
+    "Nov 20 17:50:48 db1 postgres[42]: [5-2] 2026-11-20 17:50:48.123 UTC [42] app@shop DETAIL:  y",
+    "Nov 20 17:50:48 db1 postgres[42]: [5-3] #011more",
+    "Nov 20 17:50:48 db1 postgres[43]: [5-4] rest",
+    "{\"level\":\"error\",\"ts\":1.5e9,\"msg\":\"x\",\"a\":[{}]}",
 ];
 
 #[test]
@@ -158,6 +298,15 @@ fn every_format_joins_what_belongs_together() {
             "{name}"
         );
     }
+}
+
+#[test]
+fn the_banner_of_a_restart_is_not_malformed() {
+    let log = "/usr/sbin/mariadbd, Version: 10.11.6-MariaDB (x). started with:\nTcp port: 3306  Unix socket: /x\n\
+               Time\t\t    Id Command\tArgument\n# User@Host: a[a] @ b []\n# Query_time: 2\nselect 4;";
+    let (records, counters) = read(LogFormat::MysqlSlow, log);
+    let n_lines: Vec<_> = records.iter().map(|r| r.n_lines).collect();
+    assert_eq!((n_lines, counters.malformed), (vec![3, 3], 0));
 }
 
 #[test]

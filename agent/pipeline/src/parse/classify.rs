@@ -19,7 +19,7 @@ use super::templates::TemplateTable;
 /// Limits, and whose lines are left out.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ClassifierConfig {
-    /// Login roles and application names of the agent itself; `hsw-agent` by default.
+    /// Login roles of the agent itself, or its application name where a record has no role; `hsw-agent` by default.
     pub own: Vec<String>,
     /// Ship samples unmasked. Off by default; statements are cut off all the same.
     pub literals: bool,
@@ -163,9 +163,12 @@ impl LogClassifier {
 
     /// Takes a record; `now` dates samples whose line has no usable time.
     pub fn record(&mut self, now: WallTime, record: &LogRecord) {
-        let own = |name: &String| {
-            !name.is_empty() && (*name == record.user || *name == record.application)
+        // Any client may call itself what it likes; its login role is what the server knows.
+        let who = match record.user.as_str() {
+            "" => &record.application,
+            _ => &record.user,
         };
+        let own = |name: &String| !name.is_empty() && name == who;
         if self.config.own.iter().any(own) {
             self.counters.own += 1;
             return;
@@ -339,6 +342,21 @@ mod tests {
             ]
         );
         assert!(told.values().all(|n| *n == 0.0));
+    }
+
+    #[test]
+    fn a_client_that_calls_itself_the_agent_hides_nothing() {
+        let mut classifier = LogClassifier::new(ClassifierConfig::default());
+        let mut client = record(Severity::Error, "42501", "permission denied");
+        client.application = "hsw-agent".to_owned();
+        client.user = "app".to_owned();
+        classifier.record(WallTime(1), &client);
+        assert_eq!(classifier.counters().own, 0);
+        // Before the login nobody has a role; some formats never say it.
+        client.user.clear();
+        classifier.record(WallTime(1), &client);
+        assert_eq!(classifier.counters().own, 1);
+        assert_eq!(events(&mut classifier).get("log.errors"), Some(&1.0));
     }
 
     #[test]

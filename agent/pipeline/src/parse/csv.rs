@@ -3,7 +3,8 @@
 use csv_core::{ReadRecordResult, Reader};
 
 use super::record::{LogRecord, Severity};
-use super::time::parse_timestamp;
+use super::time::{TimeDefaults, timestamp};
+use super::words;
 
 /// Columns by place, as "Using CSV-Format Log Output" in the PostgreSQL manual lists them.
 const N_COLUMNS: std::ops::RangeInclusive<usize> = 23..=26;
@@ -50,7 +51,12 @@ pub(crate) fn begins(line: &str) -> bool {
 }
 
 /// Parses one whole record (it may hold newlines inside quotes); false when it is none.
-pub(crate) fn parse(text: &str, record: &mut LogRecord, scratch: &mut Scratch) -> bool {
+pub(crate) fn parse(
+    text: &str,
+    defaults: TimeDefaults,
+    record: &mut LogRecord,
+    scratch: &mut Scratch,
+) -> bool {
     scratch.fields.resize(text.len() + 1, 0);
     scratch.ends.resize(N_COLUMNS.end() + 2, 0);
     let reader = &mut scratch.reader;
@@ -76,11 +82,14 @@ pub(crate) fn parse(text: &str, record: &mut LogRecord, scratch: &mut Scratch) -
         let bytes = scratch.fields.get(from..scratch.ends[at]).unwrap_or(&[]);
         std::str::from_utf8(bytes).unwrap_or("")
     };
-    let Some(severity) = Severity::parse(field(11)) else {
+    let (word, code) = (field(11), field(12));
+    let sound = code.len() == 5 && code.bytes().all(|b| b.is_ascii_alphanumeric());
+    let severity = words::severity(word);
+    if severity.is_none() && (word.is_empty() || !sound) {
         return false;
-    };
-    record.severity = severity;
-    record.at = parse_timestamp(field(0));
+    }
+    record.severity = severity.unwrap_or_else(|| Severity::of_code(code));
+    record.at = timestamp(field(0), defaults);
     record.pid = field(3).parse().unwrap_or(0);
     for (to, at) in [
         (&mut record.user, 1),
@@ -104,7 +113,7 @@ pub(crate) fn parse(text: &str, record: &mut LogRecord, scratch: &mut Scratch) -
         record.backend_type.push_str(field(23));
     }
     record.has_detail = !field(14).is_empty();
-    record.set_message(field(13));
+    record.set_postgres_message(field(13));
     // The client's statement, else the one within a function.
     for statement in [field(19), field(16)] {
         if !statement.is_empty() && record.statement.is_empty() {
@@ -125,7 +134,12 @@ values ('a,b')",12,,"web","client backend",,-5"#;
     #[test]
     fn a_record_with_newlines_in_quotes_parses() {
         let mut record = LogRecord::default();
-        assert!(parse(LINE, &mut record, &mut Scratch::default()));
+        assert!(parse(
+            LINE,
+            TimeDefaults::default(),
+            &mut record,
+            &mut Scratch::default()
+        ));
         assert_eq!(record.message, "duplicate \"k\"\nend");
         assert_eq!(
             (record.severity, record.code.as_str()),
@@ -140,16 +154,51 @@ values ('a,b')",12,,"web","client backend",,-5"#;
     fn an_old_server_writes_fewer_columns_and_anything_else_is_refused() {
         let old = LINE.replace(r#","client backend",,-5"#, "");
         let mut record = LogRecord::default();
-        assert!(parse(&old, &mut record, &mut Scratch::default()));
+        assert!(parse(
+            &old,
+            TimeDefaults::default(),
+            &mut record,
+            &mut Scratch::default()
+        ));
         assert_eq!(
             (record.application.as_str(), record.backend_type.as_str()),
             ("web", "")
         );
         for text in ["", "a,b,c", &",".repeat(23), &",".repeat(60), "\"open"] {
             assert!(
-                !parse(text, &mut LogRecord::default(), &mut Scratch::default()),
+                !parse(
+                    text,
+                    TimeDefaults::default(),
+                    &mut LogRecord::default(),
+                    &mut Scratch::default()
+                ),
                 "{text}"
             );
+        }
+    }
+
+    #[test]
+    fn a_severity_in_another_language_is_read_and_one_in_an_unknown_language_told_from_its_code() {
+        for (word, code, expected) in [
+            ("FEHLER", "23505", Severity::Error),
+            ("PANIK", "XX000", Severity::Panic),
+            ("СООБЩЕНИЕ", "00000", Severity::Log),
+            ("XYZZY", "23505", Severity::Error),
+            ("XYZZY", "01000", Severity::Warning),
+            ("XYZZY", "00000", Severity::Log),
+        ] {
+            let line = LINE.replace("ERROR,23505", &format!("{word},{code}"));
+            let mut record = LogRecord::default();
+            assert!(
+                parse(
+                    &line,
+                    TimeDefaults::default(),
+                    &mut record,
+                    &mut Scratch::default()
+                ),
+                "{word}"
+            );
+            assert_eq!(record.severity, expected, "{word} {code}");
         }
     }
 

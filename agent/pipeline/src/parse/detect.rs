@@ -8,7 +8,7 @@ use super::assemble::LogFormat;
 use super::prefix::{LinePrefix, Matched};
 use super::record::LogRecord;
 use super::time::TimeDefaults;
-use super::{csv, json, mongo, mysql_error, mysql_slow, redis};
+use super::{csv, json, mongo, mysql_error, mysql_slow, redis, syslog};
 
 /// Lines looked at; more do not change the answer.
 const LINES_MAX: usize = 50;
@@ -97,6 +97,7 @@ pub fn detect(lines: &[&[u8]], name: &str) -> LogFormat {
         .collect();
     let count = |test: &mut dyn FnMut(&str) -> bool| lines.iter().filter(|line| test(line)).count();
     let none = TimeDefaults::default();
+    let n_lines = count(&mut |line| !line.trim().is_empty());
     let mut record = LogRecord::default();
     let mut scratch = String::new();
     let mut fresh = |test: &mut dyn FnMut(&str, &mut LogRecord) -> bool| {
@@ -114,7 +115,7 @@ pub fn detect(lines: &[&[u8]], name: &str) -> LogFormat {
     };
     let n = fresh(&mut |line, record| mongo::structured(line, record, &mut scratch));
     offer(n, LogFormat::Mongo);
-    let n = fresh(&mut |line, record| json::parse(line, record, &mut scratch));
+    let n = fresh(&mut |line, record| json::parse(line, none, record, &mut scratch));
     offer(n, LogFormat::Json);
     offer(count(&mut is_csv), LogFormat::Csv);
     offer(count(&mut is_slow_header), LogFormat::MysqlSlow);
@@ -122,6 +123,14 @@ pub fn detect(lines: &[&[u8]], name: &str) -> LogFormat {
         let prefix = LinePrefix::compile(setting);
         let mut matched = Matched::default();
         let n = count(&mut |line| prefix.matches(line, &mut matched));
+        // What syslog has wrapped, where nobody else writes into the file.
+        let n_wrapped = count(&mut |line| {
+            let wrapped = syslog::unwrapped(line, none);
+            wrapped.is_some_and(|wrapped| {
+                wrapped.tabbed || wrapped.later || prefix.matches(wrapped.inside, &mut matched)
+            })
+        });
+        let n = if n_wrapped == n_lines { n_wrapped } else { n };
         offer(n, LogFormat::Stderr(Arc::new(prefix)));
     }
     let n = fresh(&mut |line, record| mongo::old(line, none, true, record));
@@ -200,6 +209,7 @@ mod tests {
     }
 
     #[test]
+    #[expect(clippy::too_many_lines, reason = "a table of lines")]
     fn each_format_is_known_by_its_lines() {
         let stderr = |setting| LogFormat::Stderr(Arc::new(LinePrefix::compile(setting)));
         for (text, format) in [
@@ -210,6 +220,14 @@ mod tests {
             (
                 "2026-11-20 17:50:48.123 UTC [42] LOG:  x\n2026-11-20 17:50:48.123 UTC [43] app@shop ERROR:  y",
                 stderr("%m [%p] %q%u@%d "),
+            ),
+            (
+                "Nov 20 17:50:48 db1 postgres[42]: [5-1] 2026-11-20 17:50:48.123 UTC [42] LOG:  x\nNov 20 17:50:48 db1 postgres[42]: [5-2] #011y",
+                stderr("%m [%p] "),
+            ),
+            (
+                "Nov 20 17:50:48 db1 sshd[7]: x\nNov 20 17:50:48 db1 postgres[42]: [5-1] LOG:  x",
+                LogFormat::Plain,
             ),
             (
                 "2026-11-20 17:50:48 UTC:10.0.0.9(5):app@shop:[42]:LOG:  x",

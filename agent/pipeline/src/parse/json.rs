@@ -3,10 +3,16 @@
 //! A pull parser by hand over the flat object: `serde_json` would build a map for each line, and the keys are known.
 
 use super::record::{LogRecord, Severity};
-use super::time::parse_timestamp;
+use super::time::{TimeDefaults, timestamp};
+use super::words;
 
 /// Parses into `record` (cleared before); false when the line is not such an object.
-pub(crate) fn parse(line: &str, record: &mut LogRecord, scratch: &mut String) -> bool {
+pub(crate) fn parse(
+    line: &str,
+    defaults: TimeDefaults,
+    record: &mut LogRecord,
+    scratch: &mut String,
+) -> bool {
     let mut rest = Cursor {
         text: line.trim(),
         at: 0,
@@ -15,6 +21,7 @@ pub(crate) fn parse(line: &str, record: &mut LogRecord, scratch: &mut String) ->
         return false;
     }
     let mut n_known = 0;
+    let mut unknown_word = false;
     if rest.take(b'}') {
         return false;
     }
@@ -30,9 +37,13 @@ pub(crate) fn parse(line: &str, record: &mut LogRecord, scratch: &mut String) ->
         if !rest.value(scratch) {
             return false;
         }
-        n_known += usize::from(assign(&key[..n_key], scratch, record));
+        n_known += usize::from(assign(&key[..n_key], scratch, defaults, record));
+        unknown_word |= &key[..n_key] == b"error_severity" && words::severity(scratch).is_none();
         if rest.take(b',') {
             continue;
+        }
+        if unknown_word {
+            record.severity = Severity::of_code(&record.code);
         }
         // An object that is not a server's (no time, no severity, no message) is plain text that looks like JSON.
         return rest.take(b'}') && rest.at == rest.text.len() && n_known >= 3;
@@ -40,22 +51,22 @@ pub(crate) fn parse(line: &str, record: &mut LogRecord, scratch: &mut String) ->
 }
 
 /// Whether the key is one of the three that every line has.
-fn assign(key: &[u8], value: &str, record: &mut LogRecord) -> bool {
+fn assign(key: &[u8], value: &str, defaults: TimeDefaults, record: &mut LogRecord) -> bool {
     let copy = |to: &mut String| {
         to.clear();
         to.push_str(value);
     };
     match key {
         b"timestamp" => {
-            record.at = parse_timestamp(value);
+            record.at = timestamp(value, defaults);
             return true;
         }
         b"error_severity" => {
-            record.severity = Severity::parse(value).unwrap_or_default();
+            record.severity = words::severity(value).unwrap_or_default();
             return true;
         }
         b"message" => {
-            record.set_message(value);
+            record.set_postgres_message(value);
             return true;
         }
         b"user" => copy(&mut record.user),
@@ -262,7 +273,12 @@ mod tests {
     fn a_line_of_the_server_parses() {
         let line = r#"{"timestamp":"2026-11-20 17:50:48.123 UTC","user":"app","dbname":"shop","pid":42,"remote_host":"10.0.0.9","remote_port":5555,"error_severity":"ERROR","state_code":"23505","message":"duplicate \"k\"\nend \u00e9\ud83d\ude00","detail":"Key (id)=(7)","statement":"insert","application_name":"web","backend_type":"client backend","query_id":-5}"#;
         let mut record = LogRecord::default();
-        assert!(parse(line, &mut record, &mut String::new()));
+        assert!(parse(
+            line,
+            TimeDefaults::default(),
+            &mut record,
+            &mut String::new()
+        ));
         assert_eq!(record.message, "duplicate \"k\"\nend é😀");
         assert_eq!(
             (record.severity, record.code.as_str()),
@@ -270,6 +286,32 @@ mod tests {
         );
         assert_eq!((record.pid, record.remote_host.as_str()), (42, "10.0.0.9"));
         assert!(record.has_statement && record.has_detail && record.at.is_some());
+    }
+
+    #[test]
+    fn a_severity_in_another_language_is_read_and_one_in_an_unknown_language_told_from_its_code() {
+        for (word, code, expected) in [
+            ("FEHLER", "23505", Severity::Error),
+            ("ВАЖНО", "28P01", Severity::Fatal),
+            ("XYZZY", "23505", Severity::Error),
+            ("XYZZY", "02000", Severity::Warning),
+        ] {
+            let line = format!(
+                r#"{{"timestamp":"x","error_severity":"{word}","state_code":"{code}","message":"Dauer: 8.5 ms  Anweisung: select 1"}}"#
+            );
+            let mut record = LogRecord::default();
+            assert!(parse(
+                &line,
+                TimeDefaults::default(),
+                &mut record,
+                &mut String::new()
+            ));
+            assert_eq!(record.severity, expected, "{word}");
+            assert_eq!(
+                (record.message.as_str(), record.statement.as_str()),
+                ("Dauer: 8.5 ms", "select 1")
+            );
+        }
     }
 
     #[test]
@@ -286,7 +328,12 @@ mod tests {
             r#"{"a":"\u12"#,
         ] {
             assert!(
-                !parse(line, &mut LogRecord::default(), &mut String::new()),
+                !parse(
+                    line,
+                    TimeDefaults::default(),
+                    &mut LogRecord::default(),
+                    &mut String::new()
+                ),
                 "{line}"
             );
         }

@@ -9,17 +9,20 @@
 mod record;
 mod statement;
 mod time;
+mod words;
 
 mod csv;
 mod json;
 mod mongo;
 mod mysql_error;
 mod mysql_slow;
+mod object;
 mod plain;
 mod prefix;
 mod redis;
 mod shape;
 mod stderr;
+mod syslog;
 
 mod assemble;
 mod detect;

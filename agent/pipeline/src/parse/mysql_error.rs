@@ -2,7 +2,8 @@
 //!
 //! `2026-11-20T17:50:48.123456Z 0 [Note] [MY-000000] [Galera] msg` (8.0 on), without the last two brackets (5.7),
 //! `2026-11-20  7:50:48 0 [Note] msg` (5.6, MariaDB 10.1 on), `261120  7:50:48 [Note] msg` (before). Local time without a zone.
-//! Lines without a time (descriptions of views, stack traces, old InnoDB) go on with the record before.
+//! Lines without a time (descriptions of views, stack traces, monitors of InnoDB) go on with the record before. They hold
+//! statements and rows, so they are counted; kept are only those of a view of the cluster.
 
 use super::json;
 use super::record::{LogRecord, Severity};
@@ -39,6 +40,38 @@ pub(super) fn unwrapped<'a>(line: &'a str, scratch: &'a mut String) -> &'a str {
     }
 }
 
+/// Whether a line that goes on with `record` is kept: what Galera says of a view, in its own words and without a quote.
+pub(super) fn is_kept(record: &LogRecord, line: &str) -> bool {
+    if !matches!(record.component.as_str(), "WSREP" | "Galera") || line.len() > JOURNAL_BYTES_MAX {
+        return false;
+    }
+    let words = line.trim();
+    let sound = |rest: &str| {
+        rest.bytes()
+            .all(|b| b.is_ascii_alphanumeric() || b" =:/()-,_.".contains(&b))
+    };
+    ["own_index:", "members", "component", "status:"]
+        .iter()
+        .any(|key| {
+            let rest = words.strip_prefix(key);
+            rest.is_some_and(|rest| rest.starts_with([' ', '(']) && rest.len() < 40 && sound(rest))
+        })
+        || is_member(words)
+}
+
+/// `0: 1d3ea8f5-…, name`.
+fn is_member(words: &str) -> bool {
+    let parts = words
+        .split_once(": ")
+        .and_then(|(index, rest)| Some((index, rest.split_once(", ")?)));
+    parts.is_some_and(|(index, (id, name))| {
+        index.bytes().all(|b| b.is_ascii_digit())
+            && id.len() >= 8
+            && id.bytes().all(|b| b.is_ascii_hexdigit() || b == b'-')
+            && !name.contains([' ', '\'', '"', '`'])
+    })
+}
+
 fn prefixed(line: &str) -> &str {
     if line.as_bytes().get(10) != Some(&b'T') {
         return line;
@@ -70,7 +103,7 @@ pub(super) fn head(line: &str, defaults: TimeDefaults, record: &mut LogRecord) -
         // Before 5.6: no thread.
         return levelled(rest, record);
     }
-    if rest.contains("mysqld got ") || rest.contains("mariadbd got ") {
+    if got_signal(rest).is_some() {
         return crash(rest, record);
     }
     let (thread, behind) = rest.trim_start().split_once(' ').unwrap_or((rest, ""));
@@ -123,7 +156,18 @@ fn levelled(rest: &str, record: &mut LogRecord) -> bool {
         }
         rest = behind;
     }
-    words(rest.trim(), record);
+    let mut message = rest.trim();
+    if severity >= Severity::Error {
+        // MariaDB puts the head of an error before its last words.
+        if got_signal(message).is_some() {
+            return crash(message, record);
+        }
+        if let Some(behind) = message.strip_prefix("[FATAL]") {
+            record.severity = Severity::Fatal;
+            message = behind.trim_start();
+        }
+    }
+    words(message, record);
     true
 }
 
@@ -195,15 +239,23 @@ fn crash_without_date(line: &str, record: &mut LogRecord) -> bool {
 }
 
 fn crash(rest: &str, record: &mut LogRecord) -> bool {
-    let Some(at) = rest
-        .find("mysqld got ")
-        .or_else(|| rest.find("mariadbd got "))
-    else {
+    let Some(at) = got_signal(rest) else {
         return false;
     };
     record.severity = Severity::Panic;
     record.set_words(rest[at..].trim_end_matches([' ', ';']));
     true
+}
+
+/// Where `mysqld got signal 11` or `mariadbd got exception 0x…` begins.
+fn got_signal(text: &str) -> Option<usize> {
+    let first = text.lines().next().unwrap_or("");
+    let found = |name| {
+        let at = first.find(name)?;
+        let what = &first[at + str::len(name)..];
+        (what.starts_with("signal ") || what.starts_with("exception ")).then_some(at)
+    };
+    found("mysqld got ").or_else(|| found("mariadbd got "))
 }
 
 fn innodb_severity(message: &str) -> Severity {
@@ -274,6 +326,27 @@ mod tests {
                 "",
                 "",
                 "mysqld got signal 6",
+            ),
+            (
+                "261120 17:50:48 [ERROR] /usr/sbin/mariadbd got signal 11 ;",
+                Severity::Panic,
+                "",
+                "",
+                "mariadbd got signal 11",
+            ),
+            (
+                "2026-11-20 17:50:48 0 [ERROR] [FATAL] InnoDB: Semaphore wait has lasted > 600 seconds",
+                Severity::Fatal,
+                "",
+                "InnoDB",
+                "InnoDB: Semaphore wait has lasted > 600 seconds",
+            ),
+            (
+                "2026-11-20T17:50:48Z 0 [ERROR] [MY-012872] [InnoDB] [FATAL] Semaphore wait",
+                Severity::Fatal,
+                "MY-012872",
+                "InnoDB",
+                "Semaphore wait",
             ),
             (
                 "261120 17:50:48 mysqld_safe Starting mysqld daemon",

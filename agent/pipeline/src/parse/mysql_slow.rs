@@ -70,7 +70,8 @@ pub(super) fn classify(line: &str) -> Line {
     if line.ends_with("started with:") && line.contains(", Version: ") {
         Line::Banner
     } else if (line.starts_with("Tcp port:") || line.starts_with("TCP Port:"))
-        || (line.starts_with("Time ") && line.trim_end().ends_with("Argument"))
+        || ((line.starts_with("Time ") || line.starts_with("Time\t"))
+            && line.trim_end().ends_with("Argument"))
     {
         Line::BannerMore
     } else {

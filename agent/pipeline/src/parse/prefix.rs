@@ -4,6 +4,8 @@
 //! Free text (user, application) may hold anything, so the matcher goes back and tries again, within a budget of steps.
 //! Source: PostgreSQL manual, "Error Reporting and Logging", log_line_prefix; escapes of versions 10 to 18.
 
+use super::words;
+
 /// Steps of one match; a sane prefix needs a few per field.
 const STEPS_MAX: u32 = 4_000;
 /// Fields kept at most; the longest sensible prefix has a dozen.
@@ -66,6 +68,8 @@ pub(crate) struct Matched {
     /// Field, from, to.
     pub(crate) fields: Vec<(Field, usize, usize)>,
     word: (usize, usize),
+    /// Where the message begins.
+    behind: usize,
 }
 
 impl Matched {
@@ -76,7 +80,7 @@ impl Matched {
 
     /// What follows the word.
     pub(crate) fn message<'a>(&self, line: &'a str) -> &'a str {
-        line.get(self.word.1 + 1..).unwrap_or("").trim_start()
+        line.get(self.behind..).unwrap_or("").trim_start()
     }
 }
 
@@ -136,10 +140,11 @@ impl LinePrefix {
                 into.fields.push((*field, from, to));
             }
         }
-        let Some(colon) = severity_word(&line.as_bytes()[end..]) else {
+        let Some((n, behind)) = severity_word(&line.as_bytes()[end..]) else {
             return false;
         };
-        into.word = (end, end + colon);
+        into.word = (end, end + n);
+        into.behind = end + behind;
         true
     }
 
@@ -240,8 +245,8 @@ fn meaning(escape: u8) -> Option<(Field, Shape)> {
     })
 }
 
-/// Length of `WORD` where the text begins with `WORD:  ` (the server always puts two blanks; an empty message, none).
-fn severity_word(rest: &[u8]) -> Option<usize> {
+/// Length of `WORD`, and with its colon, where the text begins with `WORD:  ` (the server always puts two blanks).
+fn severity_word(rest: &[u8]) -> Option<(usize, usize)> {
     let n = rest
         .iter()
         .take(40)
@@ -249,7 +254,10 @@ fn severity_word(rest: &[u8]) -> Option<usize> {
         .count();
     let after = rest.get(n..)?;
     // Translated words may be of any letters, but a word there must be.
-    (n >= 2 && after.starts_with(b":  ")).then_some(n)
+    if n >= 2 && after.starts_with(b":  ") {
+        return Some((n, n + 1));
+    }
+    words::odd_companion(rest)
 }
 
 #[cfg(test)]

@@ -3,7 +3,8 @@
 use hsw_types::WallTime;
 
 use super::json;
-use super::statement::{quoted_query_text, split};
+use super::statement::{Parts, quoted_query_text, split};
+use super::words;
 
 /// A message is kept up to here; the rest is counted. Templates need 300 characters.
 const MESSAGE_BYTES_MAX: usize = 8 * 1024;
@@ -89,6 +90,15 @@ impl Severity {
             .iter()
             .find(|(known, _)| known.eq_ignore_ascii_case(stem))
             .map(|&(_, severity)| severity)
+    }
+
+    /// Of a SQLSTATE, where the word is of a language we do not know: 01 and 02 are warnings, by the standard.
+    pub(super) fn of_code(code: &str) -> Self {
+        match code.get(..2) {
+            None | Some("00") => Self::Log,
+            Some("01" | "02") => Self::Warning,
+            Some(_) => Self::Error,
+        }
     }
 }
 
@@ -187,7 +197,19 @@ impl LogRecord {
 
     /// Takes the message; the statement behind a duration is set apart at once, so that nothing ships it as words.
     pub fn set_message(&mut self, message: &str) {
-        let parts = split(message);
+        self.take_parts(message, split(message));
+    }
+
+    /// Takes a message of PostgreSQL, in whatever language.
+    pub(crate) fn set_postgres_message(&mut self, message: &str) {
+        let mut parts = split(message);
+        if parts.message.len() == message.trim_end().len() {
+            parts = words::split(message).unwrap_or(parts);
+        }
+        self.take_parts(message, parts);
+    }
+
+    fn take_parts(&mut self, message: &str, parts: Parts<'_>) {
         self.has_statement |= parts.message.len() < message.trim_end().len();
         if parts.duration_ms.is_some() {
             self.duration_ms = parts.duration_ms;

@@ -3,11 +3,18 @@
 //! `PID:ROLE DD Mon YYYY HH:MM:SS.mmm LEVEL msg` since 3.0, `[PID] DD Mon HH:MM:SS.mmm LEVEL msg` before; local time.
 //! Source: `serverLogRaw` in `src/server.c`; roles X sentinel, C child, S replica, M primary; levels `.` `-` `*` `#`.
 
+use hsw_types::WallTime;
+
 use super::record::{LogRecord, Severity};
 use super::time::{TimeDefaults, day_first, digits};
 
 /// Takes the line apart; false when it does not begin a record.
 pub(super) fn head(line: &str, defaults: TimeDefaults, record: &mut LogRecord) -> bool {
+    if line.starts_with("=== ") && line.contains(" BUG REPORT START") {
+        record.severity = Severity::Panic;
+        record.set_words(line);
+        return true;
+    }
     let bytes = line.as_bytes();
     let bracket = usize::from(bytes.first() == Some(&b'['));
     let n_pid = digits(&bytes[bracket..]);
@@ -16,6 +23,7 @@ pub(super) fn head(line: &str, defaults: TimeDefaults, record: &mut LogRecord) -
         Some([b':', role @ (b'M' | b'S' | b'C' | b'X'), b' ', ..]) if bracket == 0 => {
             (*role, at + 3)
         }
+        Some([b':', b's', ..]) if bracket == 0 => return signal(&line[at..], n_pid, line, record),
         Some([b']', b' ', ..]) if bracket == 1 => (b' ', at + 2),
         _ => return false,
     };
@@ -33,7 +41,10 @@ pub(super) fn head(line: &str, defaults: TimeDefaults, record: &mut LogRecord) -
         _ => return false,
     };
     record.at = found.at;
-    record.severity = severity;
+    let message = &line[behind + found.n + 3..];
+    let crashed =
+        message.contains(" crashed by signal") || message.contains("=== ASSERTION FAILED");
+    record.severity = if crashed { Severity::Panic } else { severity };
     record.pid = line[bracket..at].parse().unwrap_or(0);
     record.backend_type.push_str(match role {
         b'M' => "primary",
@@ -46,6 +57,24 @@ pub(super) fn head(line: &str, defaults: TimeDefaults, record: &mut LogRecord) -
     true
 }
 
+/// `1:signal-handler (1795197048) Received SIGTERM scheduling shutdown...`: no role, and the time in seconds since 1970.
+fn signal(rest: &str, n_pid: usize, line: &str, record: &mut LogRecord) -> bool {
+    let Some((seconds, message)) = rest
+        .strip_prefix(":signal-handler (")
+        .and_then(|rest| rest.split_once(") "))
+    else {
+        return false;
+    };
+    let Ok(seconds) = seconds.parse::<u32>() else {
+        return false;
+    };
+    record.at = Some(WallTime::from_unix_seconds(i64::from(seconds)));
+    record.severity = Severity::Warning;
+    record.pid = line[..n_pid].parse().unwrap_or(0);
+    record.set_words(message.trim());
+    true
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -54,7 +83,7 @@ mod tests {
     fn both_generations_of_lines_are_taken_apart() {
         let defaults = TimeDefaults {
             utc_offset_s: Some(0),
-            not_after: Some(hsw_types::WallTime(1_795_197_048_123_000)),
+            not_after: Some(WallTime(1_795_197_048_123_000)),
         };
         for (line, pid, role, severity, message) in [
             (
@@ -92,8 +121,29 @@ mod tests {
             );
             assert_eq!(record.message, message);
         }
+        let mut record = LogRecord::default();
+        let line = "1:signal-handler (1795197048) Received SIGTERM scheduling shutdown...";
+        assert!(head(line, TimeDefaults::default(), &mut record));
+        assert_eq!(record.at, Some(WallTime(1_795_197_048_000_000)));
+        assert_eq!(
+            (record.pid, record.severity, record.message.as_str()),
+            (
+                1,
+                Severity::Warning,
+                "Received SIGTERM scheduling shutdown..."
+            )
+        );
+        for line in [
+            "=== REDIS BUG REPORT START: Cut & paste starting from here ===",
+            "7:M 20 Nov 2026 17:50:48.123 # Redis 7.2.4 crashed by signal: 11, si_code: 1",
+        ] {
+            let mut record = LogRecord::default();
+            assert!(head(line, TimeDefaults::default(), &mut record));
+            assert_eq!(record.severity, Severity::Panic, "{line}");
+        }
         for line in [
             "",
+            "1:signal-handler (x) y",
             "4711:M",
             "4711:Q 20 Nov 2026 17:50:48.123 * x",
             "[x] 20 Nov 17:50:48.123 * x",

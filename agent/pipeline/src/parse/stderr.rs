@@ -4,7 +4,22 @@ use hsw_types::WallTime;
 
 use super::prefix::{Field, Matched};
 use super::record::{LogRecord, Severity};
-use super::time::parse_timestamp;
+use super::time::{TimeDefaults, timestamp};
+use super::words::{self, Companion};
+
+/// What stands around the number of a position, in the languages of [`words`].
+const POSITIONS: [(&str, &str); 10] = [
+    (" at character ", ""),
+    (" bei Zeichen ", ""),
+    (" en carácter ", ""),
+    (" au caractère ", ""),
+    (" al carattere ", ""),
+    (" vid tecken ", ""),
+    (" символ ", ""),
+    (" (символ ", ")"),
+    ("(", "文字目)"),
+    (" 第 ", " 个字符处"),
+];
 
 /// What a continuation line belongs to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -16,26 +31,26 @@ pub(super) enum GoesOn {
 }
 
 /// Begins a record, all but its message.
-pub(super) fn head(line: &str, matched: &Matched, record: &mut LogRecord) {
+pub(super) fn head(line: &str, matched: &Matched, defaults: TimeDefaults, record: &mut LogRecord) {
     for &(field, from, to) in &matched.fields {
-        take_field(record, field, line.get(from..to).unwrap_or("").trim());
+        take_field(
+            record,
+            field,
+            line.get(from..to).unwrap_or("").trim(),
+            defaults,
+        );
     }
-    // A translated word: the SQLSTATE, where the prefix has it, still tells errors from the rest.
-    let failed = !record.code.is_empty() && !record.code.starts_with('0');
-    let fallback = if failed {
-        Severity::Error
-    } else {
-        Severity::Log
-    };
-    record.severity = Severity::parse(matched.word(line)).unwrap_or(fallback);
+    // A word of an unknown language: the SQLSTATE, where the prefix has it, still tells errors from the rest.
+    record.severity =
+        words::severity(matched.word(line)).unwrap_or_else(|| Severity::of_code(&record.code));
 }
 
 /// A DETAIL and the like of the record before; what its continuation lines belong to.
 pub(super) fn companion(line: &str, matched: &Matched, record: &mut LogRecord) -> GoesOn {
-    let word = matched.word(line);
-    record.has_detail |= word == "DETAIL";
+    let kind = words::companion(matched.word(line));
+    record.has_detail |= kind == Some(Companion::Detail);
     // QUERY is a statement within a function; the client's own comes behind it and is the better name.
-    if matches!(word, "STATEMENT" | "QUERY") {
+    if kind == Some(Companion::Statement) {
         record.set_statement(matched.message(line));
         return GoesOn::Statement;
     }
@@ -53,27 +68,20 @@ pub(super) fn belongs(line: &str, matched: &Matched, record: &LogRecord) -> bool
     })
 }
 
-/// Words of lines that belong to the record before.
-pub(super) fn is_companion(word: &str) -> bool {
-    matches!(
-        word,
-        "DETAIL" | "HINT" | "CONTEXT" | "STATEMENT" | "QUERY" | "LOCATION" | "BACKTRACE"
-    )
-}
-
 /// The message as the other formats have it: stderr alone ends it with ` at character 15`.
 pub(super) fn without_position(message: &str) -> &str {
-    let head = message.trim_end_matches(|c: char| c.is_ascii_digit());
-    match head.strip_suffix(" at character ") {
-        Some(before) if head.len() < message.len() => before,
-        _ => message,
-    }
+    let cut = |(before, behind): &(&str, &str)| {
+        let head = message.strip_suffix(behind)?;
+        let words = head.trim_end_matches(|c: char| c.is_ascii_digit());
+        (words.len() < head.len()).then(|| words.strip_suffix(before))?
+    };
+    POSITIONS.iter().find_map(cut).unwrap_or(message)
 }
 
-fn take_field(record: &mut LogRecord, field: Field, text: &str) {
+fn take_field(record: &mut LogRecord, field: Field, text: &str, defaults: TimeDefaults) {
     let to = match field {
         Field::Time => {
-            record.at = parse_timestamp(text);
+            record.at = timestamp(text, defaults);
             return;
         }
         Field::EpochMs => {
@@ -103,4 +111,25 @@ fn take_field(record: &mut LogRecord, field: Field, text: &str) {
     };
     to.clear();
     to.push_str(text);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_position_is_no_part_of_the_message_in_any_language() {
+        for position in [
+            " at character 15",
+            " bei Zeichen 15",
+            " au caractère 15",
+            " (символ 15)",
+            "(15文字目)",
+        ] {
+            assert_eq!(without_position(&format!("x 5{position}")), "x 5");
+        }
+        for message in ["", "at 15", "look at character ", "(символ )", "5"] {
+            assert_eq!(without_position(message), message);
+        }
+    }
 }

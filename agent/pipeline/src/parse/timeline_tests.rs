@@ -97,7 +97,8 @@ View:
 \t0: 1d3ea8f5-dddd, db-7
 =================================================
 2026-11-20  8:00:06 0 [Note] /usr/sbin/mariadbd (initiated by: unknown): Normal shutdown
-2026-11-20  8:00:07 0 [Note] /usr/sbin/mariadbd: Shutdown complete";
+2026-11-20  8:00:07 0 [Note] /usr/sbin/mariadbd: Shutdown complete
+261120  8:00:08 [ERROR] /usr/sbin/mariadbd got signal 11 ;";
     let (told, name) = events(LogFormat::MysqlError, maria);
     assert_eq!(
         told,
@@ -108,6 +109,7 @@ View:
             "04 state OPEN SYNCED",
             "06 stop received shutdown",
             "07 stop shutdown complete",
+            "08 stop crashed",
         ]
     );
     assert_eq!(name, "db-7");

@@ -26,7 +26,7 @@ pub struct Logs {
     /// PostgreSQL's log_line_prefix of stderr logs; with `auto`, usual ones are tried.
     #[arg(long, value_name = "PREFIX")]
     pub line_prefix: Option<String>,
-    /// Hours east of Greenwich of times without a zone, e.g. 2 or -3.5.
+    /// Hours east of Greenwich of times without a zone, or with one that could be several (IST), e.g. 2 or -3.5.
     #[arg(long, default_value_t = 0.0, value_name = "HOURS", allow_negative_numbers = true, value_parser = offset)]
     pub utc_offset: f64,
 }

@@ -67,6 +67,8 @@ struct Stats {
     codes: BTreeMap<String, u64>,
     codes_over_limit: u64,
     all: Group,
+    /// Records without a time, or with one whose zone could be several.
+    untimed: u64,
     templates: Templates,
     statements: Statements,
 }
@@ -75,6 +77,7 @@ impl Stats {
     fn record(&mut self, format: &LogFormat, record: &LogRecord) {
         self.severities[record.severity as usize] += 1;
         self.all.add(record);
+        self.untimed += u64::from(record.at.is_none());
         if !record.code.is_empty() && record.severity >= Severity::Warning {
             if let Some(n) = self.codes.get_mut(&record.code) {
                 *n += 1;
@@ -124,7 +127,7 @@ impl Stats {
             .map(|(code, n)| (code.clone(), json!(n)))
             .collect();
         json!({
-            "files": files, "all": self.all.json(), "severities": severities, "codes": codes,
+            "files": files, "all": self.all.json(), "records_without_time": self.untimed, "severities": severities, "codes": codes,
             "codes_over_limit": self.codes_over_limit,
             "statements": self.statements.json(top),
             "templates": self.templates.json(top),
@@ -181,6 +184,13 @@ impl Stats {
         }
         if let (Some(first), Some(last)) = (self.all.first, self.all.last) {
             let _ = writeln!(text, "from {} to {} UTC", time(first), time(last));
+        }
+        if self.untimed > 0 {
+            let _ = writeln!(
+                text,
+                "{} of {} records have no usable time; where their zone could be several (IST, CST), give --utc-offset",
+                self.untimed, self.all.n
+            );
         }
         text.push('\n');
     }

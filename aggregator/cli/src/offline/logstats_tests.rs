@@ -78,6 +78,7 @@ fn the_table_is_for_reading_and_cannot_drive_a_terminal() {
     assert!(!text.contains('\u{1b}'));
     expect![[r#"
         from 2026-11-20 17:50:00 to 2026-11-20 17:50:02 UTC
+        1 of 4 records have no usable time; where their zone could be several (IST, CST), give --utc-offset
 
           ERROR               1
           LOG                 3
