@@ -43,7 +43,7 @@ impl<C: Cell> ItemAggregation<C> {
         })
     }
 
-    /// The widest that takes at most `bytes` for `n_ticks_max` ticks.
+    /// The widest whose tables, once all `n_ticks_max` ticks have been, take at most `bytes`. O(`n_ticks_max` · log).
     ///
     /// # Errors
     /// [`ParamError::Width`] where not one cell a row fits, and as [`Self::new`].
@@ -53,11 +53,14 @@ impl<C: Cell> ItemAggregation<C> {
         seed: u64,
         n_ticks_max: usize,
     ) -> Result<Self, ParamError> {
-        let n_tables = n_ticks_max.checked_ilog2().ok_or(ParamError::Span)? as usize + 2;
-        Self::new(
-            Shape::for_bytes(bytes / n_tables, C::BYTES, depth, seed)?,
-            n_ticks_max,
-        )
+        let mut width_log2 = Shape::for_bytes(bytes, C::BYTES, depth, seed)?.width_log2;
+        loop {
+            let one = Self::new(Shape::new(1 << width_log2, depth, seed)?, n_ticks_max)?;
+            if one.bytes_max() <= bytes {
+                return Ok(one);
+            }
+            width_log2 = width_log2.checked_sub(1).ok_or(ParamError::Width)?;
+        }
     }
 
     /// Counts `item` in the tick under way. O(d).
@@ -98,6 +101,14 @@ impl<C: Cell> ItemAggregation<C> {
     #[must_use]
     pub fn bytes(&self) -> usize {
         self.tables.iter().map(CountMin::bytes).sum()
+    }
+
+    /// Memory of the cells once all ticks have been.
+    #[must_use]
+    pub fn bytes_max(&self) -> usize {
+        let width = |age: usize| (self.shape.width() >> age.max(1).ilog2()).max(1);
+        let n_columns: usize = (0..self.n_ticks_max).map(width).sum();
+        n_columns * self.shape.depth as usize * C::BYTES
     }
 
     /// Adds all that `other`, at the same tick, has counted. O(cells).
@@ -155,8 +166,9 @@ mod tests {
         let mut all = ItemAggregation::<u32>::for_bytes(65_536, 4, 1, 100).unwrap();
         for _ in 0..1_000 {
             all.turn();
-            assert!(all.bytes() <= 65_536);
+            assert!(all.bytes() <= all.bytes_max());
         }
+        assert!(all.bytes() == all.bytes_max() && (32_768..=65_536).contains(&all.bytes()));
         assert!(ItemAggregation::<u32>::for_bytes(10, 4, 1, 100).is_err());
         assert!(ItemAggregation::<u32>::new(shape(8), 0).is_err());
     }
