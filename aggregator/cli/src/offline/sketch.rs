@@ -25,8 +25,6 @@ use super::input::Input;
 const N_PARTS: usize = 20;
 /// Recall is asked for so many.
 const N_TOP: usize = 100;
-/// Rows of every table (ALGORITHMS of the papers: 4).
-const DEPTH: u32 = 4;
 const SEED: u64 = 0x6873_775f_6576_616c;
 /// A map's entry of 16 bytes in a B-tree that is two thirds full.
 const LOSSY_ENTRY_BYTES: usize = 24;
@@ -57,8 +55,11 @@ pub struct Options {
     #[arg(long)]
     pub timed: bool,
     /// How many times plain count-min's error an adaptive sketch may have on the oldest tick.
-    #[arg(long, value_name = "FACTOR", default_value_t = 30.0)]
+    #[arg(long, value_name = "FACTOR", default_value_t = 100.0)]
     pub gamma: f64,
+    /// Rows of a table; `hokusai` takes so many or fewer, whichever fill the size best.
+    #[arg(long, value_name = "N", default_value_t = 4, value_parser = clap::value_parser!(u32).range(1..=16))]
+    pub depth: u32,
 }
 
 /// A sketch.
@@ -213,7 +214,8 @@ fn part_of(tick: u64, n_ticks: u64) -> usize {
 /// The count of an item in a tick, asked when all is counted.
 fn cells(options: &Options, events: &mut [Event]) -> anyhow::Result<Answers> {
     let n_ticks = options.ticks;
-    let shape = Shape::for_bytes(options.bytes, 4, DEPTH, SEED).context("--bytes is too small")?;
+    let shape =
+        Shape::for_bytes(options.bytes, 4, options.depth, SEED).context("--bytes is too small")?;
     let mut answers = Answers::new();
     let ask: Box<dyn Fn(Event) -> f64> = match options.kind {
         Kind::AdaCell => {
@@ -256,10 +258,10 @@ fn cells(options: &Options, events: &mut [Event]) -> anyhow::Result<Answers> {
     Ok(answers)
 }
 
-/// Of two to four rows those that fill the size best: powers of two would otherwise waste up to half of it.
+/// Of as many rows as asked for down to half as many those that fill the size best: powers of two would otherwise waste up to half of it.
 fn hokusai(options: &Options) -> anyhow::Result<ItemAggregation<u32>> {
     let of = |depth| ItemAggregation::for_bytes(options.bytes, depth, SEED, options.ticks as usize);
-    let fitting = (2..=DEPTH).filter_map(|depth| of(depth).ok());
+    let fitting = (options.depth.div_ceil(2)..=options.depth).filter_map(|depth| of(depth).ok());
     fitting
         .max_by_key(ItemAggregation::bytes_max)
         .context("--bytes is too small for so many --ticks")
@@ -332,8 +334,8 @@ impl Totals {
                 bytes: n * LOSSY_ENTRY_BYTES,
             });
         }
-        let shape =
-            Shape::for_bytes(options.bytes, 4, DEPTH, SEED).context("--bytes is too small")?;
+        let shape = Shape::for_bytes(options.bytes, 4, options.depth, SEED)
+            .context("--bytes is too small")?;
         Ok(Self::Decayed(DecayedSketch::new(shape, weighting, 0)?))
     }
 
@@ -397,6 +399,7 @@ mod tests {
             ticks: 40,
             timed: false,
             gamma: 10.0,
+            depth: 4,
         }
     }
 
