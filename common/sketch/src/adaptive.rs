@@ -119,6 +119,23 @@ impl<R: Real> Weighted<R> {
         self.cells.bytes()
     }
 
+    pub(crate) fn cells(&self) -> &[R] {
+        self.cells.cells()
+    }
+
+    pub(crate) fn cells_mut(&mut self) -> &mut [R] {
+        self.cells.cells_mut()
+    }
+
+    /// F in the scale's units.
+    pub(crate) const fn raw_mass(&self) -> f64 {
+        self.mass
+    }
+
+    pub(crate) const fn set_raw_mass(&mut self, mass: f64) {
+        self.mass = mass;
+    }
+
     pub(crate) fn merge(&mut self, other: &Self) -> Result<(), MergeError> {
         self.cells.shape().must_equal(other.cells.shape())?;
         self.scale.must_match(&other.scale)?;

@@ -136,6 +136,14 @@ impl HeavyHitters {
         self.sketch.bytes() + self.n_max * 2 * 2 * size_of::<(u64, f64)>()
     }
 
+    /// Forgets everything, without allocating: agents encode what a window brought and begin anew. O(w·d).
+    pub fn clear(&mut self) {
+        self.sketch.table_mut().cells_mut().fill(0.0);
+        self.sketch.table_mut().set_raw_mass(0.0);
+        self.candidates.clear();
+        self.floor = 0.0;
+    }
+
     /// Adds all that `other` has counted. O(w·d + `n_max`·(d + log `n_max`)).
     ///
     /// # Errors

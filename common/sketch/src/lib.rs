@@ -11,6 +11,7 @@ mod adaptive;
 mod count_min;
 mod dyadic;
 mod heavy;
+mod heavy_wire;
 mod hokusai;
 mod lossy;
 mod quantile;

@@ -207,6 +207,14 @@ impl Shape {
         }
     }
 
+    /// A position in row `row`.
+    pub(crate) const fn at(self, walk: Walk, row: u32) -> usize {
+        match self.layout {
+            Layout::Rows => self.in_row(walk, row),
+            Layout::Lines => self.in_line(walk, row),
+        }
+    }
+
     /// A position in row `row` of [`Layout::Rows`].
     #[inline]
     pub(crate) const fn in_row(self, walk: Walk, row: u32) -> usize {

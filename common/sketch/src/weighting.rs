@@ -3,7 +3,8 @@
 //! In: ticks. Out: weights in units of 2^K. Invariants: WE-1 f does not fall with t. WE-2 K changes by whole powers of two
 //! only, so that when it changes changes no mantissa (but for underflow): any two schedules give the same answers.
 //! WE-3 a late event weighs what it would have weighed in time. Limits: what fell 2^−900 behind the newest (2^−60 in
-//! single precision) may be lost.
+//! single precision) may be lost. WE-4 weights have 26 bits of mantissa, so that counts of a tick add up exactly, in any order,
+//! up to 2^26 of them; answers divide by the same weight.
 //! Source: Shrivastava, König, Bilenko: Time Adaptive Sketches, SIGMOD 2016, §5 (f, pre-emphasis); Cormode, Shkapenyuk,
 //! Srivastava, Xu: Forward Decay, ICDE 2009, §3. The powers of two are ours.
 
@@ -59,7 +60,7 @@ impl Weighting {
     fn parts(self, t0: u64, tick: u64) -> (f64, i64) {
         match self {
             Self::Constant => (1.0, 0),
-            Self::Affine { slope } => (1.0 + slope * tick.saturating_sub(t0) as f64, 0),
+            Self::Affine { slope } => (short(1.0 + slope * tick.saturating_sub(t0) as f64), 0),
             Self::Exponential { log2_growth } => {
                 let ticks = if tick >= t0 {
                     (tick - t0) as f64
@@ -68,7 +69,7 @@ impl Weighting {
                 };
                 let x = log2_growth * ticks;
                 let whole = libm::floor(x);
-                (libm::exp2(x - whole), whole as i64)
+                (short(libm::exp2(x - whole)), whole as i64)
             }
         }
     }
@@ -182,6 +183,11 @@ impl Scale {
         (self.unit, factor)
     }
 
+    /// The weight of the newest run of ticks in units of 2^K; zero before the first and right after K was set.
+    pub(crate) fn last_unit(&self) -> f64 {
+        self.tick.map_or(0.0, |_| self.unit)
+    }
+
     /// Sets K to `exponent`, not below what it is; numbers kept must be multiplied by what is returned.
     pub(crate) fn raise(&mut self, exponent: i64) -> f64 {
         let exponent = exponent.max(self.exponent);
@@ -207,6 +213,11 @@ impl Scale {
             Err(MergeError::Epoch)
         }
     }
+}
+
+/// Cut to 26 bits of mantissa: falls nowhere, and is at most 2^−26 of itself too low.
+const fn short(x: f64) -> f64 {
+    f64::from_bits(x.to_bits() & !((1 << 26) - 1))
 }
 
 /// x·2^n; beyond the range of doubles it is infinite or zero.
