@@ -108,20 +108,44 @@ impl<C: Cell> CountMin<C> {
     /// Counts `key`, `by` times. O(d), one hash.
     #[inline]
     pub fn add(&mut self, key: u64, by: C) {
-        let (shape, walk) = (self.shape, self.shape.walk(key));
-        let cells = &mut self.cells[self.start..];
-        match shape.layout {
-            Layout::Rows => {
+        // The usual depth is unrolled.
+        match (self.shape.layout, self.shape.depth) {
+            (Layout::Rows, 4) => self.add_rows::<4>(key, by),
+            (Layout::Lines, 4) => self.add_line::<4>(key, by),
+            (Layout::Rows, _) => {
+                let (shape, walk) = (self.shape, self.shape.walk(key));
                 for row in 0..shape.depth {
-                    let cell = &mut cells[shape.in_row(walk, row)];
+                    let cell = &mut self.cells[shape.in_row(walk, row)];
                     *cell = cell.plus(by);
                 }
             }
-            Layout::Lines => {
-                for row in 0..shape.depth {
-                    let cell = &mut cells[shape.in_line(walk, row)];
-                    *cell = cell.plus(by);
-                }
+            (Layout::Lines, 2) => self.add_line::<2>(key, by),
+            (Layout::Lines, _) => self.add_line::<1>(key, by),
+        }
+    }
+
+    #[inline]
+    fn add_rows<const DEPTH: u32>(&mut self, key: u64, by: C) {
+        let (shape, walk) = (self.shape, self.shape.walk(key));
+        let cells = self.cells.as_mut_slice();
+        for row in 0..DEPTH {
+            let cell = &mut cells[shape.in_row(walk, row)];
+            *cell = cell.plus(by);
+        }
+    }
+
+    #[inline]
+    fn add_line<const DEPTH: u32>(&mut self, key: u64, by: C) {
+        let shape = Shape {
+            depth: DEPTH,
+            ..self.shape
+        };
+        let walk = shape.walk(key);
+        let first = self.start + shape.line(walk);
+        if let Some(line) = self.cells[first..].first_chunk_mut::<LINE_CELLS>() {
+            for row in 0..DEPTH {
+                let cell = &mut line[shape.in_one_line(walk, row)];
+                *cell = cell.plus(by);
             }
         }
     }

@@ -19,9 +19,11 @@ pub enum Layout {
     /// Row after row; the rows' positions are independent: P\[error > e·N/w\] ≤ e^−d.
     #[default]
     Rows,
-    /// All of a key's cells in one cache line of eight: one miss an update instead of d. The mean error stays N/w, but the
-    /// rows collide together (two keys share a line with probability 8/(w·d), and within it each row tells apart only
-    /// 8/d places), so that e^−d does **not** hold: the tail is that of one row of w·d/8 lines, thinned (8/d)^d-fold.
+    /// All of a key's cells in one cache line of eight: one miss an update instead of d. The bound N/w of the mean error
+    /// holds, but the rows collide together (two keys share a line with probability 8/(w·d), and within it each row tells
+    /// apart only 8/d places), so that e^−d does **not**: the tail is that of one row of w·d/8 lines, thinned (8/d)^d-fold.
+    /// Measured with 2 M keys of Zipf 1.1 and d = 4: mean 1.7 times that of rows at w = 2^12 and 4 times at 2^16; 0.4 % of
+    /// keys beyond e·N/w where rows have fewer than 0.01 %.
     Lines,
 }
 
@@ -223,14 +225,25 @@ impl Shape {
         ((row as usize) << self.width_log2) | column as usize
     }
 
+    /// Where the key's line begins in [`Layout::Lines`].
+    #[inline]
+    pub(crate) const fn line(self, walk: Walk) -> usize {
+        (walk.at as usize & (self.n_cells() / LINE_CELLS - 1)) * LINE_CELLS
+    }
+
+    /// A position of row `row` within the line, below [`LINE_CELLS`].
+    #[inline]
+    pub(crate) const fn in_one_line(self, walk: Walk, row: u32) -> usize {
+        let places_log2 = LINE_CELLS.trailing_zeros() - self.depth.trailing_zeros();
+        // The lowest bit of the step is always one.
+        let place = (walk.step >> (1 + row * places_log2)) & ((1 << places_log2) - 1);
+        ((row << places_log2) | place) as usize & (LINE_CELLS - 1)
+    }
+
     /// A position of row `row` in [`Layout::Lines`].
     #[inline]
     pub(crate) const fn in_line(self, walk: Walk, row: u32) -> usize {
-        let places_log2 = LINE_CELLS.trailing_zeros() - self.depth.trailing_zeros();
-        let line = walk.at as usize & (self.n_cells() / LINE_CELLS - 1);
-        // The lowest bit of the step is always one.
-        let place = (walk.step >> (1 + row * places_log2)) & ((1 << places_log2) - 1);
-        line * LINE_CELLS + ((row << places_log2) | place) as usize
+        self.line(walk) + self.in_one_line(walk, row)
     }
 }
 
