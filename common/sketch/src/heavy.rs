@@ -136,6 +136,12 @@ impl HeavyHitters {
         self.sketch.bytes() + self.n_max * 2 * 2 * size_of::<(u64, f64)>()
     }
 
+    /// Whether nothing was counted since it was made or cleared: such a window need not travel.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.candidates.is_empty() && self.sketch.table().raw_mass() <= 0.0
+    }
+
     /// Forgets everything, without allocating: agents encode what a window brought and begin anew. O(w·d).
     pub fn clear(&mut self) {
         self.sketch.table_mut().cells_mut().fill(0.0);

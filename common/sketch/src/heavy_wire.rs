@@ -300,6 +300,7 @@ mod tests {
                 .merge(&HeavyHitters::decode(&window.encode(), CELLS_MAX).unwrap())
                 .unwrap();
             window.clear();
+            assert!(window.is_empty() && !there.is_empty());
         }
         for (a, b) in there.top(7, 500).iter().zip(whole.top(7, 500)) {
             assert!(a.key == b.key && (a.count - b.count).abs() < 1e-9 * b.count);

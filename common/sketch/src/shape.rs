@@ -53,7 +53,7 @@ impl fmt::Display for ParamError {
             Self::Depth => "sketch depth: use 1 to 16 rows",
             Self::LineDepth => "one-line layout: use a depth of 1, 2 or 4 and at least 8 cells",
             Self::Probability => "error and probability: use values between 0 and 1",
-            Self::Growth => "weighting: growth and slope are finite, at least 0, growth below 2^16 a tick",
+            Self::Growth => "weighting: use a growth from 1 to 2^16 a tick, a slope from 0 to 1e9",
             Self::Span => "span of time: use at least one tick",
             Self::Size => "sketch size: entries, levels and bits are at least 1 and within the documented limit",
         })

@@ -12,6 +12,8 @@ use crate::shape::{MergeError, ParamError};
 
 /// Doublings a tick beyond which nothing but the newest tick would be left.
 const LOG2_GROWTH_MAX: f64 = 16.0;
+/// Beyond it the 1 in 1 + slope·t does not matter, nor then the slope.
+const SLOPE_MAX: f64 = 1e9;
 
 /// How much newer ticks weigh against older ones.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -46,7 +48,7 @@ impl Weighting {
     pub(crate) fn checked(self) -> Result<Self, ParamError> {
         let is_fine = match self {
             Self::Constant => true,
-            Self::Affine { slope } => slope.is_finite() && slope >= 0.0,
+            Self::Affine { slope } => (0.0..=SLOPE_MAX).contains(&slope),
             Self::Exponential { log2_growth } => (0.0..=LOG2_GROWTH_MAX).contains(&log2_growth),
         };
         if is_fine {

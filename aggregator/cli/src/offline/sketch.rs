@@ -141,29 +141,25 @@ fn read(options: &Options) -> anyhow::Result<Vec<Event>> {
     let mut times: Vec<f64> = Vec::new();
     let mut events: Vec<Event> = Vec::new();
     let mut n = 0_u64;
-    Input::open(&options.keys)?
-        .each_line(|line| {
-            n += 1;
-            if line.is_empty() {
-                return Ok(());
-            }
-            let mut key = line;
-            if options.timed {
-                let (time, rest) = timed(line).with_context(|| {
-                    format!(
-                        "{name}, line {n}: write a number, a blank and a key, or leave out --timed"
-                    )
-                })?;
-                times.push(time);
-                key = rest;
-            }
-            events.push(Event {
-                tick: 0,
-                key: fnv1a_64(key),
-            });
-            Ok(())
-        })
-        .with_context(|| format!("read {name}"))?;
+    Input::open(&options.keys)?.each_line(|line| {
+        n += 1;
+        if line.is_empty() {
+            return Ok(());
+        }
+        let mut key = line;
+        if options.timed {
+            let (time, rest) = timed(line).with_context(|| {
+                format!("{name}, line {n}: write a number, a blank and a key, or leave out --timed")
+            })?;
+            times.push(time);
+            key = rest;
+        }
+        events.push(Event {
+            tick: 0,
+            key: fnv1a_64(key),
+        });
+        Ok(())
+    })?;
     let n = events.len();
     anyhow::ensure!(
         n as u64 >= options.ticks,
