@@ -181,8 +181,8 @@ impl HeavyHitters {
             .map(|key| (*key, best(self, *key) + best(&theirs, *key)))
             .collect();
         self.candidates = merged;
-        // An item that either side let go may now weigh up to the sum of both floors.
-        self.floor = 0.0;
+        // Whoever was above either floor is so all the more in the sum.
+        self.floor = self.floor.max(theirs.floor);
         self.sketch.merge(&theirs.sketch)?;
         if self.candidates.len() >= self.n_max * 2 {
             self.cut();
