@@ -17,13 +17,13 @@ const N_BUCKETS_MAX: usize = 512;
 /// Values below this count as zero (a nanosecond, in milliseconds).
 const SMALLEST: f64 = 1e-6;
 
-/// Why bytes are not a sketch.
+/// Why bytes are not a sketch: malformed, or beyond a limit.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct DecodeError;
 
 impl std::fmt::Display for DecodeError {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str("malformed quantile sketch")
+        f.write_str("malformed sketch")
     }
 }
 
@@ -140,7 +140,7 @@ impl QuantileSketch {
     }
 }
 
-fn put(out: &mut Vec<u8>, mut value: u64) {
+pub(crate) fn put(out: &mut Vec<u8>, mut value: u64) {
     while value >= 0x80 {
         out.push((value as u8 & 0x7f) | 0x80);
         value >>= 7;
@@ -148,7 +148,7 @@ fn put(out: &mut Vec<u8>, mut value: u64) {
     out.push(value as u8);
 }
 
-fn take(bytes: &mut &[u8]) -> Result<u64, DecodeError> {
+pub(crate) fn take(bytes: &mut &[u8]) -> Result<u64, DecodeError> {
     let mut value = 0_u64;
     for shift in (0..63).step_by(7) {
         let (&first, rest) = bytes.split_first().ok_or(DecodeError)?;

@@ -11,5 +11,6 @@ pub mod fingerprint;
 mod groups;
 
 pub mod logstats;
+pub mod sketch;
 pub mod templates;
 pub mod timeline;
