@@ -7,6 +7,7 @@
 //! evidence: so many different words in its place, all else being equal (see `miner`).
 //! Does not: keep literals from leaving (see [`crate::mask()`]); parse formats.
 
+mod looks;
 mod scan;
 mod template;
 
