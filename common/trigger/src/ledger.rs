@@ -1,0 +1,298 @@
+//! Counters and rounds of a fixed set of triggers over the nodes of a tree. (ALGORITHMS 2.2, 2.6)
+//!
+//! In: the canonical nodes and the rest of each trigger's threshold; paths of weighted elements. Out: which triggers an
+//! element matures, and by how much it went over.
+//! Invariants: LE-1 a trigger matures with the element that reaches its threshold, never before and never after. LE-2
+//! what a trigger has got is the sum over its canonical nodes. LE-3 an element moves one counter of a trigger at most.
+//! Limits: an element costs its path, plus O(log n) per signal, plus O(1) per trigger in its direct phase.
+//! Source: Qiao, Gan, Tao, SIGMOD 2016, section 4. In the direct phase, where the paper asks for the exact sum at each
+//! hit, the hit is subtracted: that is plain stabbing (`choose`) and needs no counter.
+//! Does not: know keys, ranges or ids.
+
+use crate::range::WEIGHT_MAX;
+use crate::shelf::{Entry, Shelves};
+use crate::slack::Step;
+
+/// What the hot path reads at a node: 16 bytes, four to a cache line.
+#[derive(Debug, Clone, Copy)]
+struct Hot {
+    count: u64,
+    /// The counter's value that somebody waits for; 0 where a trigger is told of every hit.
+    next: u64,
+}
+
+/// What a trigger's signals touch.
+#[derive(Debug, Clone, Copy)]
+struct Tracked {
+    /// Left of the threshold when the round began; in the direct phase, now.
+    remaining: u64,
+    /// 0 in the direct phase.
+    slack: u64,
+    signals: u32,
+    version: u32,
+    /// Where its canonical nodes begin.
+    first: u32,
+    n_nodes: u32,
+}
+
+/// A canonical node of a trigger.
+#[derive(Debug, Clone, Copy)]
+struct Part {
+    node: u32,
+    /// The counter when the round began, modulo 2³² and its upper half: 12 bytes instead of 16.
+    base: [u32; 2],
+}
+
+impl Part {
+    const fn base(self) -> u64 {
+        (self.base[1] as u64) << 32 | self.base[0] as u64
+    }
+
+    const fn set(&mut self, base: u64) {
+        self.base = [base as u32, (base >> 32) as u32];
+    }
+}
+
+/// The ledger.
+#[derive(Debug)]
+pub(crate) struct Ledger {
+    hot: Vec<Hot>,
+    shelves: Shelves,
+    tracked: Vec<Tracked>,
+    parts: Vec<Part>,
+    n_alive: usize,
+    direct_factor: u64,
+    due: Vec<u32>,
+    /// Weight of all elements.
+    total: u64,
+}
+
+impl Ledger {
+    /// Begins with triggers whose canonical nodes `canonical` appends, with `remaining` left of each (≥ 1).
+    /// O(Σ canonical nodes).
+    pub(crate) fn new(
+        n_nodes: usize,
+        direct_factor: u64,
+        remaining: &[u64],
+        mut canonical: impl FnMut(usize, &mut Vec<u32>),
+    ) -> Self {
+        let mut n_at = vec![0; n_nodes];
+        let mut parts = Vec::new();
+        let mut tracked = Vec::with_capacity(remaining.len());
+        let mut nodes = Vec::new();
+        for (query, &remaining) in remaining.iter().enumerate() {
+            nodes.clear();
+            canonical(query, &mut nodes);
+            tracked.push(Tracked {
+                remaining,
+                slack: 0,
+                signals: 0,
+                version: 0,
+                first: parts.len() as u32,
+                n_nodes: nodes.len() as u32,
+            });
+            for &node in &nodes {
+                n_at[node as usize] += 1;
+                parts.push(Part { node, base: [0; 2] });
+            }
+        }
+        let nobody = Hot {
+            count: 0,
+            next: u64::MAX,
+        };
+        let mut ledger = Self {
+            hot: vec![nobody; n_nodes],
+            shelves: Shelves::new(&n_at),
+            n_alive: tracked.len(),
+            tracked,
+            parts,
+            direct_factor,
+            due: Vec::new(),
+            total: 0,
+        };
+        for query in 0..ledger.tracked.len() {
+            ledger.begin(query, true);
+        }
+        ledger.shelves.order();
+        for node in 0..n_nodes {
+            ledger.hot[node].next = ledger.next(node);
+        }
+        ledger
+    }
+
+    /// Triggers that have neither matured nor been terminated.
+    pub(crate) const fn n_alive(&self) -> usize {
+        self.n_alive
+    }
+
+    /// Whether the counters have come so far that the next element might overflow one: time to begin anew.
+    pub(crate) const fn is_full(&self) -> bool {
+        self.total >= WEIGHT_MAX
+    }
+
+    /// Adds an element's weight (at most [`WEIGHT_MAX`]) to the nodes of its path; appends each trigger that matures
+    /// with what it got beyond its threshold.
+    pub(crate) fn add(&mut self, path: &[u32], weight: u64, matured: &mut Vec<(u32, u64)>) {
+        if path.is_empty() {
+            return;
+        }
+        self.total += weight;
+        let mut due = std::mem::take(&mut self.due);
+        for &node in path {
+            let hot = &mut self.hot[node as usize];
+            hot.count += weight;
+            if hot.count >= hot.next {
+                due.push(node);
+            }
+        }
+        for node in due.drain(..) {
+            self.serve(node as usize, weight, matured);
+        }
+        self.due = due;
+    }
+
+    /// Tells direct triggers of the hit and takes the signals that are due at a node.
+    fn serve(&mut self, node: usize, weight: u64, matured: &mut Vec<(u32, u64)>) {
+        let Self {
+            shelves,
+            tracked,
+            n_alive,
+            ..
+        } = self;
+        if shelves.n_direct(node) > 0 {
+            shelves.each_direct(node, |entry| {
+                let query = &mut tracked[entry.query as usize];
+                if query.version != entry.version {
+                    return false;
+                }
+                if query.remaining > weight {
+                    query.remaining -= weight;
+                    return true;
+                }
+                matured.push((entry.query, weight - query.remaining));
+                query.remaining = 0;
+                query.version = query.version.wrapping_add(1);
+                *n_alive -= 1;
+                false
+            });
+        }
+        let count = self.hot[node].count;
+        while let Some(entry) = self.shelves.first(node).filter(|entry| entry.at <= count) {
+            let query = &mut self.tracked[entry.query as usize];
+            if query.version != entry.version {
+                self.shelves.pop(node);
+                continue;
+            }
+            let n_signals = (count - entry.at) / query.slack + 1;
+            if n_signals >= u64::from(query.n_nodes - query.signals) {
+                self.shelves.pop(node);
+                self.end_round(entry.query as usize, matured);
+            } else {
+                query.signals += n_signals as u32;
+                let at = entry.at + n_signals * query.slack;
+                self.shelves.put_off(node, at);
+            }
+        }
+        self.hot[node].next = self.next(node);
+    }
+
+    /// Collects a trigger's counters: it matures, or another round begins. O(h log n).
+    fn end_round(&mut self, query: usize, matured: &mut Vec<(u32, u64)>) {
+        let got = self.collect(query, true);
+        let tracked = &mut self.tracked[query];
+        tracked.version = tracked.version.wrapping_add(1);
+        if got >= tracked.remaining {
+            matured.push((query as u32, got - tracked.remaining));
+            tracked.remaining = 0;
+            self.n_alive -= 1;
+        } else {
+            tracked.remaining -= got;
+            self.begin(query, false);
+        }
+    }
+
+    /// What a trigger got since its round began.
+    fn collect(&mut self, query: usize, is_end: bool) -> u64 {
+        let range = parts_of(&self.tracked[query]);
+        let mut got = 0;
+        for part in &mut self.parts[range] {
+            let count = self.hot[part.node as usize].count;
+            got += count - part.base();
+            if is_end {
+                part.set(count);
+            }
+        }
+        got
+    }
+
+    /// Puts a trigger's next signals, or the trigger itself, on its nodes. The bases are those of [`Self::collect`].
+    fn begin(&mut self, query: usize, is_building: bool) {
+        let Self {
+            hot,
+            shelves,
+            tracked,
+            parts,
+            ..
+        } = self;
+        let one = &mut tracked[query];
+        one.signals = 0;
+        one.slack = match Step::of(one.remaining, u64::from(one.n_nodes), self.direct_factor) {
+            Step::Round { slack } => slack,
+            Step::Direct | Step::Matured => 0,
+        };
+        let one = *one;
+        let is_current = |entry: &Entry| tracked[entry.query as usize].version == entry.version;
+        for part in &parts[parts_of(&one)] {
+            let node = part.node as usize;
+            let entry = Entry {
+                at: part.base() + one.slack,
+                query: query as u32,
+                version: one.version,
+            };
+            if one.slack == 0 {
+                shelves.push_direct(node, entry, is_current);
+                hot[node].next = 0;
+            } else if is_building {
+                shelves.fill(node, entry);
+            } else {
+                shelves.push(node, entry, is_current);
+                hot[node].next = hot[node].next.min(entry.at);
+            }
+        }
+    }
+
+    fn next(&self, node: usize) -> u64 {
+        if self.shelves.n_direct(node) > 0 {
+            return 0;
+        }
+        self.shelves.first(node).map_or(u64::MAX, |first| first.at)
+    }
+
+    /// What is left of a trigger's threshold; 0 once it has matured or been terminated. O(h).
+    pub(crate) fn remaining(&self, query: usize) -> u64 {
+        let tracked = &self.tracked[query];
+        if tracked.slack == 0 || tracked.remaining == 0 {
+            return tracked.remaining;
+        }
+        let parts = &self.parts[parts_of(tracked)];
+        let got = parts
+            .iter()
+            .map(|part| self.hot[part.node as usize].count - part.base());
+        tracked.remaining - got.sum::<u64>()
+    }
+
+    /// Forgets a trigger. O(1): what waits for it goes when it surfaces.
+    pub(crate) fn terminate(&mut self, query: usize) {
+        let tracked = &mut self.tracked[query];
+        if tracked.remaining > 0 {
+            tracked.remaining = 0;
+            tracked.version = tracked.version.wrapping_add(1);
+            self.n_alive -= 1;
+        }
+    }
+}
+
+fn parts_of(tracked: &Tracked) -> std::ops::Range<usize> {
+    let first = tracked.first as usize;
+    first..first + tracked.n_nodes as usize
+}
