@@ -28,5 +28,17 @@ pub use forest::{Error, Forest, Matured};
 mod route;
 pub use route::{N_CATEGORIES_MAX, Router};
 
+mod message;
+pub use message::{Down, ParticipantId, Patience, Up, Why};
+
+mod participant;
+pub use participant::Participant;
+
+mod coordinator;
+pub use coordinator::{Coordinator, Output};
+
+#[cfg(test)]
+mod simulation_tests;
+
 #[cfg(test)]
 mod oracle_tests;
