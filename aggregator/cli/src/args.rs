@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use clap::{Args, Parser, Subcommand};
 use hsw_types::NodeId;
 
-use crate::offline::{fingerprint, logstats, templates, timeline};
+use crate::offline::{fingerprint, logstats, templates, timeline, trigger};
 
 /// HyperShardWatch: which shard, since when, and why.
 #[derive(Debug, Parser)]
@@ -71,6 +71,9 @@ pub enum Command {
     Timeline(timeline::Options),
     /// What a log says in numbers: by severity, template and fingerprint, with durations.
     Logstats(logstats::Options),
+    /// Triggers over files.
+    #[command(subcommand)]
+    Trigger(trigger::Command),
 }
 
 /// Silences.

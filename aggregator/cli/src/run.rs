@@ -35,6 +35,9 @@ pub fn run(cli: Cli) -> anyhow::Result<u8> {
         Command::Logstats(options) => {
             return offline::logstats::run(options, cli.json).map(|()| FINE);
         }
+        Command::Trigger(command) => {
+            return offline::trigger::run(command, cli.json).map(|()| FINE);
+        }
         _ => {}
     }
     let url = cli
@@ -106,7 +109,8 @@ async fn online(cli: &Cli, api: &Api) -> anyhow::Result<u8> {
         | Command::Templates(_)
         | Command::Fingerprint(_)
         | Command::Timeline(_)
-        | Command::Logstats(_) => unreachable!("answered before the API is asked"),
+        | Command::Logstats(_)
+        | Command::Trigger(_) => unreachable!("answered before the API is asked"),
     };
     say(cli, &answer, &text);
     Ok(code)

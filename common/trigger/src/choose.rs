@@ -1,7 +1,7 @@
 //! Which triggers are tracked by rounds, which are told of every hit, which are merely scanned. (ALGORITHMS 2.6)
 //!
-//! The rule, applied to each trigger whenever a round begins, with h its canonical nodes and c [`Config::direct_factor`]:
-//! what is left is at most `6·c·h` → plain stabbing: the trigger stands in the lists of its canonical nodes and each hit
+//! The rule, applied to each trigger whenever a round begins, with h its canonical nodes, w the mean weight of an element
+//! and c [`Config::direct_factor`]: what is left is at most `6·c·w·h`, so that few hits are → plain stabbing: the trigger stands in the lists of its canonical nodes and each hit
 //! is subtracted, O(1); else rounds of slack, O(h · log(left)) signals in all. Up to [`Config::n_scanned_max`] triggers
 //! that are new stand in no tree at all.
 
@@ -26,5 +26,39 @@ impl Default for Config {
     }
 }
 
+/// The rule of a tree.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Rule {
+    direct_factor: u64,
+    n_seen: u64,
+    weight_seen: u64,
+}
+
+impl Rule {
+    pub(crate) const fn new(direct_factor: u64) -> Self {
+        Self {
+            direct_factor,
+            n_seen: 0,
+            weight_seen: 0,
+        }
+    }
+
+    /// Takes an element's weight into account.
+    pub(crate) const fn see(&mut self, weight: u64) {
+        self.n_seen += 1;
+        self.weight_seen = self.weight_seen.saturating_add(weight);
+    }
+
+    /// What stretches the direct phase: c times the mean weight.
+    pub(crate) fn factor(&self) -> u64 {
+        let mean = self
+            .weight_seen
+            .checked_div(self.n_seen)
+            .unwrap_or(1)
+            .max(1);
+        self.direct_factor.max(1).saturating_mul(mean)
+    }
+}
+
 /// Swept by `examples/forest.rs`.
-const DIRECT_FACTOR: u64 = 4;
+const DIRECT_FACTOR: u64 = 8;

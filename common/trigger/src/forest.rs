@@ -11,7 +11,7 @@
 use std::collections::BTreeMap;
 
 use crate::batch::Batch;
-use crate::choose::Config;
+use crate::choose::{Config, Rule};
 use crate::range::{QueryId, Range, WEIGHT_MAX};
 use crate::tree::Tree;
 
@@ -73,6 +73,8 @@ const SCANNED: u32 = u32::MAX;
 pub struct Forest {
     config: Config,
     n_dimensions: usize,
+    /// With what all elements weighed, for trees to begin with.
+    rule: Rule,
     scanned: Batch,
     trees: Vec<Option<Tree>>,
     by_id: BTreeMap<QueryId, u32>,
@@ -89,6 +91,7 @@ impl Forest {
         Self {
             config,
             n_dimensions: n_dimensions.max(1),
+            rule: Rule::new(config.direct_factor),
             scanned: Batch::default(),
             trees: Vec::new(),
             by_id: BTreeMap::new(),
@@ -203,8 +206,7 @@ impl Forest {
             let seat = &mut self.seats[handle as usize];
             (seat.tree, seat.at) = (number as u32, at as u32);
         }
-        let tree = (batch.len() > 0)
-            .then(|| Tree::new(batch, self.n_dimensions, self.config.direct_factor));
+        let tree = (batch.len() > 0).then(|| Tree::new(batch, self.n_dimensions, self.rule));
         self.trees[number] = tree;
     }
 
@@ -217,6 +219,7 @@ impl Forest {
         if weight == 0 || point.len() != self.n_dimensions {
             return &self.matured;
         }
+        self.rule.see(weight);
         let gone = &mut self.gone;
         let mut is_due = false;
         self.scanned

@@ -9,6 +9,7 @@
 //! hit, the hit is subtracted: that is plain stabbing (`choose`) and needs no counter.
 //! Does not: know keys, ranges or ids.
 
+use crate::choose::Rule;
 use crate::range::WEIGHT_MAX;
 use crate::shelf::{Entry, Shelves};
 use crate::slack::Step;
@@ -61,7 +62,7 @@ pub(crate) struct Ledger {
     tracked: Vec<Tracked>,
     parts: Vec<Part>,
     n_alive: usize,
-    direct_factor: u64,
+    rule: Rule,
     due: Vec<u32>,
     /// Weight of all elements.
     total: u64,
@@ -72,7 +73,7 @@ impl Ledger {
     /// O(Σ canonical nodes).
     pub(crate) fn new(
         n_nodes: usize,
-        direct_factor: u64,
+        rule: Rule,
         remaining: &[u64],
         mut canonical: impl FnMut(usize, &mut Vec<u32>),
     ) -> Self {
@@ -106,7 +107,7 @@ impl Ledger {
             n_alive: tracked.len(),
             tracked,
             parts,
-            direct_factor,
+            rule,
             due: Vec::new(),
             total: 0,
         };
@@ -137,6 +138,7 @@ impl Ledger {
             return;
         }
         self.total += weight;
+        self.rule.see(weight);
         let mut due = std::mem::take(&mut self.due);
         for &node in path {
             let hot = &mut self.hot[node as usize];
@@ -232,11 +234,12 @@ impl Ledger {
             shelves,
             tracked,
             parts,
+            rule,
             ..
         } = self;
         let one = &mut tracked[query];
         one.signals = 0;
-        one.slack = match Step::of(one.remaining, u64::from(one.n_nodes), self.direct_factor) {
+        one.slack = match Step::of(one.remaining, u64::from(one.n_nodes), rule.factor()) {
             Step::Round { slack } => slack,
             Step::Direct | Step::Matured => 0,
         };

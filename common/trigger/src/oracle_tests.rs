@@ -154,6 +154,34 @@ proptest! {
 }
 
 #[test]
+fn thousands_of_triggers_mature_where_brute_force_says_over_many_rounds() {
+    let mut state = 42_u64;
+    let mut below = |n: u64| {
+        state = state
+            .wrapping_mul(6_364_136_223_846_793_005)
+            .wrapping_add(1);
+        (state >> 33) % n
+    };
+    let mut acts = Vec::new();
+    for _ in 0..12_000 {
+        acts.push(match below(40) {
+            0..4 => Act::Register {
+                ends: vec![(below(1_000), 1 + below(400))],
+                threshold: 1 + below(60_000),
+            },
+            4 => Act::Terminate(below(1 << 20) as usize),
+            5 if below(20) == 0 => Act::Replant,
+            _ => Act::Add {
+                keys: vec![below(1_100)],
+                weight: 1 + below(50),
+            },
+        });
+    }
+    let n_matured = replay(1, config(1, 8), acts).unwrap();
+    assert!(n_matured > 200, "{n_matured}");
+}
+
+#[test]
 fn the_heaviest_elements_and_highest_thresholds_overflow_nothing() {
     let mut forest = Forest::new(1, config(1, 1));
     let all = [Range { lo: 0, hi: 1_000 }];

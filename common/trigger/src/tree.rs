@@ -4,6 +4,7 @@
 //! Invariant: TR-1 building anew at any moment changes no maturity.
 
 use crate::batch::Batch;
+use crate::choose::Rule;
 use crate::ledger::Ledger;
 use crate::nested::Layout;
 use crate::range::Range;
@@ -22,7 +23,7 @@ pub(crate) struct Tree {
 
 impl Tree {
     /// Over all of a batch. O(m log^d m).
-    pub(crate) fn new(batch: Batch, n_dimensions: usize, direct_factor: u64) -> Self {
+    pub(crate) fn new(batch: Batch, n_dimensions: usize, rule: Rule) -> Self {
         let Batch {
             ranges,
             handles,
@@ -31,7 +32,7 @@ impl Tree {
         let layout = Layout::new(&ranges, n_dimensions);
         let boxed = |query: usize| &ranges[query * n_dimensions..(query + 1) * n_dimensions];
         let canonical = |query, out: &mut Vec<u32>| layout.canonical(boxed(query), out);
-        let ledger = Ledger::new(layout.n_nodes(), direct_factor, &remaining, canonical);
+        let ledger = Ledger::new(layout.n_nodes(), rule, &remaining, canonical);
         Self {
             layout,
             ledger,

@@ -13,3 +13,4 @@ mod groups;
 pub mod logstats;
 pub mod templates;
 pub mod timeline;
+pub mod trigger;
