@@ -49,14 +49,15 @@ impl Rule {
         self.weight_seen = self.weight_seen.saturating_add(weight);
     }
 
+    /// Mean weight of an element, at least 1.
+    pub(crate) fn mean(&self) -> u64 {
+        let mean = self.weight_seen.checked_div(self.n_seen);
+        mean.unwrap_or(1).max(1)
+    }
+
     /// What stretches the direct phase: c times the mean weight.
     pub(crate) fn factor(&self) -> u64 {
-        let mean = self
-            .weight_seen
-            .checked_div(self.n_seen)
-            .unwrap_or(1)
-            .max(1);
-        self.direct_factor.max(1).saturating_mul(mean)
+        self.direct_factor.max(1).saturating_mul(self.mean())
     }
 }
 

@@ -61,7 +61,7 @@ impl Endpoints {
         })
     }
 
-    /// Canonical nodes of a range whose ends are endpoints. O(log n).
+    /// Canonical nodes of a range whose ends are endpoints. O(log n). A node's depth is the logarithm of its number.
     pub(crate) fn canonical(&self, range: Range, mut take: impl FnMut(usize)) {
         let (Some(lo), Some(hi)) = (self.rank(range.lo), self.rank(range.hi)) else {
             return;

@@ -16,8 +16,27 @@ pub(crate) struct Entry {
     /// The counter's value at which a signal is due; unused in the direct list.
     pub(crate) at: u64,
     pub(crate) query: u32,
-    /// Current while the trigger's round has this number.
-    pub(crate) version: u32,
+    /// Current while the trigger's round has this number. A trigger has some hundred rounds at most.
+    pub(crate) version: u16,
+    /// The node's slack in this round.
+    pub(crate) slack: Slack,
+}
+
+/// A slack in 16 bits: ten bits below a leading one, and a shift. What does not fit is cut off.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Slack(u16);
+
+impl Slack {
+    const BITS: u32 = 10;
+
+    pub(crate) const fn new(slack: u64) -> Self {
+        let shift = (u64::BITS - slack.leading_zeros()).saturating_sub(Self::BITS);
+        Self((shift << Self::BITS) as u16 | (slack >> shift) as u16)
+    }
+
+    pub(crate) const fn get(self) -> u64 {
+        ((self.0 & ((1 << Self::BITS) - 1)) as u64) << (self.0 >> Self::BITS)
+    }
 }
 
 /// A node's place: the heap from the left, the direct list from the right.
@@ -55,6 +74,7 @@ impl Shelves {
             at: 0,
             query: 0,
             version: 0,
+            slack: Slack::new(0),
         };
         Self {
             places,
@@ -214,8 +234,13 @@ mod tests {
     use super::*;
     use proptest::prelude::*;
 
-    fn entry(at: u64, query: u32, version: u32) -> Entry {
-        Entry { at, query, version }
+    fn entry(at: u64, query: u32, version: u16) -> Entry {
+        Entry {
+            at,
+            query,
+            version,
+            slack: Slack::new(1),
+        }
     }
 
     #[test]
@@ -241,6 +266,13 @@ mod tests {
     }
 
     proptest! {
+        #[test]
+        fn prop_a_slack_is_kept_within_a_thousandth_and_never_grows(slack in 0u64..1 << 63, shift in 0u32..63) {
+            let slack = slack >> shift;
+            let kept = Slack::new(slack).get();
+            prop_assert!(kept <= slack && slack - kept <= slack / 500);
+        }
+
         #[test]
         fn prop_entries_leave_in_the_order_of_their_signals(
             values in prop::collection::vec(0u64..50, 1..80),

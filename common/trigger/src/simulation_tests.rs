@@ -434,7 +434,6 @@ fn a_hundred_participants_send_two_hundred_times_fewer_messages_than_hits() {
             }
         }
         let sent = world.n_letters - before;
-        println!("{HITS} hits, {sent} messages, {}x", HITS / sent);
         assert_eq!(n, HITS, "fired {} late", n - HITS);
         assert!(sent * 200 <= HITS, "{sent} messages");
     }

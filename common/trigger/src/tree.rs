@@ -31,7 +31,7 @@ impl Tree {
         } = batch;
         let layout = Layout::new(&ranges, n_dimensions);
         let boxed = |query: usize| &ranges[query * n_dimensions..(query + 1) * n_dimensions];
-        let canonical = |query, out: &mut Vec<u32>| layout.canonical(boxed(query), out);
+        let canonical = |query, out: &mut Vec<(u32, u32)>| layout.canonical(boxed(query), out);
         let ledger = Ledger::new(layout.n_nodes(), rule, &remaining, canonical);
         Self {
             layout,
