@@ -1,6 +1,6 @@
 //! Nanoseconds per element of the forest, of a vectorised scan and of plain stabbing, in one run.
 //!
-//! `cargo run --release -p hsw-trigger --example forest -- grid | big | sweep`. The scan keeps bounds and remainders in
+//! `cargo run --release -p hsw-trigger --example forest -- grid | big | sweep | big-sweep`. The scan keeps bounds and remainders in
 //! three columns and is compiled to vector code; the stabbing is the same tree with every trigger told of every hit.
 
 #![allow(
@@ -135,7 +135,7 @@ fn scan(lo: &[u32], width: &[u32], left: &mut [i32], key: u32) -> u32 {
 
 fn report(name: &str, regime: Regime, direct_factor: u64, n_elements: u64) {
     let (build, parts) = regime.forest(direct_factor, n_elements);
-    let scan = regime.scan((40_000_000 / regime.m).clamp(200, 20_000).min(n_elements));
+    let scan = regime.scan((400_000_000 / regime.m).clamp(400, 400_000).min(n_elements));
     let mean = parts.iter().map(|(ns, _)| ns).sum::<f64>() / parts.len() as f64;
     let n_matured: u64 = parts.iter().map(|(_, n)| n).sum();
     let tenths: Vec<String> = parts.iter().map(|(ns, _)| format!("{ns:.0}")).collect();
@@ -166,17 +166,26 @@ fn main() {
                 (100_000, 20_000_000),
                 (1_000_000, 20_000_000),
             ] {
-                let n = if m == 1_000_000 {
-                    1_000_000
-                } else {
-                    2 * threshold * 10 / WEIGHT / 4
-                };
+                // Through the maturity of nearly all: each gets a tenth of the weight.
+                let n = threshold / WEIGHT * 12;
                 report(
                     "big",
                     regime(m, threshold, 10, false),
                     Config::default().direct_factor,
                     n,
                 );
+            }
+        }
+        "big-sweep" => {
+            for c in [1, 2, 4, 16] {
+                for (m, threshold) in [(100_000, 2_000_000), (1_000_000, 20_000_000)] {
+                    report(
+                        "big",
+                        regime(m, threshold, 10, false),
+                        c,
+                        threshold / WEIGHT * 12,
+                    );
+                }
             }
         }
         "sweep" => {
