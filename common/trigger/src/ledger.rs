@@ -28,8 +28,6 @@ struct Hot {
 /// What a trigger's signals touch.
 #[derive(Debug, Clone, Copy)]
 struct Tracked {
-    /// Left of the threshold when the round began; in the direct phase, now.
-    remaining: u64,
     /// What signals may bring until the round ends; 0 in the direct phase.
     credit: u64,
     version: u16,
@@ -60,6 +58,9 @@ pub(crate) struct Ledger {
     hot: Vec<Hot>,
     shelves: Shelves,
     tracked: Vec<Tracked>,
+    /// Left of each threshold when the round began; in the direct phase, now; 0 once gone. Apart, because each hit of a
+    /// direct trigger touches it and nothing else.
+    remaining: Vec<u64>,
     parts: Vec<Part>,
     n_alive: usize,
     rule: Rule,
@@ -82,11 +83,10 @@ impl Ledger {
         let mut parts = Vec::new();
         let mut tracked = Vec::with_capacity(remaining.len());
         let mut nodes = Vec::new();
-        for (query, &remaining) in remaining.iter().enumerate() {
+        for query in 0..remaining.len() {
             nodes.clear();
             canonical(query, &mut nodes);
             tracked.push(Tracked {
-                remaining,
                 credit: 0,
                 version: 0,
                 first: parts.len() as u32,
@@ -107,6 +107,7 @@ impl Ledger {
             shelves: Shelves::new(&n_at),
             n_alive: tracked.len(),
             tracked,
+            remaining: remaining.to_vec(),
             parts,
             rule,
             due: Vec::new(),
@@ -160,23 +161,25 @@ impl Ledger {
         let Self {
             shelves,
             tracked,
+            remaining,
             n_alive,
             ..
         } = self;
         if shelves.n_direct(node) > 0 {
             shelves.each_direct(node, |entry| {
-                let query = &mut tracked[entry.query as usize];
-                if query.version != entry.version {
-                    return false;
-                }
-                if query.remaining > weight {
-                    query.remaining -= weight;
+                // Once direct, a trigger stays so: its entries are stale only when it is gone.
+                let left = &mut remaining[entry.query as usize];
+                if *left > weight {
+                    *left -= weight;
                     return true;
                 }
-                matured.push((entry.query, weight - query.remaining));
-                query.remaining = 0;
-                query.version = query.version.wrapping_add(1);
-                *n_alive -= 1;
+                if *left > 0 {
+                    matured.push((entry.query, weight - *left));
+                    *left = 0;
+                    let query = &mut tracked[entry.query as usize];
+                    query.version = query.version.wrapping_add(1);
+                    *n_alive -= 1;
+                }
                 false
             });
         }
@@ -205,12 +208,13 @@ impl Ledger {
         let got = self.collect(query, true);
         let tracked = &mut self.tracked[query];
         tracked.version = tracked.version.wrapping_add(1);
-        if got >= tracked.remaining {
-            matured.push((query as u32, got - tracked.remaining));
-            tracked.remaining = 0;
+        let left = &mut self.remaining[query];
+        if got >= *left {
+            matured.push((query as u32, got - *left));
+            *left = 0;
             self.n_alive -= 1;
         } else {
-            tracked.remaining -= got;
+            *left -= got;
             self.begin(query, false);
         }
     }
@@ -235,14 +239,15 @@ impl Ledger {
             hot,
             shelves,
             tracked,
+            remaining,
             parts,
             rule,
             slacks,
             ..
         } = self;
-        let one = &mut tracked[query];
+        let (one, left) = (&mut tracked[query], remaining[query]);
         let h = u64::from(one.n_nodes);
-        let is_direct = Step::of(one.remaining, h, rule.factor()) == Step::Direct;
+        let is_direct = Step::of(left, h, rule.factor()) == Step::Direct;
         let parts = &parts[parts_of(one)];
         // Expected shares: what the nodes have got and, as if that were a thousand elements, what their sizes are.
         let prior = rule.mean() as f64 * 1_000.0;
@@ -251,8 +256,8 @@ impl Ledger {
             hot[part.node as usize].count as f64 + prior * halves
         };
         let scores: f64 = parts.iter().map(score).sum();
-        let shared = one.remaining as f64 * SHARED / scores;
-        let evenly = one.remaining as f64 * EVENLY / h as f64;
+        let shared = left as f64 * SHARED / scores;
+        let evenly = left as f64 * EVENLY / h as f64;
         let slack_of = |part| Slack::new(((shared * score(part) + evenly) as u64).max(1));
         slacks.clear();
         slacks.extend(parts.iter().map(slack_of));
@@ -260,7 +265,7 @@ impl Ledger {
         one.credit = if is_direct {
             0
         } else {
-            one.remaining.saturating_sub(handed_out)
+            left.saturating_sub(handed_out)
         };
         let one = *one;
         let is_current = |entry: &Entry| tracked[entry.query as usize].version == entry.version;
@@ -294,21 +299,22 @@ impl Ledger {
     /// What is left of a trigger's threshold; 0 once it has matured or been terminated. O(h).
     pub(crate) fn remaining(&self, query: usize) -> u64 {
         let tracked = &self.tracked[query];
-        if tracked.credit == 0 || tracked.remaining == 0 {
-            return tracked.remaining;
+        let left = self.remaining[query];
+        if tracked.credit == 0 || left == 0 {
+            return left;
         }
         let parts = &self.parts[parts_of(tracked)];
         let got = parts
             .iter()
             .map(|part| self.hot[part.node as usize].count - part.base);
-        tracked.remaining - got.sum::<u64>()
+        left - got.sum::<u64>()
     }
 
     /// Forgets a trigger. O(1): what waits for it goes when it surfaces.
     pub(crate) fn terminate(&mut self, query: usize) {
-        let tracked = &mut self.tracked[query];
-        if tracked.remaining > 0 {
-            tracked.remaining = 0;
+        let (tracked, left) = (&mut self.tracked[query], &mut self.remaining[query]);
+        if *left > 0 {
+            *left = 0;
             tracked.version = tracked.version.wrapping_add(1);
             self.n_alive -= 1;
         }

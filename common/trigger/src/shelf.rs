@@ -164,7 +164,10 @@ impl Shelves {
         for i in (0..n).rev() {
             if keep(&list[i]) {
                 first_kept -= 1;
-                list[first_kept] = list[i];
+                // Writing what stands there already would dirty a long list at every hit.
+                if first_kept != i {
+                    list[first_kept] = list[i];
+                }
             }
         }
         place.n_direct = (n - first_kept) as u32;
