@@ -177,7 +177,7 @@ fn main() {
             }
         }
         "big-sweep" => {
-            for c in [1, 2, 4, 16] {
+            for c in [8, 1, 4, 32] {
                 for (m, threshold) in [(100_000, 2_000_000), (1_000_000, 20_000_000)] {
                     report(
                         "big",

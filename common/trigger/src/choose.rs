@@ -61,5 +61,7 @@ impl Rule {
     }
 }
 
-/// Swept by `examples/forest.rs`.
+/// Ours, `examples/forest.rs big-sweep`, through the maturity of all, ranges of a tenth, mean nanoseconds an element for
+/// 1, 4, 8, 32: 2712, 2604, 2349, 2282 with 10^5 triggers of 20,000 hits; with 10^6 of 200,000 hits 7976, 6765, 5907 for
+/// the first three.
 const DIRECT_FACTOR: u64 = 8;

@@ -47,7 +47,7 @@ struct Part {
 }
 
 /// Part of the rest of a threshold that a round hands out as slack by expected share: less, and rounds end early; more,
-/// and one signal of a small node ends them (swept 0.4 to 0.85).
+/// and one signal of a small node ends them. Ours, not swept; any sum with [`EVENLY`] below 5/6 keeps credit above 0.
 const SHARED: f64 = 0.7;
 /// Part handed out evenly, so that a node that gets more than expected does not signal for little.
 const EVENLY: f64 = 0.1;
@@ -324,4 +324,47 @@ impl Ledger {
 fn parts_of(tracked: &Tracked) -> std::ops::Range<usize> {
     let first = tracked.first as usize;
     first..first + tracked.n_nodes as usize
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// One trigger over ten nodes of equal depth: slack 800 each, credit 2,000.
+    fn ten_nodes() -> Ledger {
+        Ledger::new(10, Rule::new(1), &[10_000], |_, out| {
+            out.extend((0..10).map(|node| (node, 3)));
+        })
+    }
+
+    #[test]
+    fn a_heavy_element_counts_for_each_slack_it_brings() {
+        let mut ledger = ten_nodes();
+        let mut matured = Vec::new();
+        ledger.add(&[0], 1_999, &mut matured);
+        for node in 1..10 {
+            ledger.add(&[node], 799, &mut matured);
+        }
+        ledger.add(&[0], 400, &mut matured);
+        ledger.add(&[0], 401, &mut matured);
+        assert_eq!((ledger.remaining(0), matured.len()), (9, 0));
+        ledger.add(&[0], 11, &mut matured);
+        assert_eq!(matured, [(0, 2)]);
+    }
+
+    #[test]
+    fn what_a_trigger_has_got_is_the_sum_over_its_nodes_in_every_phase() {
+        let mut ledger = ten_nodes();
+        let mut matured = Vec::new();
+        let mut sum = 0;
+        for i in 0..3_000_u64 {
+            let weight = i % 9;
+            ledger.add(&[(i * i % 10) as u32], weight.max(1), &mut matured);
+            sum += weight.max(1);
+            assert_eq!(ledger.remaining(0), 10_000_u64.saturating_sub(sum));
+            assert_eq!(matured.len(), usize::from(sum >= 10_000));
+        }
+        ledger.terminate(0);
+        assert_eq!(ledger.n_alive(), usize::from(matured.is_empty()));
+    }
 }
