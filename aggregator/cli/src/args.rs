@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use clap::{Args, Parser, Subcommand};
 use hsw_types::NodeId;
 
-use crate::offline::{fingerprint, logstats, sketch, templates, timeline};
+use crate::offline::{fingerprint, logstats, sketch, templates, timeline, trigger};
 
 /// HyperShardWatch: which shard, since when, and why.
 #[derive(Debug, Parser)]
@@ -74,6 +74,9 @@ pub enum Command {
     /// How well sketches answer, against exact counting.
     #[command(subcommand)]
     Sketch(sketch::Command),
+    /// Triggers over files.
+    #[command(subcommand)]
+    Trigger(trigger::Command),
 }
 
 /// Silences.

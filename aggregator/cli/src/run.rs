@@ -36,6 +36,9 @@ pub fn run(cli: Cli) -> anyhow::Result<u8> {
             return offline::logstats::run(options, cli.json).map(|()| FINE);
         }
         Command::Sketch(command) => return offline::sketch::run(command, cli.json).map(|()| FINE),
+        Command::Trigger(command) => {
+            return offline::trigger::run(command, cli.json).map(|()| FINE);
+        }
         _ => {}
     }
     let url = cli
@@ -108,7 +111,8 @@ async fn online(cli: &Cli, api: &Api) -> anyhow::Result<u8> {
         | Command::Fingerprint(_)
         | Command::Timeline(_)
         | Command::Logstats(_)
-        | Command::Sketch(_) => unreachable!("answered before the API is asked"),
+        | Command::Sketch(_)
+        | Command::Trigger(_) => unreachable!("answered before the API is asked"),
     };
     say(cli, &answer, &text);
     Ok(code)

@@ -14,3 +14,4 @@ pub mod logstats;
 pub mod sketch;
 pub mod templates;
 pub mod timeline;
+pub mod trigger;

@@ -1,0 +1,110 @@
+//! The endpoint tree's shape in one dimension: leaves between endpoints, canonical nodes, paths. (ALGORITHMS 2.2)
+//!
+//! In: the endpoints of half-open ranges. Out: for a key the nodes above its leaf, for a range its canonical nodes.
+//! Invariants: EP-1 of a range's canonical nodes exactly one lies on the path of a key inside and none on that of a key
+//! outside. EP-2 a range has at most two canonical nodes per level.
+//! Source: Qiao, Gan, Tao, SIGMOD 2016, section 4; the shape is the bottom-up segment tree, which needs no padding to a
+//! power of two. Search is over samples of every 16th key, so a step reads two cache lines.
+
+use crate::range::Range;
+
+/// Keys of a step of the search: two cache lines.
+const FAN_OUT: usize = 16;
+
+/// The shape over n leaves: nodes 1..2n, the leaf i being node n+i, the parent of v being v/2.
+#[derive(Debug)]
+pub(crate) struct Endpoints {
+    /// Sorted distinct endpoints first, then every 16th of the level before, down to one step.
+    levels: Vec<Vec<u64>>,
+    n_leaves: usize,
+}
+
+impl Endpoints {
+    /// From endpoints in any order, repeated or not. O(n log n).
+    pub(crate) fn new(mut keys: Vec<u64>) -> Self {
+        keys.sort_unstable();
+        keys.dedup();
+        let n_leaves = keys.len().saturating_sub(1);
+        let mut levels = vec![keys];
+        while let Some(last) = levels.last().filter(|last| last.len() > FAN_OUT) {
+            let sample = last.iter().step_by(FAN_OUT).copied().collect();
+            levels.push(sample);
+        }
+        Self { levels, n_leaves }
+    }
+
+    /// Nodes, the unused number 0 among them.
+    pub(crate) const fn n_nodes(&self) -> usize {
+        2 * self.n_leaves
+    }
+
+    /// The last endpoint that is not above `key`. O(log n).
+    fn rank(&self, key: u64) -> Option<usize> {
+        let mut at = 0;
+        for level in self.levels.iter().rev() {
+            let start = at * FAN_OUT;
+            let window = &level[start..level.len().min(start + FAN_OUT)];
+            let n_below: usize = window.iter().map(|&x| usize::from(x <= key)).sum();
+            at = (start + n_below).checked_sub(1)?;
+        }
+        Some(at)
+    }
+
+    /// The nodes above a key, the leaf first; none outside of all ranges. O(log n).
+    pub(crate) fn path(&self, key: u64) -> impl Iterator<Item = usize> {
+        let leaf = self.rank(key).filter(|&leaf| leaf < self.n_leaves);
+        let mut node = leaf.map_or(0, |leaf| leaf + self.n_leaves);
+        std::iter::from_fn(move || {
+            let here = node;
+            node >>= 1;
+            (here > 0).then_some(here)
+        })
+    }
+
+    /// Canonical nodes of a range whose ends are endpoints. O(log n). A node's depth is the logarithm of its number.
+    pub(crate) fn canonical(&self, range: Range, mut take: impl FnMut(usize)) {
+        let (Some(lo), Some(hi)) = (self.rank(range.lo), self.rank(range.hi)) else {
+            return;
+        };
+        let (mut lo, mut hi) = (lo + self.n_leaves, hi + self.n_leaves);
+        while lo < hi {
+            if lo & 1 == 1 {
+                take(lo);
+                lo += 1;
+            }
+            if hi & 1 == 1 {
+                hi -= 1;
+                take(hi);
+            }
+            lo >>= 1;
+            hi >>= 1;
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    proptest! {
+        #[test]
+        fn prop_a_key_meets_exactly_one_canonical_node_of_each_range_it_lies_in(
+            ends in prop::collection::vec((0u64..2_000, 1u64..800), 1..120),
+            keys in prop::collection::vec(0u64..3_000, 40),
+        ) {
+            let ranges: Vec<_> = ends.iter().map(|&(lo, n)| Range { lo, hi: lo + n }).collect();
+            let shape = Endpoints::new(ranges.iter().flat_map(|r| [r.lo, r.hi]).collect());
+            let height = (shape.n_leaves as f64).log2().ceil() as usize + 1;
+            for range in &ranges {
+                let mut canonical = Vec::new();
+                shape.canonical(*range, |node| canonical.push(node));
+                prop_assert!(canonical.len() <= 2 * height);
+                for key in keys.iter().copied().chain([range.lo, range.hi, range.hi - 1]) {
+                    let met = shape.path(key).filter(|node| canonical.contains(node)).count();
+                    prop_assert_eq!(met, usize::from(range.contains(key)), "{} in {:?}", key, range);
+                }
+            }
+        }
+    }
+}

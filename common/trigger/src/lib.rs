@@ -1,0 +1,44 @@
+//! Triggers: "tell me when so much has hit this range", a million of them at a time, without asking each of them each time.
+//!
+//! In: weighted elements (points of keys), triggers that come and go. Out: the triggers each element matures; between
+//! hosts, messages.
+//! Invariants: a trigger matures in one process with exactly the element that reaches its threshold; across hosts never
+//! before its threshold is reached. Does not: keep time (timer time is passed in), touch sockets, know what a key means.
+//! Source: Qiao, Gan, Tao: Range Thresholding on Streams, SIGMOD 2016; ALGORITHMS section 2.
+
+mod range;
+pub use range::{QueryId, Range, WEIGHT_MAX, key_of_f64, key_of_i64};
+
+mod slack;
+pub use slack::{DIRECT, Step, Tracking};
+
+mod choose;
+pub use choose::Config;
+
+mod batch;
+mod endpoints;
+mod ledger;
+mod nested;
+mod shelf;
+mod tree;
+
+mod forest;
+pub use forest::{Error, Forest, Matured};
+
+mod route;
+pub use route::{N_CATEGORIES_MAX, Router};
+
+mod message;
+pub use message::{Down, ParticipantId, Patience, Up, Why};
+
+mod participant;
+pub use participant::Participant;
+
+mod coordinator;
+pub use coordinator::{Coordinator, Output};
+
+#[cfg(test)]
+mod simulation_tests;
+
+#[cfg(test)]
+mod oracle_tests;
