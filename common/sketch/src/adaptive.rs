@@ -91,7 +91,7 @@ impl<R: Real> Weighted<R> {
         self.scale.divided(self.cells.estimate(key).wide(), tick)
     }
 
-    /// The least cell, in units that are comparable as long as [`Self::exponent`] stays.
+    /// The least cell, in units that are comparable as long as the offset of the exponent stays.
     #[inline]
     pub(crate) fn raw(&self, key: u64) -> f64 {
         self.cells.estimate(key).wide()

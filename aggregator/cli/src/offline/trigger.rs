@@ -29,10 +29,10 @@ pub enum Command {
 /// The eval command.
 #[derive(Debug, Args)]
 pub struct Options {
-    /// CSV of events: value[,weight]; plain, .gz or .zst; `-` is standard input.
+    /// CSV of events: `value[,weight]`; plain, .gz or .zst; `-` is standard input.
     #[arg(long, value_name = "FILE")]
     pub events: PathBuf,
-    /// CSV of triggers: id,lo,hi,count[,from]; `from` is the first row that counts, 0 by default.
+    /// CSV of triggers: `id,lo,hi,count[,from]`; `from` is the first row that counts, 0 by default.
     #[arg(long, value_name = "FILE")]
     pub queries: PathBuf,
 }
