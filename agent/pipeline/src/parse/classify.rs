@@ -317,14 +317,7 @@ mod tests {
     fn events(classifier: &mut LogClassifier) -> BTreeMap<String, f64> {
         let mut readings = Vec::new();
         classifier.tick(&mut readings);
-        let number = |value| match value {
-            Value::Events(n) | Value::LatencyMs(n) => n,
-            _ => f64::NAN,
-        };
-        readings
-            .iter()
-            .map(|r| (r.key.to_string(), number(r.value)))
-            .collect()
+        crate::parse::by_name(&readings)
     }
 
     #[test]

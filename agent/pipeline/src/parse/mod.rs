@@ -54,3 +54,17 @@ pub use record::{LogRecord, Severity};
 pub use skim::skim;
 pub use time::{TimeDefaults, parse_timestamp};
 pub use timeline::{Event, EventKind, Timeline};
+
+/// Events and durations by the name of their series, for tests.
+#[cfg(test)]
+fn by_name(readings: &[hsw_types::Reading]) -> std::collections::BTreeMap<String, f64> {
+    use hsw_types::Value;
+    let number = |value| match value {
+        Value::Events(n) | Value::LatencyMs(n) => n,
+        _ => f64::NAN,
+    };
+    readings
+        .iter()
+        .map(|r| (r.key.to_string(), number(r.value)))
+        .collect()
+}

@@ -17,14 +17,7 @@ fn record(message: &str) -> LogRecord {
 fn told(table: &mut QueryTable) -> BTreeMap<String, f64> {
     let mut readings = Vec::new();
     table.tick(&mut readings);
-    let number = |value| match value {
-        Value::Events(n) | Value::LatencyMs(n) => n,
-        _ => f64::NAN,
-    };
-    readings
-        .iter()
-        .map(|r| (r.key.to_string(), number(r.value)))
-        .collect()
+    crate::parse::by_name(&readings)
 }
 
 fn plan(node: &str) -> LogRecord {

@@ -91,9 +91,7 @@ impl TemplateTable {
         if let Some(told) = self.told.get_mut(&name) {
             told.n += 1;
             told.seen_at = self.n_ticks;
-        } else if self.tell(number, name) {
-            self.take_first(name);
-        } else {
+        } else if !self.tell(number, name) {
             self.overflow += 1;
             self.n_over_limit += 1;
         }
@@ -171,13 +169,7 @@ impl TemplateTable {
         }
     }
 
-    fn take_first(&mut self, name: u64) {
-        if let Some(told) = self.told.get_mut(&name) {
-            told.n = 1;
-        }
-    }
-
-    /// Makes a series for a template that has none; false where there is no room.
+    /// Makes a series for the first line of a template that has none; false where there is no room.
     fn tell(&mut self, number: TemplateNumber, name: u64) -> bool {
         if self.told.len() >= self.n_series_max && !self.make_room() {
             return false;
@@ -186,7 +178,7 @@ impl TemplateTable {
         mask(&self.miner.text(number).unwrap_or_default(), &mut masked);
         let told = Told {
             key: key(&masked),
-            n: 0,
+            n: 1,
             seen_at: self.n_ticks,
         };
         self.told.insert(name, told);
@@ -233,14 +225,7 @@ mod tests {
     fn told(table: &mut TemplateTable) -> BTreeMap<String, f64> {
         let mut readings = Vec::new();
         table.tick(&mut readings);
-        let number = |value| match value {
-            Value::Events(n) => n,
-            _ => f64::NAN,
-        };
-        readings
-            .iter()
-            .map(|r| (r.key.to_string(), number(r.value)))
-            .collect()
+        crate::parse::by_name(&readings)
     }
 
     #[test]
