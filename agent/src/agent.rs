@@ -58,6 +58,7 @@ pub async fn run(config: Config, signals: Signals) -> anyhow::Result<()> {
         repeat_after: 150,
         n_log_samples_max: 5,
         dictionary_epoch: clock.wall().0.cast_unsigned(),
+        tenant: config.hot.tenant_key()?,
         last_window: recovered.last_window,
     });
 

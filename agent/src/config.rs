@@ -5,6 +5,7 @@
 use std::path::{Path, PathBuf};
 
 use anyhow::Context;
+use hsw_pipeline::TenantKey;
 use hsw_shell::{config, telemetry};
 use hsw_types::{NodeId, ShardId};
 use serde::{Deserialize, Serialize};
@@ -52,6 +53,38 @@ pub struct Config {
     /// Its logs.
     #[serde(default)]
     pub log: log::Config,
+    /// What is counted.
+    #[serde(default)]
+    pub hot: Hot,
+}
+
+/// What is counted. Changed by the operator of the node.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Hot {
+    /// Whom statements are counted for: `database` (default), `user`, `schema` (rows of its tables) or `application`.
+    pub tenant_key: String,
+}
+
+impl Default for Hot {
+    fn default() -> Self {
+        Self {
+            tenant_key: "database".to_owned(),
+        }
+    }
+}
+
+impl Hot {
+    /// # Errors
+    /// One line that names the key.
+    pub fn tenant_key(&self) -> anyhow::Result<TenantKey> {
+        TenantKey::parse(&self.tenant_key).with_context(|| {
+            format!(
+                "hot.tenant_key = `{}`: choose database, user, schema or application",
+                self.tenant_key
+            )
+        })
+    }
 }
 
 /// PEM files; they may change at any time.
@@ -113,6 +146,7 @@ impl Config {
         self.spool.check()?;
         self.postgres.validate().context("postgres")?;
         self.log.check()?;
+        self.hot.tenant_key()?;
         telemetry::check(&self.telemetry).context("telemetry.level")
     }
 }
@@ -167,6 +201,11 @@ mod tests {
             ("node = \"shard-1-a\"", "node = \"shard 1\"", "node"),
             ("\"/etc/hypershardwatch/ca.crt\"", "\"ca.crt\"", "tls.ca"),
             ("fsync = true", "fsnyc = true", "fsnyc"),
+            (
+                "tenant_key = \"database\"",
+                "tenant_key = \"color\"",
+                "hot.tenant_key",
+            ),
             (
                 "segment_bytes = 4194304",
                 "segment_bytes = 1",

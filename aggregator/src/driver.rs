@@ -11,7 +11,8 @@ use std::time::{Duration, Instant};
 
 use anyhow::Context as _;
 use hsw_engine::{Engine, Incident, IncidentId, Input, Output};
-use hsw_types::{Monotonic, NodeId, WallTime};
+use hsw_hot::{HotRow, MINUTE_S};
+use hsw_types::{HotKind, Monotonic, NodeId, WallTime};
 use tokio::sync::{broadcast, mpsc, watch};
 
 use crate::ingest::Agents;
@@ -76,6 +77,8 @@ struct Loop {
     ticks: u64,
     /// Incidents the store has not taken yet.
     unsaved: BTreeMap<IncidentId, Arc<Incident>>,
+    /// Minutes and names the store has not taken yet.
+    unsaved_hot: (Vec<HotRow>, Vec<(HotKind, u64, String)>),
 }
 
 /// Starts the driver's thread; it ends with [`Event::Stop`] or when nobody can wake it any more.
@@ -99,6 +102,7 @@ pub fn start(
         is_replayed: false,
         ticks: 0,
         unsaved: BTreeMap::new(),
+        unsaved_hot: Default::default(),
     };
     std::thread::Builder::new()
         .name("driver".to_owned())
@@ -159,6 +163,17 @@ impl Loop {
     fn committed(&mut self, committed: Committed) {
         match committed {
             Committed::Restored(incident) => self.tell(Input::Restored(incident)),
+            Committed::HotName {
+                kind,
+                key,
+                name,
+                told,
+            } => self.tell(Input::HotName {
+                kind,
+                key,
+                name,
+                told,
+            }),
             Committed::Summary {
                 node,
                 summary,
@@ -231,6 +246,25 @@ impl Loop {
         }
     }
 
+    /// Hands finished minutes of what was counted to the store; those that find no room wait.
+    fn save_hot(&mut self, now: WallTime) {
+        let engine = &mut self.driver.engine;
+        let (rows, names) = &mut self.unsaved_hot;
+        rows.extend(std::iter::from_fn(|| engine.poll_hot_row()));
+        names.extend(std::iter::from_fn(|| engine.poll_hot_name()));
+        if rows.is_empty() && names.is_empty() {
+            return;
+        }
+        let (rows, names) = std::mem::take(&mut self.unsaved_hot);
+        let refused = self
+            .driver
+            .store
+            .try_send(Command::Hot { rows, names, now });
+        if let Err(Command::Hot { rows, names, .. }) = refused {
+            self.unsaved_hot = (rows, names);
+        }
+    }
+
     fn tick(&mut self) {
         self.ticks += 1;
         let wall = wall_now();
@@ -239,6 +273,7 @@ impl Loop {
             self.tell(Input::Clock { wall });
         }
         self.save();
+        self.save_hot(wall);
         // A full queue means that the store is busy; it will be asked again in a second.
         let _ = self.driver.store.try_send(Command::Maintain { now: wall });
         self.publish();
@@ -277,6 +312,30 @@ impl Loop {
                 reply,
             } => {
                 let _nobody_waits = reply.send(self.driver.engine.series(&key, &shards, from));
+            }
+            Question::Hot {
+                shard,
+                kind,
+                limit,
+                reply,
+            } => {
+                let lists = self.driver.engine.hot();
+                let _nobody_waits = reply.send(lists.now(shard.as_ref(), kind, limit));
+            }
+            Question::HotSpan {
+                stored,
+                nodes,
+                kind,
+                span,
+                limit,
+                reply,
+            } => {
+                let lists = self.driver.engine.hot();
+                let mut counts = *stored;
+                // Of one shape, both of them.
+                let _ = counts.merge(&lists.unfinished(&nodes, kind, span));
+                let seconds = (span.n_minutes() * MINUTE_S) as f64;
+                let _nobody_waits = reply.send(lists.in_span(kind, &counts, seconds, limit));
             }
             Question::SeriesNames { node, reply } => {
                 let _nobody_waits = reply.send(self.driver.engine.series_names(&node));

@@ -8,7 +8,9 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use hsw_engine::{Armed, GraphView, Incident, SeriesView, ShardView};
-use hsw_types::{NodeId, SeriesKey, ShardId, WallTime, WindowIndex};
+use hsw_hot::{HotList, Span};
+use hsw_sketch::HeavyHitters;
+use hsw_types::{HotKind, NodeId, SeriesKey, ShardId, WallTime, WindowIndex};
 use tokio::sync::{broadcast, mpsc, oneshot, watch};
 
 use crate::store::StoreHandle;
@@ -267,6 +269,32 @@ pub enum Question {
         /// Where the answer goes.
         reply: oneshot::Sender<Vec<SeriesView>>,
     },
+    /// The hottest of a shard now, or of all.
+    Hot {
+        /// Of which shard; of all together when `None`.
+        shard: Option<ShardId>,
+        /// Of what.
+        kind: HotKind,
+        /// How many.
+        limit: usize,
+        /// Where the answer goes.
+        reply: oneshot::Sender<HotList>,
+    },
+    /// The hottest of a span, of what the store knows and what is not stored yet.
+    HotSpan {
+        /// What the store knows.
+        stored: Box<HeavyHitters>,
+        /// Whose counts.
+        nodes: Vec<NodeId>,
+        /// Of what.
+        kind: HotKind,
+        /// When.
+        span: Span,
+        /// How many.
+        limit: usize,
+        /// Where the answer goes.
+        reply: oneshot::Sender<HotList>,
+    },
     /// Names of a node's series, ascending.
     SeriesNames {
         /// The node.
@@ -321,6 +349,50 @@ impl DriverHandle {
     pub async fn series_names(&self, node: NodeId) -> Result<Vec<SeriesKey>, Unanswered> {
         let (reply, answer) = oneshot::channel();
         self.ask(Question::SeriesNames { node, reply })?;
+        answer.await.map_err(|_| Unanswered)
+    }
+
+    /// The hottest of a shard now, or of all together.
+    ///
+    /// # Errors
+    /// [`Unanswered`] when the driver is gone or its queue is full.
+    pub async fn hot(
+        &self,
+        shard: Option<ShardId>,
+        kind: HotKind,
+        limit: usize,
+    ) -> Result<HotList, Unanswered> {
+        let (reply, answer) = oneshot::channel();
+        self.ask(Question::Hot {
+            shard,
+            kind,
+            limit,
+            reply,
+        })?;
+        answer.await.map_err(|_| Unanswered)
+    }
+
+    /// The hottest of a span; `stored` is what the store knows of these nodes.
+    ///
+    /// # Errors
+    /// [`Unanswered`] when the driver is gone or its queue is full.
+    pub async fn hot_span(
+        &self,
+        stored: HeavyHitters,
+        nodes: Vec<NodeId>,
+        kind: HotKind,
+        span: Span,
+        limit: usize,
+    ) -> Result<HotList, Unanswered> {
+        let (reply, answer) = oneshot::channel();
+        self.ask(Question::HotSpan {
+            stored: Box::new(stored),
+            nodes,
+            kind,
+            span,
+            limit,
+            reply,
+        })?;
         answer.await.map_err(|_| Unanswered)
     }
 

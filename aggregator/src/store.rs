@@ -9,6 +9,7 @@
 
 mod commit;
 mod handle;
+mod hot;
 mod replay;
 mod retention;
 mod schema;
@@ -21,7 +22,9 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use hsw_engine::Incident;
-use hsw_types::{NodeId, ShardSummary, WallTime, WindowIndex};
+use hsw_hot::{HotRow, Span};
+use hsw_sketch::HeavyHitters;
+use hsw_types::{HotKind, NodeId, ShardSummary, WallTime, WindowIndex};
 use serde::{Deserialize, Serialize};
 use tokio::sync::{oneshot, watch};
 
@@ -118,6 +121,26 @@ pub enum Command {
     },
     /// Store this revision of an incident.
     Incident(Arc<Incident>),
+    /// Store finished minutes of what was counted, and names.
+    Hot {
+        /// In order per node.
+        rows: Vec<HotRow>,
+        /// What keys stand for.
+        names: Vec<(HotKind, u64, String)>,
+        /// The aggregator's clock.
+        now: WallTime,
+    },
+    /// What nodes counted in a span.
+    HotSpan {
+        /// Which nodes.
+        nodes: Vec<NodeId>,
+        /// Of what.
+        kind: HotKind,
+        /// When.
+        span: Span,
+        /// The answer.
+        reply: oneshot::Sender<Result<HeavyHitters, StoreError>>,
+    },
     /// Incidents, newest first.
     Incidents {
         /// How many at most.
@@ -165,6 +188,17 @@ pub enum Command {
 pub enum Committed {
     /// An incident of earlier, at start.
     Restored(Box<Incident>),
+    /// What a key of a hot list stands for, at start.
+    HotName {
+        /// Of what.
+        kind: HotKind,
+        /// The key.
+        key: u64,
+        /// Its name.
+        name: String,
+        /// When it was last told.
+        told: WindowIndex,
+    },
     /// A summary is committed.
     Summary {
         /// From whom.

@@ -7,10 +7,10 @@
 use hsw_pipeline::mine::{Config, Miner};
 use hsw_pipeline::{
     Assembler, ClassifierConfig, Dialect, Fingerprinter, LogClassifier, LogFormat, LogRecord,
-    PlanReader, Statements, TimeDefaults, Timeline, detect, fnv1a_64, mask,
+    PlanReader, Statements, TimeDefaults, Timeline, detect, mask,
 };
 use hsw_sketch::QuantileSketch;
-use hsw_types::WallTime;
+use hsw_types::{WallTime, fnv1a_64};
 use hsw_wire::{
     FRAME_HEADER_BYTES, ToAgent, ToAggregator, decode_summary, encode_summary, frame_length,
 };

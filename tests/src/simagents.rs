@@ -170,6 +170,7 @@ pub fn summary(
             dropped: 0,
             message: String::new(),
         }],
+        hot: Vec::new(),
     }
 }
 

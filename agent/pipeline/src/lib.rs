@@ -3,9 +3,11 @@
 //! In: what the sources read. Out: [`hsw_types::ShardSummary`]s, and log records parsed and masked.
 //! Does not: touch a file, socket or clock; judge (see `hsw-engine`).
 
+mod hot;
 mod pipeline;
 mod table;
 
+pub use hot::{Counted, CountedKind, TenantKey};
 pub use pipeline::{Config, Counters, Input, Output, Pipeline};
 
 mod parse;
@@ -14,7 +16,7 @@ pub use parse::mine;
 pub use parse::{
     Assembler, AssemblerCounters, ClassifierConfig, ClassifierCounters, Event, EventKind,
     LinePrefix, LogClassifier, LogFormat, LogRecord, QueryCounters, Severity, TimeDefaults,
-    Timeline, detect, fnv1a_64, mask, parse_timestamp, skim,
+    Timeline, Told, detect, mask, parse_timestamp, skim,
 };
 
 mod sql;

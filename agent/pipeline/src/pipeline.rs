@@ -14,6 +14,8 @@ use hsw_types::{
     WindowIndex,
 };
 
+use crate::hot::{Counted, Hot, TenantKey};
+use crate::parse::Told;
 use crate::table::{Outcome, Table};
 
 /// How long after its end a window is still open, for readings on their way.
@@ -38,6 +40,8 @@ pub struct Config {
     pub n_log_samples_max: usize,
     /// Names this run of the agent; changes whenever ids start anew.
     pub dictionary_epoch: u64,
+    /// Whom statements are counted for.
+    pub tenant: TenantKey,
     /// Windows up to and including this one are already in the spool or at the aggregator.
     pub last_window: Option<WindowIndex>,
 }
@@ -50,6 +54,7 @@ impl Default for Config {
             repeat_after: 150,
             n_log_samples_max: 5,
             dictionary_epoch: 1,
+            tenant: TenantKey::Database,
             last_window: None,
         }
     }
@@ -73,6 +78,10 @@ pub enum Input {
     Log(LogSample),
     /// A series goes on under another name.
     Renamed(Renamed),
+    /// Statements that the log told of.
+    Statements(Told),
+    /// What the database counted since the last time.
+    Counts(Vec<Counted>),
     /// The log position that covers everything told before it.
     LogCheckpoint(Vec<u8>),
     /// The clock, told at least once a second: closes windows that lie far enough behind.
@@ -106,6 +115,8 @@ pub struct Counters {
     pub log_samples_over_limit: u64,
     /// Times the clock went back or far ahead.
     pub clock_jumps: u64,
+    /// Names of what is counted, over the limit.
+    pub names_over_limit: u64,
 }
 
 /// The pipeline. See the module's header.
@@ -113,6 +124,7 @@ pub struct Counters {
 pub struct Pipeline {
     config: Config,
     table: Table,
+    hot: Hot,
     /// First window of the summary being filled; none before the first clock.
     first_open: Option<WindowIndex>,
     /// Added to every window of the node's clock, so that windows never repeat (PI-1).
@@ -140,6 +152,7 @@ impl Pipeline {
         };
         Self {
             table: Table::new(config.n_series_max, usize::from(config.windows_per_summary)),
+            hot: Hot::new(config.tenant),
             config,
             first_open: None,
             clock_shift: 0,
@@ -186,6 +199,16 @@ impl Pipeline {
                 }
             }
             Input::Renamed(renamed) => self.table.rename(&renamed),
+            Input::Statements(told) => {
+                if let Some(at) = self.counted_in() {
+                    self.hot.take_statements(now, at, &told);
+                }
+            }
+            Input::Counts(counts) => {
+                if let Some(at) = self.counted_in() {
+                    self.hot.take(now, at, &counts);
+                }
+            }
             Input::LogCheckpoint(bytes) => {
                 if self
                     .checkpoints
@@ -208,7 +231,10 @@ impl Pipeline {
     /// What was left out so far.
     #[must_use]
     pub const fn counters(&self) -> Counters {
-        self.counters
+        Counters {
+            names_over_limit: self.hot.n_unnamed(),
+            ..self.counters
+        }
     }
 
     /// Series known now.
@@ -230,6 +256,7 @@ impl Pipeline {
         let window = at.window() + self.clock_shift;
         self.newest = self.newest.max(window);
         let place = window - first_open;
+        self.hot.take_reading(window.max(first_open), reading);
         match self.table.take(now, at, place, reading) {
             Outcome::Taken => {}
             Outcome::Late => self.counters.late += 1,
@@ -237,6 +264,11 @@ impl Pipeline {
             Outcome::OverLimit => self.counters.series_over_limit += 1,
             Outcome::CounterReset => self.counters.counter_resets += 1,
         }
+    }
+
+    /// The window that counts without a time of their own belong to; none before the first clock.
+    fn counted_in(&self) -> Option<WindowIndex> {
+        Some(self.first_open?.max(self.newest))
     }
 
     /// Closes what lies behind `at`, and keeps PI-1 when the clock jumps.
@@ -321,6 +353,7 @@ impl Pipeline {
             latencies: flushed.latencies,
             log_samples: std::mem::take(&mut self.log_samples),
             sources,
+            hot: self.hot.flush(end + -1, self.config.repeat_after),
         };
         self.outputs.push_back(Output::Summary {
             summary: Box::new(summary),

@@ -10,12 +10,12 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Instant;
 
-use hsw_types::{Reading, SeriesKey, SourceState};
+use hsw_types::{Reading, SeriesKey, SourceState, fnv1a_64};
 
 use super::cgroup_paths::{CgroupPaths, any_mounted};
 use super::host::{counter, own_cpu_seconds, seconds};
 use super::instance::{Health, Running, no_instance};
-use super::proc::{Buffer, PollFile, hash, io_bytes, node, pressure, single, value_of};
+use super::proc::{Buffer, PollFile, io_bytes, node, pressure, single, value_of};
 
 /// Rounds between two looks at where the postmaster lives; it can be moved at any time.
 const FOUND_ANEW_AFTER: u64 = 10;
@@ -287,7 +287,7 @@ impl Place {
             .collect();
         Self {
             of,
-            epoch: of ^ hash(text),
+            epoch: of ^ fnv1a_64(text),
             holds_agent,
             cpu_usage: open(v1(&paths.cpuacct, "cpuacct.usage").or_else(|| v2("cpu.stat"))),
             cpu_stat: open(v1(&paths.cpu, "cpu.stat").or_else(|| v2("cpu.stat"))),

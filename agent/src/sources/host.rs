@@ -9,10 +9,10 @@ use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::Arc;
 
-use hsw_types::{Reading, SeriesKey};
+use hsw_types::{Reading, SeriesKey, fnv1a_64};
 
 use super::proc::{
-    Buffer, PollFile, fields, float, hash, lines, node, number, object, pressure, value_of,
+    Buffer, PollFile, fields, float, lines, node, number, object, pressure, value_of,
 };
 
 /// More interfaces are counted as dropped; container hosts have hundreds of virtual ones.
@@ -92,7 +92,7 @@ impl Host {
         Self {
             files: Files::new(proc),
             keys: Keys::new(),
-            epoch: hash(&boot_id),
+            epoch: fnv1a_64(&boot_id),
             cpu_before: None,
             interfaces: BTreeMap::new(),
             interfaces_left_out: 0,

@@ -263,6 +263,14 @@ async fn send(
             return false;
         }
     }
+    if !round.told.is_empty()
+        && sink
+            .send(SourceEvent::Statements(round.told))
+            .await
+            .is_err()
+    {
+        return false;
+    }
     for sample in round.samples {
         if sink.send(SourceEvent::Log(sample)).await.is_err() {
             return false;

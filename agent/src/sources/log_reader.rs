@@ -10,7 +10,7 @@ use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use hsw_pipeline::{
-    Assembler, ClassifierConfig, LinePrefix, LogClassifier, LogFormat, Severity, detect, skim,
+    Assembler, ClassifierConfig, LinePrefix, LogClassifier, LogFormat, Severity, Told, detect, skim,
 };
 use hsw_tail::{Disk, FileNumber, Tailer};
 use hsw_types::{LogSample, Monotonic, Reading, Renamed, SeriesKey, SourceState, WallTime};
@@ -40,6 +40,7 @@ pub(super) struct Round {
     pub(super) readings: Vec<Reading>,
     pub(super) samples: Vec<LogSample>,
     pub(super) renamed: Vec<Renamed>,
+    pub(super) told: Told,
     pub(super) checkpoint: Option<Vec<u8>>,
     pub(super) state: SourceState,
     pub(super) message: String,
@@ -116,6 +117,7 @@ impl Reader {
             n_templates_max: config.n_templates_max,
             n_queries_max: config.n_queries_max,
             n_queries_told_max: config.n_queries_told_max,
+            n_statements_max: usize::try_from(config.lines_per_second_max).unwrap_or(usize::MAX),
             ..ClassifierConfig::default()
         });
         let reader = Self {
@@ -179,6 +181,7 @@ impl Reader {
             readings,
             samples: self.classifier.take_samples(),
             renamed: self.classifier.take_renamed(),
+            told: self.classifier.take_statements(),
             checkpoint,
             state,
             message,
@@ -347,6 +350,7 @@ impl Reader {
             + told.templates_over_limit
             + told.durations_over_limit
             + told.skimmed
+            + told.statements_over_limit
     }
 
     fn directories(&self) -> Vec<PathBuf> {

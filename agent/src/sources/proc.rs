@@ -249,13 +249,6 @@ pub(crate) fn count_files(directory: &Path) -> Option<u64> {
     (size > 0).then_some(size)
 }
 
-/// FNV-1a (Fowler, Noll, Vo): epochs need a stable number, nothing more.
-pub(crate) fn hash(bytes: &[u8]) -> u64 {
-    bytes.iter().fold(0xcbf2_9ce4_8422_2325, |hash, &byte| {
-        (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3)
-    })
-}
-
 /// A key of the node itself.
 pub(crate) fn node(metric: &str) -> Arc<SeriesKey> {
     Arc::new(SeriesKey::node(metric))

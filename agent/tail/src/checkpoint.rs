@@ -8,6 +8,8 @@ use std::fmt::Write as _;
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
+use hsw_types::fnv1a_64;
+
 use crate::file_system::{FileSystem, Stat, read_full};
 use crate::follow::{Followed, HEAD_BYTES, TAIL_BYTES};
 
@@ -55,9 +57,9 @@ impl Saved {
             skipping: file.skipping && position == file.offset,
             offset: file.offset,
             tail_len: file.tail.len(),
-            tail_hash: fnv1a(&file.tail),
+            tail_hash: fnv1a_64(&file.tail),
             head_len: file.head.len(),
-            head_hash: fnv1a(&file.head),
+            head_hash: fnv1a_64(&file.head),
             path: file.path.clone(),
         }
     }
@@ -78,7 +80,8 @@ impl Saved {
     pub(crate) fn is<S: FileSystem>(&self, fs: &S, file: &S::File) -> bool {
         let same = |from: u64, len: usize, hash: u64| {
             let mut bytes = vec![0; len];
-            read_full(fs, file, from, &mut bytes).is_ok_and(|n| n == len) && fnv1a(&bytes) == hash
+            read_full(fs, file, from, &mut bytes).is_ok_and(|n| n == len)
+                && fnv1a_64(&bytes) == hash
         };
         same(0, self.head_len, self.head_hash)
             && same(
@@ -242,13 +245,6 @@ fn unescape(text: &str) -> Option<PathBuf> {
         }
     }
     Some(PathBuf::from(OsStr::from_bytes(&bytes)))
-}
-
-/// FNV-1a, 64 bits (Fowler, Noll, Vo; <http://www.isthe.com/chongo/tech/comp/fnv/>).
-pub(crate) fn fnv1a(bytes: &[u8]) -> u64 {
-    bytes.iter().fold(0xcbf2_9ce4_8422_2325, |hash, &byte| {
-        (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3)
-    })
 }
 
 #[cfg(test)]

@@ -8,9 +8,9 @@
 use std::io::{self, Write as _};
 
 use flate2::write::MultiGzDecoder;
-use hsw_types::Monotonic;
+use hsw_types::{Monotonic, fnv1a_64};
 
-use crate::checkpoint::{Saved, fnv1a};
+use crate::checkpoint::Saved;
 use crate::file_system::{FileSystem, Stat, read_full};
 use crate::follow::{FileNumber, Followed, Line, Round, TAIL_BYTES};
 
@@ -91,7 +91,7 @@ impl<F> Unpacking<F> {
             }
         }
         let head = unpacking.decoder.get_ref().get(..saved.head_len)?;
-        if fnv1a(head) != saved.head_hash {
+        if fnv1a_64(head) != saved.head_hash {
             return None;
         }
         unpacking.file.head = head.to_vec();
@@ -178,7 +178,7 @@ impl<F> Unpacking<F> {
             rest = new;
             if self.at == self.saved.offset {
                 let tail = &self.last[self.last.len() - self.saved.tail_len.min(self.last.len())..];
-                if fnv1a(tail) != self.saved.tail_hash {
+                if fnv1a_64(tail) != self.saved.tail_hash {
                     return false;
                 }
                 self.is_proven = true;

@@ -38,6 +38,7 @@ fn summary(first_window: i64, n_series: u32) -> Vec<u8> {
         latencies: Vec::new(),
         log_samples: Vec::new(),
         sources: Vec::new(),
+        hot: Vec::new(),
     })
     .unwrap()
 }

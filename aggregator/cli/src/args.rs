@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use clap::{Args, Parser, Subcommand};
 use hsw_types::NodeId;
 
+use crate::hot;
 use crate::offline::{fingerprint, logstats, sketch, templates, timeline, trigger};
 
 /// HyperShardWatch: which shard, since when, and why.
@@ -57,6 +58,8 @@ pub enum Command {
         /// 16 hex digits, as `hsw incidents` shows; the first few are enough if no other begins so.
         id: String,
     },
+    /// Which statements, tables, tenants and log lines are hot, now or back then.
+    Hot(hot::Options),
     /// Keep messages back for a while.
     #[command(subcommand)]
     Silence(Silence),

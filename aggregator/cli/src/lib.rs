@@ -9,6 +9,7 @@
 pub mod args;
 
 pub mod client;
+pub mod hot;
 
 pub mod show;
 

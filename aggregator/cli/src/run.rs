@@ -6,6 +6,7 @@
 
 use std::io::IsTerminal as _;
 use std::path::PathBuf;
+use std::time::{SystemTime, UNIX_EPOCH};
 
 use anyhow::Context as _;
 use hyper::Method;
@@ -13,6 +14,7 @@ use serde_json::{Value, json};
 
 use crate::args::{Cert, Cli, Command, Silence};
 use crate::client::Api;
+use crate::hot;
 use crate::offline;
 use crate::show::{self, Paint};
 
@@ -79,6 +81,14 @@ async fn online(cli: &Cli, api: &Api) -> anyhow::Result<u8> {
         Command::Incident { id } => {
             let answer = incident(api, id).await?;
             let text = show::incident(&answer, paint);
+            (answer, text, FINE)
+        }
+        Command::Hot(options) => {
+            let now = SystemTime::now().duration_since(UNIX_EPOCH);
+            let now = now.map_or(0, |now| i64::try_from(now.as_secs()).unwrap_or(i64::MAX));
+            let path = hot::path(options, now);
+            let answer = api.ask(Method::GET, &path, None).await?;
+            let text = hot::text(&answer);
             (answer, text, FINE)
         }
         Command::Silence(Silence::List) => {

@@ -62,6 +62,7 @@ impl World {
                 latencies: Vec::new(),
                 log_samples: Vec::new(),
                 sources: Vec::new(),
+                hot: Vec::new(),
             };
             self.cluster.apply(node, summary);
         }

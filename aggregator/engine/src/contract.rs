@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use hsw_types::{NodeId, ShardSummary, WallTime};
+use hsw_types::{HotKind, NodeId, ShardSummary, WallTime, WindowIndex};
 
 use crate::incident::Incident;
 
@@ -49,6 +49,17 @@ pub enum Input {
     Stopped {
         /// The node.
         node: NodeId,
+    },
+    /// What a key of a hot list stands for, from the store at start.
+    HotName {
+        /// Of what.
+        kind: HotKind,
+        /// The key.
+        key: u64,
+        /// Its name.
+        name: String,
+        /// When it was last told.
+        told: WindowIndex,
     },
     /// An incident from the store at start.
     Restored(Box<Incident>),

@@ -1,17 +1,22 @@
 //! One state machine: state → graph → detectors → incidents. (steps 8–13)
 
+mod compare;
+
 use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::Duration;
 
-use hsw_detect::{Detector, Finding, Group};
+use hsw_detect::{Detector, Finding};
 use hsw_graph::InteractionGraph;
+use hsw_hot::{HotLists, HotRow};
 use hsw_state::{Cluster, NodeIndex};
 use hsw_types::{
-    Monotonic, NodeId, Role, SeriesKey, ShardId, ShardSummary, Subject, WallTime, WindowIndex,
+    HotKind, Monotonic, NodeId, Role, SeriesKey, ShardId, ShardSummary, Subject, WallTime,
+    WindowIndex,
 };
 
 use crate::contract::{Config, Counters, Input, Output};
+use crate::hot;
 use crate::incident::{Incident, IncidentId};
 use crate::liveness::{self, Heard};
 use crate::map::ShardMap;
@@ -19,10 +24,6 @@ use crate::policy::{Part, Policy, Told};
 use crate::symptoms::{self, Symptoms};
 use crate::view::{Armed, GraphView, NodeLiveness, SeriesView, ShardView};
 
-/// A node whose newest window is further than this from the middle of all is not waited for.
-const APART_WINDOWS: i64 = 6;
-/// A clock that is wrong by less than this, seconds, is left as it is: windows wait for each other about as long.
-const CLOCK_APART_S: i64 = 3;
 /// Windows judged in one go at most; after a longer gap the older ones are skipped.
 const CATCH_UP_WINDOWS: i64 = 200;
 /// Inputs come every second; after a longer pause than this it was us who did not listen.
@@ -38,6 +39,7 @@ pub struct Engine {
     pub(crate) detector: Detector,
     pub(crate) graph: InteractionGraph,
     pub(crate) policy: Policy,
+    pub(crate) hot: HotLists,
     pub(crate) heard: Vec<Heard>,
     pub(crate) liveness: Vec<NodeLiveness>,
     /// Symptoms of each shard at the newest judged window, in the map's order.
@@ -61,6 +63,7 @@ impl Engine {
             detector: Detector::default(),
             graph: InteractionGraph::default(),
             policy: Policy::new(config.n_incidents_max),
+            hot: HotLists::default(),
             heard: Vec::new(),
             liveness: Vec::new(),
             symptoms: Vec::new(),
@@ -116,6 +119,12 @@ impl Engine {
                 let at = self.node(&node);
                 self.heard[at].is_stopped = true;
             }
+            Input::HotName {
+                kind,
+                key,
+                name,
+                told,
+            } => self.hot.restore_name(kind, key, &name, told),
             Input::Restored(incident) => {
                 let now = self.judged.unwrap_or(incident.raised);
                 self.policy.restore(*incident, now);
@@ -209,11 +218,28 @@ impl Engine {
         names
     }
 
+    /// What is hot: lists, trends, names.
+    #[must_use]
+    pub const fn hot(&self) -> &HotLists {
+        &self.hot
+    }
+
+    /// The next finished minute of a node's counts, for whoever keeps history.
+    pub fn poll_hot_row(&mut self) -> Option<HotRow> {
+        self.hot.poll_row()
+    }
+
+    /// The next name to keep beside them.
+    pub fn poll_hot_name(&mut self) -> Option<(HotKind, u64, String)> {
+        self.hot.poll_name()
+    }
+
     /// What was left out or refused, since the start: (`name`, count), for `/metrics`.
     #[must_use]
     pub fn counters(&self) -> Vec<(&'static str, u64)> {
         let mut named = self.counters.named();
         named.push(("edges_left_out", self.graph.n_left_out()));
+        named.push(("hot_sketches_refused", self.hot.n_refused()));
         named
     }
 
@@ -245,6 +271,7 @@ impl Engine {
         }
         let (first, n) = (summary.first_window, i64::from(summary.n_windows));
         let has_facts = summary.facts.is_some();
+        let hot = std::mem::take(&mut summary.hot);
         let applied = self.cluster.apply(at, summary);
         self.counters.unknown_ids += applied.unknown_ids;
         self.counters.over_limit += applied.over_limit;
@@ -258,7 +285,10 @@ impl Engine {
             let shard = self.shard_by_facts(at);
             self.map.join(node, &shard, is_router);
         }
-        self.counters.nodes_without_shard += u64::from(self.map.shard_of(node).is_none());
+        match self.map.shard_of(node) {
+            Some(shard) => self.hot.take(shard, node, first, &hot),
+            None => self.counters.nodes_without_shard += 1,
+        }
         let state = &self.cluster.nodes()[at];
         let last = first + (n - 1);
         for (key, series) in &state.series {
@@ -299,48 +329,6 @@ impl Engine {
         shard.map(ToString::to_string).unwrap_or_default()
     }
 
-    /// Windows to add so that a node with a wrong clock is compared with its siblings at the same moment: by what its
-    /// heartbeats say of its clock, and, since nobody can tell of the future, by when its newest window arrived.
-    fn shift(&self, at: NodeIndex, summary: &ShardSummary, received: WallTime) -> i64 {
-        let ahead_s = |us: i64| us.div_euclid(1_000_000);
-        let offset = self.heard[at].clock_offset_us.map_or(0, ahead_s);
-        let shift = if offset.abs() >= CLOCK_APART_S {
-            -offset
-        } else {
-            0
-        };
-        let last = summary.first_window + i64::from(summary.n_windows) + shift;
-        let ahead = last - received.window();
-        if ahead >= CLOCK_APART_S {
-            shift - ahead
-        } else {
-            shift
-        }
-    }
-
-    /// The window up to which every node that keeps up has told, and which nodes those are.
-    fn reach(&self) -> Option<(WindowIndex, Vec<NodeIndex>)> {
-        let told = |at: &NodeIndex| {
-            let is_heard = self.listening_since.is_none()
-                || !matches!(
-                    self.liveness[*at],
-                    NodeLiveness::AgentLost | NodeLiveness::HostLost | NodeLiveness::AgentStopped
-                );
-            self.cluster.nodes()[*at].newest.filter(|_| is_heard)
-        };
-        let nodes: Vec<NodeIndex> = (0..self.cluster.nodes().len())
-            .filter(|at| told(at).is_some())
-            .collect();
-        let mut newest: Vec<WindowIndex> = nodes.iter().filter_map(told).collect();
-        newest.sort_unstable();
-        let middle = *newest.get(newest.len() / 2)?;
-        let keeps_up =
-            |at: &NodeIndex| told(at).is_some_and(|w| (w - middle).abs() <= APART_WINDOWS);
-        let nodes: Vec<NodeIndex> = nodes.into_iter().filter(keeps_up).collect();
-        let reach = nodes.iter().filter_map(told).min()?;
-        Some((reach, nodes))
-    }
-
     fn advance(&mut self) {
         let Some((reach, nodes)) = self.reach() else {
             return;
@@ -378,49 +366,6 @@ impl Engine {
         self.graph.expire(reach.start());
     }
 
-    /// Primaries among themselves, replicas among themselves, each router against the primaries.
-    fn groups(&self, nodes: &[NodeIndex]) -> Vec<Group> {
-        let (mut primaries, mut replicas, mut routers) = (Vec::new(), Vec::new(), Vec::new());
-        for &at in nodes {
-            let node = &self.cluster.nodes()[at];
-            let entry = self.map.entry_of(&node.node);
-            match node.facts.role {
-                Role::Router => routers.push(at),
-                _ if entry.is_some_and(|entry| entry.is_router) => routers.push(at),
-                Role::Replica => replicas.push(at),
-                Role::Primary | Role::Unknown if entry.is_some() => primaries.push(at),
-                Role::Primary | Role::Unknown => {}
-            }
-        }
-        let mut groups: Vec<Group> = Vec::with_capacity(2 + routers.len());
-        groups.extend(routers.iter().map(|at| Group {
-            members: vec![*at],
-            control: primaries.clone(),
-        }));
-        groups.push(Group {
-            members: primaries,
-            control: Vec::new(),
-        });
-        groups.push(Group {
-            members: replicas,
-            control: Vec::new(),
-        });
-        groups
-    }
-
-    fn frozen(&self) -> Vec<bool> {
-        let is_frozen = |node: &NodeId| {
-            self.map
-                .shard_of(node)
-                .is_some_and(|shard| self.policy.is_involved(shard))
-        };
-        self.cluster
-            .nodes()
-            .iter()
-            .map(|state| is_frozen(&state.node))
-            .collect()
-    }
-
     /// Liveness and findings into symptoms, symptoms into incidents.
     fn decide(&mut self) {
         let Some(listening_since) = self.listening_since else {
@@ -449,6 +394,13 @@ impl Engine {
             let liveness: Vec<_> = members.iter().map(|&at| (at, self.liveness[at])).collect();
             let symptoms =
                 symptoms::gather(&self.cluster, &entry.shard, &findings, &liveness, window);
+            let symptoms = hot::add(
+                &self.hot,
+                symptoms,
+                &entry.shard,
+                members.first().map(|&at| &self.cluster.nodes()[at].node),
+                window,
+            );
             let logs = members
                 .iter()
                 .flat_map(|&at| self.cluster.nodes()[at].log_samples.clone());

@@ -30,6 +30,16 @@ pub enum Symptom {
     HostLost,
     /// Log lines of a kind that is new, or far more frequent than it was; says more about a trouble, is none itself.
     LogLine,
+    /// Work of a kind that came far more often than it did; says more about a trouble, is none itself.
+    Hot,
+}
+
+impl Symptom {
+    /// Whether it only says more about the symptoms of others.
+    #[must_use]
+    pub const fn is_context(self) -> bool {
+        matches!(self, Self::LogLine | Self::Hot)
+    }
 }
 
 /// One piece of evidence, ready to be read aloud.

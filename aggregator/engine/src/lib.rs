@@ -16,6 +16,7 @@ mod words;
 
 mod liveness;
 
+mod hot;
 mod log_lines;
 
 mod plans;

@@ -126,6 +126,7 @@ mod tests {
                 latencies: Vec::new(),
                 log_samples: vec![sample],
                 sources: Vec::new(),
+                hot: Vec::new(),
             },
         );
         cluster

@@ -11,7 +11,7 @@
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 
-use hsw_types::{LogSample, ShardId, WindowIndex};
+use hsw_types::{LogSample, ShardId, WindowIndex, fnv1a_64};
 
 use crate::incident::{Evidence, Incident, IncidentId, IncidentState, Symptom};
 use crate::symptoms::{self, Symptoms};
@@ -353,7 +353,7 @@ impl Open {
         incident.confidence = incident.confidence.max(part.symptoms.confidence());
         incident.started = evidence
             .iter()
-            .filter(|e| e.symptom != Symptom::LogLine)
+            .filter(|e| !e.symptom.is_context())
             .map(|e| e.since)
             .min()
             .unwrap_or(incident.started)
@@ -429,16 +429,12 @@ fn series_of(evidence: &Evidence) -> (String, Symptom) {
 
 fn new_incident(window: WindowIndex, part: &Part<'_>) -> Incident {
     let evidence = &part.symptoms.evidence;
-    let measured = evidence.iter().filter(|e| e.symptom != Symptom::LogLine);
+    let measured = evidence.iter().filter(|e| !e.symptom.is_context());
     let started = measured.map(|e| e.since).min().unwrap_or(window);
     let node = evidence.first().map(|e| e.node.clone());
-    // FNV-1a: stable across restarts and machines, and no more is asked of it.
     let named = format!("{} {} {}", part.shard, started.0, window.0);
-    let hash = named.bytes().fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| {
-        (hash ^ u64::from(byte)).wrapping_mul(0x0000_0100_0000_01b3)
-    });
     Incident {
-        id: IncidentId(hash),
+        id: IncidentId(fnv1a_64(named.as_bytes())),
         state: IncidentState::Open,
         root: part.shard.clone(),
         node: node.unwrap_or_else(|| unnamed(part.shard)),
@@ -462,7 +458,7 @@ fn unnamed(shard: &ShardId) -> hsw_types::NodeId {
 fn summary(incident: &Incident) -> String {
     let mut said: Vec<&str> = Vec::new();
     let mut families = Vec::new();
-    let measured = |e: &&Evidence| e.symptom != Symptom::LogLine;
+    let measured = |e: &&Evidence| !e.symptom.is_context();
     for evidence in incident.evidence.iter().filter(measured) {
         if said.len() < 3 && !families.contains(&evidence.family) {
             families.push(evidence.family);

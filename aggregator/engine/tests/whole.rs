@@ -168,6 +168,7 @@ impl World {
                 dropped: 0,
                 message: String::new(),
             }],
+            hot: Vec::new(),
         }
     }
 
@@ -409,6 +410,7 @@ fn nodes_that_hold_the_same_data_are_one_shard_without_being_told_and_keep_it_wh
             latencies: Vec::new(),
             log_samples: Vec::new(),
             sources: Vec::new(),
+            hot: Vec::new(),
         };
         let received = WallTime::from_unix_seconds(START + second + 1);
         let node = NodeId::new(name).unwrap();

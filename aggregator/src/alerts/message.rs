@@ -10,7 +10,7 @@ use std::collections::BTreeMap;
 use std::fmt::Write as _;
 
 use hsw_engine::{Incident, IncidentState, Symptom};
-use hsw_types::WallTime;
+use hsw_types::{WallTime, fnv1a_64, fnv1a_64_more};
 use serde::Serialize;
 
 /// Label set; sorted, as the fingerprint needs it.
@@ -105,15 +105,11 @@ impl Alert {
     /// 16 hex digits of FNV-1a over the labels, as Prometheus computes it.
     #[must_use]
     pub fn fingerprint(&self) -> String {
-        let mut hash: u64 = 0xcbf2_9ce4_8422_2325;
-        let mut add = |bytes: &[u8]| {
-            for byte in bytes.iter().chain(&[0xff]) {
-                hash = (hash ^ u64::from(*byte)).wrapping_mul(0x0100_0000_01b3);
-            }
-        };
+        let mut hash = fnv1a_64(&[]);
         for (name, value) in &self.labels {
-            add(name.as_bytes());
-            add(value.as_bytes());
+            for part in [name, value] {
+                hash = fnv1a_64_more(fnv1a_64_more(hash, part.as_bytes()), &[0xff]);
+            }
         }
         format!("{hash:016x}")
     }
@@ -187,7 +183,7 @@ pub fn severity(incident: &Incident) -> &'static str {
     let is_gone = incident.evidence.iter().any(|e| {
         !matches!(
             e.symptom,
-            Symptom::Deviation | Symptom::LogLine | Symptom::AgentLost
+            Symptom::Deviation | Symptom::LogLine | Symptom::Hot | Symptom::AgentLost
         )
     });
     if is_gone || !incident.affected.is_empty() || incident.confidence >= CONFIDENCE_CRITICAL {

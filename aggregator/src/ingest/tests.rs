@@ -191,6 +191,7 @@ fn summary(sequence: u64) -> ShardSummary {
         latencies: Vec::new(),
         log_samples: Vec::new(),
         sources: Vec::new(),
+        hot: Vec::new(),
     }
 }
 

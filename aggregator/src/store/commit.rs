@@ -8,10 +8,11 @@ use std::collections::BTreeMap;
 
 use hsw_delivery::{Entry, Receiver, Verdict};
 use hsw_engine::{Incident, IncidentState};
-use hsw_types::{Incarnation, NodeId, Sequence, ShardSummary, WallTime, WindowIndex};
+use hsw_hot::HotRow;
+use hsw_types::{HotKind, Incarnation, NodeId, Sequence, ShardSummary, WallTime, WindowIndex};
 use rusqlite::{Connection, Transaction, params};
 
-use super::{Received, Resume, StoreError, stored_incident};
+use super::{Received, Resume, StoreError, hot, stored_incident};
 use crate::shared::{Matcher, Silence};
 
 /// Row flag: the summary names series.
@@ -250,6 +251,23 @@ impl<'a> Batch<'a> {
             })
             .map(drop)
             .map_err(StoreError::from)
+    }
+
+    /// Writes finished minutes of what was counted, and names.
+    pub(super) fn hot(
+        &mut self,
+        rows: &[HotRow],
+        names: &[(HotKind, u64, String)],
+        now: WindowIndex,
+    ) -> rusqlite::Result<()> {
+        for row in rows {
+            let node = self.node(&row.node)?.id;
+            hot::write_row(self.transaction(), node, row)?;
+        }
+        for name in names {
+            hot::write_name(self.transaction(), name, now)?;
+        }
+        Ok(())
     }
 
     /// Writes a silence and returns its id.

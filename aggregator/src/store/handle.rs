@@ -4,7 +4,9 @@ use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use hsw_engine::Incident;
-use hsw_types::{NodeId, WallTime, WindowIndex};
+use hsw_hot::Span;
+use hsw_sketch::HeavyHitters;
+use hsw_types::{HotKind, NodeId, WallTime, WindowIndex};
 use tokio::sync::{mpsc, oneshot};
 
 use super::{Command, Received, Resume};
@@ -71,6 +73,25 @@ impl StoreHandle {
         self.ask(|reply| Command::Incidents {
             limit,
             before,
+            reply,
+        })
+        .await?
+    }
+
+    /// What these nodes counted of a kind in a span of minutes.
+    ///
+    /// # Errors
+    /// [`StoreError`] when the store does not answer, cannot read, or the span is too long.
+    pub async fn hot(
+        &self,
+        nodes: Vec<NodeId>,
+        kind: HotKind,
+        span: Span,
+    ) -> Result<HeavyHitters, StoreError> {
+        self.ask(|reply| Command::HotSpan {
+            nodes,
+            kind,
+            span,
             reply,
         })
         .await?

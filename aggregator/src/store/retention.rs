@@ -6,7 +6,7 @@
 use hsw_types::WallTime;
 use rusqlite::{Connection, OptionalExtension as _, params};
 
-use super::{Config, RETENTION_ROWS};
+use super::{Config, RETENTION_ROWS, hot};
 use crate::shared::StoreStatus;
 
 /// Pages given back to the file system in one step.
@@ -64,6 +64,9 @@ pub(super) fn sweep(
              SELECT id FROM incident WHERE state = 'closed' ORDER BY started DESC, id DESC LIMIT -1 OFFSET ?1)",
         [config.incidents_max],
     )?;
+    // Where the size decides, minutes go with the summaries they are of.
+    let oldest = status(connection)?.oldest.map(WallTime::window);
+    hot::sweep(connection, now.window(), oldest, config.keep_days)?;
     connection.execute(
         "DELETE FROM delivery WHERE touched_us < ?1",
         [now.0 - MARKS_KEPT_US],

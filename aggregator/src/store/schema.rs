@@ -59,6 +59,41 @@ pub(crate) const MIGRATIONS: &[&str] = &[
         created_us INTEGER NOT NULL,
         expires_us INTEGER NOT NULL
     );",
+    // 3: what was hot (per node and kind: a minute, or sixty of them), what keys stand for; triggers with what each node
+    // is known to have counted.
+    "CREATE TABLE hot (
+        node INTEGER NOT NULL,
+        kind INTEGER NOT NULL,
+        minutes INTEGER NOT NULL,
+        start INTEGER NOT NULL,
+        sketch BLOB NOT NULL,
+        PRIMARY KEY (node, kind, minutes, start)
+    ) WITHOUT ROWID;
+    CREATE TABLE hot_name (
+        kind INTEGER NOT NULL,
+        key INTEGER NOT NULL,
+        name TEXT NOT NULL,
+        seen INTEGER NOT NULL,
+        PRIMARY KEY (kind, key)
+    ) WITHOUT ROWID;
+    CREATE TABLE trigger_spec (
+        id INTEGER PRIMARY KEY AUTOINCREMENT,
+        name TEXT NOT NULL UNIQUE,
+        body TEXT NOT NULL,
+        created_us INTEGER NOT NULL,
+        fired_us INTEGER,
+        fired_count INTEGER
+    );
+    CREATE TABLE trigger_count (
+        trigger_id INTEGER NOT NULL,
+        node INTEGER NOT NULL,
+        carried INTEGER NOT NULL,
+        epoch INTEGER NOT NULL,
+        count INTEGER NOT NULL,
+        PRIMARY KEY (trigger_id, node)
+    ) WITHOUT ROWID;
+    CREATE TABLE life (n INTEGER NOT NULL);
+    INSERT INTO life (n) VALUES (0);",
 ];
 
 /// The version this program writes.

@@ -43,7 +43,7 @@ macro_rules! words {
 words! { state_word state_of IncidentState: "open" Open "closed" Closed }
 words! { symptom_word symptom_of Symptom:
 "deviation" Deviation "database_silent" DatabaseSilent "database_down" DatabaseDown
-"agent_lost" AgentLost "host_lost" HostLost "log_line" LogLine }
+"agent_lost" AgentLost "host_lost" HostLost "log_line" LogLine "hot" Hot }
 words! { unit_word unit_of Unit:
 "count" Count "per_second" PerSecond "bytes" Bytes "bytes_per_second" BytesPerSecond
 "milliseconds" Milliseconds "milliseconds_per_second" MillisecondsPerSecond "seconds" Seconds

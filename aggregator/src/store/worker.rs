@@ -15,7 +15,7 @@ use tokio::sync::{mpsc, oneshot, watch};
 
 use super::commit::{Batch, Marks, Outcome};
 use super::{BATCH_SUMMARIES_MAX, Command, Committed, Config, StoreError, StoreHandle};
-use super::{commit, handle, replay, retention, schema};
+use super::{commit, handle, hot, replay, retention, schema};
 use crate::shared::{Counter, Counters, StoreStatus};
 
 /// Pause before a batch that could not be committed is tried again.
@@ -90,6 +90,7 @@ impl Store {
         since: WallTime,
         tell: &mut dyn FnMut(Committed),
     ) -> Result<(), StoreError> {
+        hot::names(&self.connection, tell)?;
         replay::incidents(&self.connection, RESTORED_CLOSED, tell)?;
         let replayed = replay::summaries(&self.connection, &self.marks, since, tell)?;
         tracing::info!(
@@ -272,6 +273,19 @@ fn take(
         Command::Silences { now, reply } => {
             let _nobody_waits = reply.send(commit::silences(&store.connection, now));
         }
+        Command::HotSpan {
+            nodes,
+            kind,
+            span,
+            reply,
+        } => {
+            let ids = store
+                .marks
+                .nodes()
+                .filter(|(name, ..)| nodes.contains(name));
+            let ids: Vec<i64> = ids.map(|(_, id, _)| id).collect();
+            let _nobody_waits = reply.send(hot::read(&store.connection, &ids, kind, span));
+        }
         Command::Incidents {
             limit,
             before,
@@ -307,9 +321,14 @@ fn write(batch: &mut Batch<'_>, command: &Command) -> Result<Written, StoreError
             batch.incident(incident)?;
             Written::Nothing
         }
+        Command::Hot { rows, names, now } => {
+            batch.hot(rows, names, now.window())?;
+            Written::Nothing
+        }
         Command::AddSilence { silence, .. } => Written::Id(batch.add_silence(silence)?),
         Command::RemoveSilence { id, .. } => Written::Existed(batch.remove_silence(*id)?),
         Command::Incidents { .. }
+        | Command::HotSpan { .. }
         | Command::Silences { .. }
         | Command::Maintain { .. }
         | Command::Close { .. } => Written::Nothing,

@@ -6,9 +6,11 @@ use hsw_engine::{
     Armed, EdgeView, Evidence, GraphView, Health, Incident, IncidentId, IncidentState,
     NodeLiveness, NodeView, Point, SeriesView, ShardView, Symptom, VertexView,
 };
+use hsw_hot::HotLists;
+use hsw_sketch::{HeavyHitters, hot_window};
 use hsw_types::{
-    Bad, EdgeKind, LogSample, NodeFacts, NodeId, Role, SeriesKey, ShardId, SourceState,
-    SourceStatus, WallTime, WindowIndex, metric_spec,
+    Bad, EdgeKind, HotKind, HotWindow, LogSample, NodeFacts, NodeId, Role, SeriesKey, ShardId,
+    SourceState, SourceStatus, WallTime, WindowIndex, key_of, metric_spec,
 };
 use tokio::sync::{broadcast, mpsc, watch};
 
@@ -61,6 +63,7 @@ async fn keep(mut ordered: mpsc::Receiver<Command>) {
                 drop(reply.send(Ok(silences.len() < before)));
             }
             Command::Incidents { reply, .. } => drop(reply.send(Ok(Vec::new()))),
+            Command::HotSpan { reply, .. } => drop(reply.send(Ok(counted(600.0)))),
             _ => {}
         }
     }
@@ -82,11 +85,67 @@ async fn answer(mut asked: mpsc::Receiver<Question>, snapshot: watch::Receiver<A
             } => {
                 drop(reply.send(lines(&snapshot, &key, from)));
             }
+            Question::Hot {
+                shard,
+                kind,
+                limit,
+                reply,
+            } => drop(reply.send(hot(&snapshot).now(shard.as_ref(), kind, limit))),
+            Question::HotSpan {
+                stored,
+                kind,
+                span,
+                limit,
+                reply,
+                ..
+            } => {
+                let seconds = span.n_minutes() as f64 * 60.0;
+                drop(reply.send(hot(&snapshot).in_span(kind, &stored, seconds, limit)));
+            }
             Question::SeriesNames { reply, .. } => {
                 drop(reply.send(vec![SeriesKey::node("pg.commits")]));
             }
         }
     }
+}
+
+const HOT: [&str; 3] = [
+    "SELECT id, total FROM orders WHERE customer_id = ?",
+    "UPDATE stock SET n = n - ? WHERE item_id = ?",
+    "INSERT INTO audit (at, what) VALUES (?)",
+];
+
+fn counted(n: f64) -> HeavyHitters {
+    let mut counts = hot_window();
+    for (at, name) in HOT.iter().enumerate() {
+        counts.add(key_of(name), 0, n / (at + 1) as f64);
+    }
+    counts
+}
+
+/// Forty minutes of three statements on every shard, one of which rises.
+fn hot(snapshot: &Snapshot) -> HotLists {
+    let mut lists = HotLists::default();
+    let now = snapshot.wall.window();
+    for back in (0..240).rev() {
+        let at = now + -back * 10;
+        for shard in &snapshot.shards {
+            let Some(node) = shard.nodes.first() else {
+                continue;
+            };
+            let n = 200.0 * (1.0 + noise(at.0)) + if back < 60 { 400.0 } else { 0.0 };
+            let window = HotWindow {
+                kind: HotKind::Fingerprint,
+                sketch: counted(n.round()).encode(),
+                names: HOT
+                    .iter()
+                    .map(|name| (key_of(name), (*name).to_owned()))
+                    .collect(),
+            };
+            lists.take(&shard.shard, &node.node, at, &[window]);
+        }
+    }
+    lists
 }
 
 fn lines(snapshot: &Snapshot, key: &SeriesKey, from: WindowIndex) -> Vec<SeriesView> {

@@ -156,6 +156,7 @@ fn evidence(evidence: &Evidence) -> Value {
         "symptom": match evidence.symptom {
             Symptom::Deviation => "deviation",
             Symptom::LogLine => "log_line",
+            Symptom::Hot => "hot",
             Symptom::DatabaseSilent => "database_silent",
             Symptom::DatabaseDown => "database_down",
             Symptom::AgentLost => "agent_lost",

@@ -11,6 +11,7 @@ mod api;
 mod events;
 mod form;
 mod guard;
+mod hot;
 mod listen;
 mod metrics;
 mod page;
@@ -125,6 +126,7 @@ fn router(parts: Parts, guard: Arc<Guard>) -> Router {
         .route("/graph", get(api::graph))
         .route("/series", get(series::series))
         .route("/series/names", get(series::names))
+        .route("/hot", get(hot::hot))
         .route("/agents", get(api::agents))
         .route("/silences", get(api::silences).post(api::add_silence))
         .route("/silences/{id}", delete(api::remove_silence))

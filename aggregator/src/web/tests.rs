@@ -121,6 +121,35 @@ async fn the_api_tells_shards_incidents_and_the_series_that_prove_them() {
 }
 
 #[tokio::test]
+async fn what_is_hot_is_told_now_and_back_then_and_wrong_questions_are_refused() {
+    let (address, _kept) = started(demo::snapshot(5, false), None).await;
+    let now = get_json(address, "/api/v1/hot?shard=shard-3").await;
+    assert_eq!(now["counts"], "calls");
+    let first = &now["items"][0];
+    assert!(first["name"].as_str().unwrap().starts_with("SELECT"));
+    assert!(first["rate"].as_f64().unwrap() > 10.0);
+    assert_eq!(first["trend"].as_array().unwrap().len(), 30);
+    let all = get_json(address, "/api/v1/hot?limit=2").await;
+    assert_eq!(all["items"].as_array().unwrap().len(), 2);
+    assert!(all["total_rate"].as_f64() > now["total_rate"].as_f64());
+    let then = get_json(address, "/api/v1/hot?at=1795000000").await;
+    assert_eq!(then["to"].as_i64(), Some(1_795_000_020));
+    // 600 calls in the minute.
+    assert_eq!(then["items"][0]["rate"].as_f64(), Some(10.0));
+    assert_eq!(get(address, "/api/v1/hot?shard=nowhere").await.0, 404);
+    for wrong in [
+        "kind=odd",
+        "limit=0",
+        "from=5",
+        "from=9&to=5",
+        "at=1&from=5&to=9",
+    ] {
+        let path = format!("/api/v1/hot?{wrong}");
+        assert_eq!(get(address, &path).await.0, 400, "{wrong}");
+    }
+}
+
+#[tokio::test]
 async fn a_silence_is_added_shown_at_its_incident_and_removed() {
     let (address, _kept) = started(demo::snapshot(5, false), None).await;
     let asked = json!({ "matchers": ["shard=~shard-[34]"], "reason": "reindex", "minutes": 60 });

@@ -369,6 +369,7 @@ mod tests {
             latencies: Vec::new(),
             log_samples: Vec::new(),
             sources: Vec::new(),
+            hot: Vec::new(),
         }
     }
 

@@ -77,11 +77,7 @@ impl<R: Real> Weighted<R> {
         if !(count > 0.0 && count.is_finite()) {
             return;
         }
-        let (unit, factor) = self.scale.unit(tick);
-        if let Some(factor) = factor {
-            self.times(factor);
-        }
-        let weighted = count * unit;
+        let weighted = count * self.unit(tick);
         self.mass += weighted;
         self.cells.add(key, R::above(weighted));
     }
@@ -144,6 +140,25 @@ impl<R: Real> Weighted<R> {
         theirs.raise(self.scale.exponent);
         self.mass += theirs.mass;
         self.cells.merge(&theirs.cells)
+    }
+
+    /// f(tick) in units of the scale, which is raised first where it must be.
+    #[inline]
+    pub(crate) fn unit(&mut self, tick: u64) -> f64 {
+        let (unit, factor) = self.scale.unit(tick);
+        if let Some(factor) = factor {
+            self.times(factor);
+        }
+        unit
+    }
+
+    /// Adds the cells of `plain`, which has the same shape, `unit` times.
+    pub(crate) fn add_cells(&mut self, plain: &Self, unit: f64) {
+        self.mass += plain.mass * unit;
+        let theirs = plain.cells.cells();
+        for (cell, theirs) in self.cells.cells_mut().iter_mut().zip(theirs) {
+            *cell = R::above(cell.wide() + theirs.wide() * unit);
+        }
     }
 
     /// Shifts the cells to a common exponent not below `exponent`: exact.

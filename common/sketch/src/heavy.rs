@@ -4,7 +4,7 @@
 //! Invariants: HH-1 at most twice `n_max` candidates are kept, and an item is kept unless `n_max` others seemed heavier.
 //! HH-2 candidates' scores are not normalised (in units of a common 2^K), so that time alone never reorders them: nothing
 //! ages. HH-3 merging needs equal parameters, and a merged count is never below the truth. HH-4 decoding any bytes never
-//! panics (see `heavy_wire`). Limits: w·d cells and 2·`n_max` candidates.
+//! panics (see `heavy_wire`). HH-5 until the list was first cut it is exact counting. Limits: w·d cells and 2·`n_max` candidates.
 //! Source: Cormode, Muthukrishnan: Count-Min, J. Algorithms 55, 2005, §5.2 (heap of candidates); Cormode, Shkapenyuk,
 //! Srivastava, Xu: Forward Decay, ICDE 2009, §4.2.
 
@@ -61,15 +61,16 @@ impl HeavyHitters {
 
     /// Counts `key`, `count` times at `tick`; ticks may come in any order. O(d + log `n_max`) amortised.
     pub fn add(&mut self, key: u64, tick: u64, count: f64) {
-        let before = self.sketch.table().scale().exponent;
-        self.sketch.add(key, tick, count);
-        let raised = self.sketch.table().scale().exponent - before;
-        if raised > 0 {
-            self.shrink(raised);
+        if !(count > 0.0 && count.is_finite()) {
+            return;
         }
-        let raw = self.sketch.table().raw(key);
-        if raw > self.floor {
-            self.candidates.insert(key, raw);
+        let unit = self.unit(tick);
+        self.sketch.add(key, tick, count);
+        let (raw, before) = (self.sketch.table().raw(key), self.known(key));
+        // What is remembered of the item and what came now; its cells may hold more of others.
+        let own = before.map_or(raw, |before| raw.min(before + count * unit));
+        if own > self.floor {
+            self.candidates.insert(key, own);
             if self.candidates.len() >= self.n_max * 2 {
                 self.cut();
             }
@@ -95,13 +96,21 @@ impl HeavyHitters {
             .collect()
     }
 
+    /// Every item that is kept, by key, with its faded count as of `now`.
+    pub fn items(&self, now: u64) -> impl Iterator<Item = Hit> {
+        let scale = self.sketch.table().scale();
+        self.candidates.iter().map(move |(key, raw)| Hit {
+            key: *key,
+            count: scale.divided(*raw, now),
+        })
+    }
+
     /// The faded count of any item as of `now`, at most. O(d + log `n_max`).
     #[must_use]
     pub fn estimate(&self, key: u64, now: u64) -> f64 {
-        let known = self.candidates.get(&key);
-        known.map_or_else(
+        self.known(key).map_or_else(
             || self.sketch.estimate(key, now),
-            |raw| self.sketch.table().scale().divided(*raw, now),
+            |raw| self.sketch.table().scale().divided(raw, now),
         )
     }
 
@@ -169,25 +178,63 @@ impl HeavyHitters {
         let mut theirs = other.clone();
         self.raise(theirs.sketch.table().scale().exponent);
         theirs.raise(self.sketch.table().scale().exponent);
+        self.add_candidates(&theirs, 1.0);
+        self.sketch.merge(&theirs.sketch)
+    }
+
+    /// Adds all that `plain` (unweighted) has counted, as if all of it had come at `tick`. O(w·d + `n_max`·(d + log `n_max`)).
+    ///
+    /// # Errors
+    /// [`MergeError`] unless shape, seed and number of items are equal and `plain` is unweighted; nothing is changed then.
+    pub fn absorb(&mut self, plain: &Self, tick: u64) -> Result<(), MergeError> {
+        if self.n_max != plain.n_max {
+            return Err(MergeError::Shape);
+        }
+        let theirs = plain.sketch.table();
+        self.sketch.table().shape().must_equal(theirs.shape())?;
+        if theirs.scale().weighting != Weighting::Constant || theirs.scale().exponent != 0 {
+            return Err(MergeError::Weighting);
+        }
+        let unit = self.unit(tick);
+        self.add_candidates(plain, unit);
+        self.sketch.table_mut().add_cells(theirs, unit);
+        Ok(())
+    }
+
+    /// Adds the candidates of both, before the cells are added; `unit` is what one of theirs is worth here.
+    fn add_candidates(&mut self, theirs: &Self, unit: f64) {
         // What one side remembers of an item beats its cells, which others have filled since.
         let best = |side: &Self, key: u64| {
-            side.candidates
-                .get(&key)
-                .copied()
+            side.known(key)
                 .unwrap_or_else(|| side.sketch.table().raw(key))
         };
         let keys = self.candidates.keys().chain(theirs.candidates.keys());
         let merged = keys
-            .map(|key| (*key, best(self, *key) + best(&theirs, *key)))
+            .map(|key| (*key, best(self, *key) + best(theirs, *key) * unit))
             .collect();
         self.candidates = merged;
         // Whoever was above either floor is so all the more in the sum.
-        self.floor = self.floor.max(theirs.floor);
-        self.sketch.merge(&theirs.sketch)?;
+        self.floor = self.floor.max(theirs.floor * unit);
         if self.candidates.len() >= self.n_max * 2 {
             self.cut();
         }
-        Ok(())
+    }
+
+    /// What is remembered of an item apart from the cells: nothing has come that is not remembered until the first cut.
+    fn known(&self, key: u64) -> Option<f64> {
+        let nothing = (self.floor == 0.0).then_some(0.0);
+        self.candidates.get(&key).copied().or(nothing)
+    }
+
+    /// f(tick) in units of the scale, which is raised first where it must be.
+    fn unit(&mut self, tick: u64) -> f64 {
+        let before = self.sketch.table().scale().exponent;
+        let unit = self.sketch.table_mut().unit(tick);
+        let raised = self.sketch.table().scale().exponent - before;
+        if raised > 0 {
+            self.shrink(raised);
+        }
+        unit
     }
 
     /// Keeps the `n_max` heaviest; ties by key.

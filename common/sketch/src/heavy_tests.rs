@@ -122,7 +122,32 @@ pub(crate) fn events() -> impl Strategy<Value = Vec<(u64, u64)>> {
     proptest::collection::vec((0..60_u64, 0..200_u64), 0..300)
 }
 
+/// Windows of plain counts: (tick, items).
+fn windows() -> impl Strategy<Value = Vec<(u64, Vec<u64>)>> {
+    let window = proptest::collection::vec(0..60_u64, 0..30);
+    proptest::collection::vec((0..5_000_u64, window), 0..30)
+}
+
 proptest! {
+    #[test]
+    fn prop_windows_absorbed_are_faded_counting_of_all_of_them(windows in windows()) {
+        let plain = |width| HeavyHitters::new(Shape::new(width, 4, 21).unwrap(), Weighting::Constant, 0, 100).unwrap();
+        let mut hot = of(32, 100, &[]);
+        let mut events = Vec::new();
+        for (tick, items) in &windows {
+            let mut window = plain(32);
+            items.iter().for_each(|item| window.add(*item, 0, 1.0));
+            hot.absorb(&window, *tick).unwrap();
+            events.extend(items.iter().map(|item| (*item, *tick)));
+        }
+        for (key, n) in exact(&events, 5_000) {
+            prop_assert!((hot.estimate(key, 5_000) - n).abs() <= 1e-6 * n + 1e-300);
+        }
+        prop_assert_eq!(hot.estimate(99, 5_000), 0.0);
+        prop_assert_eq!(hot.absorb(&of(32, 100, &[]), 1), Err(MergeError::Weighting));
+        prop_assert_eq!(plain(32).absorb(&plain(16), 1), Err(MergeError::Shape));
+    }
+
     #[test]
     fn prop_counts_are_never_too_low_and_candidates_bounded(events in events(), n_max in 1..40_usize) {
         let hot = of(32, n_max, &events);

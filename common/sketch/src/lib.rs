@@ -13,6 +13,7 @@ mod dyadic;
 mod heavy;
 mod heavy_wire;
 mod hokusai;
+mod hot;
 mod lossy;
 mod quantile;
 
@@ -21,6 +22,7 @@ pub use count_min::{Cell, CountMin};
 pub use dyadic::{DyadicTime, DyadicValues, HeavyRange};
 pub use heavy::{HeavyHitters, Hit};
 pub use hokusai::ItemAggregation;
+pub use hot::{HOT_CELLS, hot_now, hot_window};
 pub use lossy::AdaptiveLossyCounting;
 pub use quantile::{DecodeError, QuantileSketch};
 pub use shape::{Layout, MergeError, ParamError, Shape, cell_key, mix};

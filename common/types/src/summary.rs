@@ -42,6 +42,52 @@ pub struct LogSample {
     pub text: String,
 }
 
+/// What can be hot.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum HotKind {
+    /// Kinds of statements, by calls.
+    Fingerprint,
+    /// Tables, by rows read and written.
+    Table,
+    /// Whoever the statements are for (database, user, application …, as configured), by calls.
+    Tenant,
+    /// Kinds of log lines, by lines.
+    Template,
+}
+
+impl HotKind {
+    /// Every kind, in the order of its number on the wire.
+    pub const ALL: [Self; 4] = [Self::Fingerprint, Self::Table, Self::Tenant, Self::Template];
+
+    /// As commands and the API name it.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Fingerprint => "fingerprint",
+            Self::Table => "table",
+            Self::Tenant => "tenant",
+            Self::Template => "template",
+        }
+    }
+
+    /// Of its name.
+    #[must_use]
+    pub fn parse(name: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|kind| kind.as_str() == name)
+    }
+}
+
+/// What the windows of a summary brought of one kind.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct HotWindow {
+    /// Of what.
+    pub kind: HotKind,
+    /// `HeavyHitters::encode` of plain counts, or empty where only names are told.
+    pub sketch: Vec<u8>,
+    /// Keys with what they stand for: names of what is hot, told at first and now and again.
+    pub names: Vec<(u64, String)>,
+}
+
 /// The windows since the last summary, condensed. Decodes on its own, given the dictionary of its epoch.
 #[derive(Debug, Clone, PartialEq)]
 pub struct ShardSummary {
@@ -63,4 +109,6 @@ pub struct ShardSummary {
     pub log_samples: Vec<LogSample>,
     /// State of every source, each time.
     pub sources: Vec<SourceStatus>,
+    /// What was counted, kind by kind; a kind of which nothing came is left out.
+    pub hot: Vec<HotWindow>,
 }

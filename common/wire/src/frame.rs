@@ -5,6 +5,7 @@
 //! maintained crate `wincode` writes it, bincode itself is the oracle in the tests (RUSTSEC-2025-0141 is why).
 
 use wincode::config::DefaultConfig;
+use wincode::io::Reader as _;
 use wincode::{SchemaRead, SchemaWrite};
 
 /// Frames longer than this are refused on both sides: 1 MiB. A usual summary has 3 KiB.
@@ -122,4 +123,16 @@ where
         what: "message",
         why: why.to_string(),
     })
+}
+
+/// Reads a value from the beginning of `body`; what follows it comes back.
+pub(crate) fn decode_first<'de, T>(mut body: &'de [u8]) -> Result<(T, &'de [u8]), Error>
+where
+    T: SchemaRead<'de, DefaultConfig, Dst = T>,
+{
+    let value = T::get(body.by_ref()).map_err(|why| Error::Malformed {
+        what: "message",
+        why: why.to_string(),
+    })?;
+    Ok((value, body))
 }

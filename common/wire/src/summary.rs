@@ -1,8 +1,8 @@
 //! The summary on the wire: names in bincode's format, values in packed columns. (step 4)
 
 use hsw_types::{
-    EdgeKind, EdgeSubject, Latencies, LogSample, NodeFacts, Role, SeriesDef, SeriesId, SeriesKey,
-    ShardSummary, SourceState, SourceStatus, Subject, WallTime, WindowIndex,
+    EdgeKind, EdgeSubject, HotKind, HotWindow, Latencies, LogSample, NodeFacts, Role, SeriesDef,
+    SeriesId, SeriesKey, ShardSummary, SourceState, SourceStatus, Subject, WallTime, WindowIndex,
 };
 use wincode::{SchemaRead, SchemaWrite};
 
@@ -87,6 +87,14 @@ struct SummaryDto {
     sources: Vec<StatusDto>,
 }
 
+/// Follows the summary where there is one: a summary of before there was any ends without.
+#[derive(SchemaWrite, SchemaRead)]
+struct HotDto {
+    kind: u8,
+    sketch: Vec<u8>,
+    names: Vec<(u64, String)>,
+}
+
 /// The summary as bytes.
 ///
 /// # Errors
@@ -107,7 +115,11 @@ pub fn encode_summary(summary: &ShardSummary) -> Result<Vec<u8>, Error> {
         log_samples: summary.log_samples.iter().map(sample_dto).collect(),
         sources: summary.sources.iter().map(status_dto).collect(),
     };
-    let bytes = frame::to_bytes("summary", &dto)?;
+    let mut bytes = frame::to_bytes("summary", &dto)?;
+    if !summary.hot.is_empty() {
+        let hot: Vec<HotDto> = summary.hot.iter().map(hot_dto).collect();
+        bytes.extend(frame::to_bytes("what is hot", &hot)?);
+    }
     if bytes.len() > SUMMARY_BYTES_MAX {
         return Err(Error::TooLong {
             what: "summary",
@@ -130,7 +142,12 @@ pub fn decode_summary(bytes: &[u8]) -> Result<ShardSummary, Error> {
             limit: SUMMARY_BYTES_MAX,
         });
     }
-    let dto: SummaryDto = frame::decode(bytes)?;
+    let (dto, rest): (SummaryDto, _) = frame::decode_first(bytes)?;
+    let hot: Vec<HotDto> = if rest.is_empty() {
+        Vec::new()
+    } else {
+        frame::decode(rest)?
+    };
     if dto.n_windows == 0 || dto.n_windows > N_WINDOWS_MAX {
         return Err(malformed("number of windows"));
     }
@@ -160,6 +177,7 @@ pub fn decode_summary(bytes: &[u8]) -> Result<ShardSummary, Error> {
             .into_iter()
             .map(status_of)
             .collect::<Result<_, _>>()?,
+        hot: hot.into_iter().map(hot_of).collect::<Result<_, _>>()?,
     })
 }
 
@@ -314,6 +332,24 @@ fn status_of(dto: StatusDto) -> Result<SourceStatus, Error> {
         state: state.ok_or_else(|| malformed("state of a source"))?,
         dropped: dto.dropped,
         message: dto.message,
+    })
+}
+
+fn hot_dto(hot: &HotWindow) -> HotDto {
+    let kind = HotKind::ALL.iter().position(|kind| *kind == hot.kind);
+    HotDto {
+        kind: kind.unwrap_or_default() as u8,
+        sketch: hot.sketch.clone(),
+        names: hot.names.clone(),
+    }
+}
+
+fn hot_of(dto: HotDto) -> Result<HotWindow, Error> {
+    let kind = HotKind::ALL.get(usize::from(dto.kind)).copied();
+    Ok(HotWindow {
+        kind: kind.ok_or_else(|| malformed("kind of what is hot"))?,
+        sketch: dto.sketch,
+        names: dto.names,
     })
 }
 

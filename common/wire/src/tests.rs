@@ -2,8 +2,9 @@
 
 use expect_test::expect;
 use hsw_types::{
-    EdgeKind, EdgeSubject, Latencies, LogSample, NodeFacts, Role, SeriesDef, SeriesId, SeriesKey,
-    SeriesValues, ShardSummary, SourceState, SourceStatus, WallTime, WindowIndex,
+    EdgeKind, EdgeSubject, HotKind, HotWindow, Latencies, LogSample, NodeFacts, Role, SeriesDef,
+    SeriesId, SeriesKey, SeriesValues, ShardSummary, SourceState, SourceStatus, WallTime,
+    WindowIndex,
 };
 use proptest::prelude::*;
 
@@ -66,6 +67,7 @@ fn sample_summary() -> ShardSummary {
             dropped: 0,
             message: String::new(),
         }],
+        hot: Vec::new(),
     }
 }
 
@@ -85,6 +87,27 @@ fn the_bytes_of_version_1_do_not_change() {
     let ack = ToAgent::Ack { sequence: 258 };
     expect!["0d00000001010000000201000000000000"].assert_eq(&hex(&ack.encode().unwrap()));
     expect!["00d2496b00000000020007000000000000000100000000000000000000000000000000010000000000000000000000000000000000000000000000000300000000000000646231000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000200000000000000000000000a0000000000000070672e636f6d6d69747300000000010000000d00000000000000656467652e73657373696f6e7302000000000000080000000000000031302e302e302e3903000000000000006170700800000000000000636865636b6f7574040000000000000073686f700900000000000000020278819f21030210010000000000000003000000030000000000000001020301000000000000002021a0281765060005000000000000004552524f52050000000000000034305030311100000000000000646561646c6f636b20646574656374656401000000000000000800000000000000706f7374677265730000000000000000000000000000000000"].assert_eq(&hex(&encode_summary(&sample_summary()).unwrap()));
+}
+
+#[test]
+fn what_is_hot_follows_the_summary_and_one_of_before_there_was_any_is_read() {
+    let without = encode_summary(&sample_summary()).unwrap();
+    let mut with = sample_summary();
+    with.hot = vec![HotWindow {
+        kind: HotKind::Tenant,
+        sketch: vec![1, 2, 3],
+        names: vec![(258, "shop".to_owned())],
+    }];
+    let bytes = encode_summary(&with).unwrap();
+    assert_eq!(bytes[..without.len()], without);
+    expect!["010000000000000002030000000000000001020301000000000000000201000000000000040000000000000073686f70"]
+        .assert_eq(&hex(&bytes[without.len()..]));
+    assert_eq!(decode_summary(&bytes), Ok(with));
+    assert_eq!(decode_summary(&without), Ok(sample_summary()));
+    assert!(decode_summary(&bytes[..bytes.len() - 1]).is_err());
+    let mut unknown_kind = bytes.clone();
+    unknown_kind[without.len() + 8] = 9;
+    assert!(decode_summary(&unknown_kind).is_err());
 }
 
 #[test]

@@ -14,6 +14,7 @@ use super::mine;
 use super::queries::{QueryCounters, QueryLimits, QueryTable};
 use super::record::{LogRecord, Severity};
 use super::signs::{is_lock_wait, is_refusal, is_requested_checkpoint};
+use super::statements::{StatementList, Told};
 use super::templates::TemplateTable;
 
 /// Limits, and whose lines are left out.
@@ -37,6 +38,8 @@ pub struct ClassifierConfig {
     pub n_queries_max: usize,
     /// Kinds whose durations are told one by one per tick, those that took most; the others together. 20 by default.
     pub n_queries_told_max: usize,
+    /// Statements told one by one per tick, for triggers; more are counted. 100,000 by default.
+    pub n_statements_max: usize,
 }
 
 impl Default for ClassifierConfig {
@@ -54,6 +57,7 @@ impl Default for ClassifierConfig {
             n_samples_max: 5,
             n_queries_max: 200,
             n_queries_told_max: 20,
+            n_statements_max: 100_000,
         }
     }
 }
@@ -73,6 +77,8 @@ pub struct ClassifierCounters {
     pub samples_over_limit: u64,
     /// Lines counted by severity and not read.
     pub skimmed: u64,
+    /// Statements not told one by one.
+    pub statements_over_limit: u64,
     /// Kinds of statements, and plans.
     pub queries: QueryCounters,
 }
@@ -93,6 +99,7 @@ pub struct LogClassifier {
     templates: TemplateTable,
     samples: Vec<LogSample>,
     queries: QueryTable,
+    statements: StatementList,
     text: String,
     counters: ClassifierCounters,
 }
@@ -120,6 +127,7 @@ impl LogClassifier {
         });
         Self {
             templates: TemplateTable::new(config.n_templates_max, config.mining),
+            statements: StatementList::new(config.n_statements_max),
             config,
             queries,
             keys: Keys {
@@ -151,6 +159,7 @@ impl LogClassifier {
         ClassifierCounters {
             queries: self.queries.counters(),
             templates_over_limit: self.templates.n_over_limit(),
+            statements_over_limit: self.statements.n_over_limit(),
             ..self.counters
         }
     }
@@ -190,7 +199,8 @@ impl LogClassifier {
                 self.counters.durations_over_limit += 1;
             }
         }
-        self.queries.record(now, record);
+        let fingerprint = self.queries.record(now, record);
+        self.statements.take(now, record, fingerprint);
         self.templates.take(record.severity, &record.message);
         if record.severity >= Severity::Warning || lock_wait {
             self.sample(now, record);
@@ -247,6 +257,11 @@ impl LogClassifier {
         let mut samples = self.queries.take_samples();
         samples.append(&mut self.samples);
         samples
+    }
+
+    /// Statements since the last call.
+    pub fn take_statements(&mut self) -> Told {
+        self.statements.tick()
     }
 
     /// Templates that go on under another name; to be told before the readings of the tick.

@@ -4,6 +4,8 @@
 //! Invariants: MA-1 no decimal digit and nothing that stood in quotes is in the template.
 //! Rules are general (digits, quotes, addresses, paths, `key=value`); none is of one system.
 
+use hsw_types::fnv1a_64;
+
 /// Longest template.
 const TEMPLATE_CHARS_MAX: usize = 300;
 
@@ -68,14 +70,6 @@ pub fn mask(text: &str, out: &mut String) -> u64 {
         out.truncate(end);
     }
     fnv1a_64(out.as_bytes())
-}
-
-/// FNV-1a, 64 bits (Fowler, Noll, Vo; <http://www.isthe.com/chongo/tech/comp/fnv/>): stable across agents and versions.
-#[must_use]
-pub fn fnv1a_64(bytes: &[u8]) -> u64 {
-    bytes.iter().fold(0xcbf2_9ce4_8422_2325, |hash, &byte| {
-        (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3)
-    })
 }
 
 fn put(out: &mut String, text: &str) -> usize {

@@ -40,18 +40,20 @@ mod signs;
 mod skim;
 
 mod queries;
+mod statements;
 
 mod classify;
 
 pub use assemble::{Assembler, AssemblerCounters, LogFormat};
 pub use classify::{ClassifierConfig, ClassifierCounters, LogClassifier};
 pub use detect::detect;
-pub use mask::{fnv1a_64, mask};
+pub use mask::mask;
 pub use prefix::LinePrefix;
 pub use queries::QueryCounters;
 pub(crate) use record::STATEMENT_BYTES_MAX;
 pub use record::{LogRecord, Severity};
 pub use skim::skim;
+pub use statements::Told;
 pub use time::{TimeDefaults, parse_timestamp};
 pub use timeline::{Event, EventKind, Timeline};
 

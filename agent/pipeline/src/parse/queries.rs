@@ -8,9 +8,8 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use hsw_types::{LogSample, Reading, SeriesKey, Subject, Value, WallTime};
+use hsw_types::{LogSample, Reading, SeriesKey, Subject, Value, WallTime, fnv1a_64};
 
-use super::mask::fnv1a_64;
 use super::record::{LogRecord, Severity};
 use crate::sql::{Dialect, Fingerprinter, PlanReader, plan_difference};
 
@@ -122,21 +121,22 @@ impl QueryTable {
         self.counters
     }
 
-    /// Takes a record; one without a statement says nothing here.
-    pub(super) fn record(&mut self, now: WallTime, record: &LogRecord) {
+    /// Takes a record; one without a statement says nothing here. Returns the hash of its kind, 0 for none.
+    pub(super) fn record(&mut self, now: WallTime, record: &LogRecord) -> u64 {
         let is_error = record.severity >= Severity::Error;
         let says_something =
             record.duration_ms.is_some() || is_error || record.rows_examined.is_some();
         if record.statement.is_empty() || !says_something {
-            return;
+            return 0;
         }
-        let Some(hash) = self.known(record) else {
+        let (hash, is_known) = self.known(record);
+        if !is_known {
             self.counters.over_limit += 1;
             if let Some(ms) = record.duration_ms {
                 self.duration(fnv1a_64(OVERFLOW.as_bytes()), ms);
             }
-            return;
-        };
+            return hash;
+        }
         if let Some(ms) = record.duration_ms {
             self.duration(hash, ms);
         }
@@ -150,10 +150,11 @@ impl QueryTable {
         if !record.plan.is_empty() {
             self.plan(now, hash, record);
         }
+        hash
     }
 
-    /// The hash of the record's kind, which is in the table; none where there is no room.
-    fn known(&mut self, record: &LogRecord) -> Option<u64> {
+    /// The hash of the record's kind, and whether it is in the table; it is not where there is no room.
+    fn known(&mut self, record: &LogRecord) -> (u64, bool) {
         let (hash, text) = match dialect(record) {
             // MongoDB's statements come as a shape already.
             None => {
@@ -170,7 +171,7 @@ impl QueryTable {
             }
         };
         if self.queries.contains_key(&hash) {
-            return Some(hash);
+            return (hash, true);
         }
         if self.queries.len() >= self.limits.n_queries {
             let search = self.full_at != Some(self.n_ticks);
@@ -181,7 +182,7 @@ impl QueryTable {
                 .map(|(hash, _)| *hash)
             else {
                 self.full_at = Some(self.n_ticks);
-                return None;
+                return (hash, false);
             };
             self.queries.remove(&oldest);
         }
@@ -198,7 +199,7 @@ impl QueryTable {
             shape: String::new(),
         };
         self.queries.insert(hash, query);
-        Some(hash)
+        (hash, true)
     }
 
     fn duration(&mut self, hash: u64, ms: f64) {

@@ -7,9 +7,9 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use hsw_types::{Reading, Renamed, SeriesKey, Subject, Value};
+use hsw_types::{Reading, Renamed, SeriesKey, Subject, Value, fnv1a_64};
 
-use super::mask::{fnv1a_64, mask};
+use super::mask::mask;
 use super::mine::{Config, Counters, Event, Miner, TemplateNumber};
 use super::record::Severity;
 

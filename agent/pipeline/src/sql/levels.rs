@@ -2,7 +2,7 @@
 
 use super::lex::{Kind, Lexer};
 use super::words::{Word, word};
-use crate::parse::fnv1a_64;
+use hsw_types::fnv1a_64;
 
 pub(super) const NONE: u32 = u32::MAX;
 

@@ -39,7 +39,7 @@ mod parser;
 pub use plan::{PlanReader, PlanShape, plan_difference};
 pub use split::Statements;
 
-use crate::parse::fnv1a_64;
+use hsw_types::fnv1a_64;
 
 /// Whose rules a statement follows.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]

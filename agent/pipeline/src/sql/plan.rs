@@ -12,7 +12,7 @@
 use serde_json::Value;
 
 use super::lex::Lexer;
-use crate::parse::fnv1a_64;
+use hsw_types::fnv1a_64;
 
 /// Nodes of a plan that are read.
 const NODES_MAX: usize = 400;

@@ -8,9 +8,11 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use hsw_types::{EdgeKind, Reading, SeriesKey};
+use hsw_pipeline::Counted;
+use hsw_types::{EdgeKind, Reading, SeriesKey, fnv1a_64, fnv1a_64_more};
 
 use super::connection::Line;
+use super::counts::Counts;
 use super::edges::{Edges, State, edge};
 use super::tables::Board;
 
@@ -94,6 +96,9 @@ pub(super) struct Collector {
     servers: Edges,
     servers_by_database: BTreeMap<String, Vec<[String; 4]>>,
     boards: BTreeMap<String, Board>,
+    pub(super) counts: Counts,
+    /// Counts since they were last taken.
+    pub(super) counted: Vec<Counted>,
 }
 
 /// Wait classes in the order of the vital statement's numbers, from the fifth on.
@@ -282,6 +287,7 @@ impl Collector {
             "checkpoints" => lines.iter().for_each(|line| self.checkpoints(line)),
             "statements" => lines.iter().for_each(|line| self.statements(line)),
             "tables" => self.tables(lines, database, is_home),
+            "rows" => self.counts.rows(database, lines, &mut self.counted),
             "maintenance" => lines.iter().for_each(|line| self.maintenance(line)),
             "foreign" => self.foreign(lines, database, n_edges_max),
             _ => {}
@@ -466,16 +472,16 @@ impl Collector {
     /// Forgets what was known of databases other than `keep`; called when their list is read anew.
     pub(super) fn keep_databases(&mut self, keep: &[String]) {
         self.boards.retain(|name, _| keep.contains(name));
+        self.counts.keep_databases(keep);
         self.servers_by_database
             .retain(|name, _| keep.contains(name));
     }
 }
 
-/// FNV-1a over the bits: equal parts, equal epoch, on every run.
+/// Equal parts, equal epoch, on every run.
 fn epoch_of<'a>(parts: impl Iterator<Item = &'a f64>) -> u64 {
-    let bytes = parts.flat_map(|part| part.to_bits().to_le_bytes());
-    bytes.fold(0xcbf2_9ce4_8422_2325, |hash, byte| {
-        (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3)
+    parts.fold(fnv1a_64(&[]), |hash, part| {
+        fnv1a_64_more(hash, &part.to_bits().to_le_bytes())
     })
 }
 

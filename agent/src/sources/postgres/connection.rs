@@ -189,8 +189,18 @@ impl Session {
 
     /// Sends one statement of the table and waits for all of its answer, within the client's timeout.
     pub(super) async fn ask(&mut self, query: &'static Query) -> Result<Vec<Line>, AskError> {
+        self.ask_about(query, None).await
+    }
+
+    /// As [`Self::ask`]; a statement with a parameter is given `ids`.
+    pub(super) async fn ask_about(
+        &mut self,
+        query: &'static Query,
+        ids: Option<&[String]>,
+    ) -> Result<Vec<Line>, AskError> {
         let asked = Instant::now();
-        let answer = tokio::time::timeout(self.answer_timeout, self.ask_unlimited(query)).await;
+        let answer =
+            tokio::time::timeout(self.answer_timeout, self.ask_unlimited(query, ids)).await;
         self.spent += asked.elapsed();
         self.n_sent += 1;
         let error = match answer {
@@ -219,6 +229,7 @@ impl Session {
     async fn ask_unlimited(
         &mut self,
         query: &'static Query,
+        ids: Option<&[String]>,
     ) -> Result<Vec<Row>, tokio_postgres::Error> {
         if !self.prepared.contains_key(query.name) {
             let statement = match (&self.statements_schema, query.needs) {
@@ -233,7 +244,13 @@ impl Session {
             self.n_sent += 1;
             self.prepared.insert(query.name, statement);
         }
-        self.client.query(&self.prepared[query.name], &[]).await
+        let prepared = &self.prepared[query.name];
+        let ids = ids.unwrap_or_default();
+        if prepared.params().is_empty() {
+            self.client.query(prepared, &[]).await
+        } else {
+            self.client.query(prepared, &[&ids]).await
+        }
     }
 
     fn ask_error(&self, error: &tokio_postgres::Error) -> AskError {

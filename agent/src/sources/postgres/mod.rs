@@ -4,17 +4,19 @@
 //! [`DatabaseSettings`] for the log source. Invariants: PG-1 to PG-20, each in its file; the loop here holds PG-21: rounds never
 //! overlap and never pile up, the next one begins at the next full second after the last one ended.
 //! Limits: PostgreSQL 13 to 18, connected to directly (a pooler shares sessions and refuses start-up options).
-//! Does not: read statement texts, write anything, or decide whether something is wrong.
+//! Statement texts are turned into fingerprints here; only these leave. Does not: write anything, or decide whether something is wrong.
 
 mod check;
 mod collect;
 mod config;
 mod connection;
+mod counts;
 mod edges;
 mod facts;
 mod outbox;
 mod queries;
 mod schedule;
+mod slow;
 mod tables;
 mod tls;
 
@@ -318,9 +320,18 @@ impl Source {
         open: &mut Open,
         row: &'static Query,
     ) -> Result<(Option<Vec<Line>>, Duration), Failure> {
+        self.ask_about(open, row, None).await
+    }
+
+    async fn ask_about(
+        &mut self,
+        open: &mut Open,
+        row: &'static Query,
+        ids: Option<&[String]>,
+    ) -> Result<(Option<Vec<Line>>, Duration), Failure> {
         let asked = Instant::now();
         let n_before = open.session.n_sent;
-        let answer = self.outbox.watched(open.session.ask(row)).await;
+        let answer = self.outbox.watched(open.session.ask_about(row, ids)).await;
         let took = asked.elapsed();
         self.collector
             .own_transactions(&open.instance.database, open.session.n_sent - n_before);
@@ -406,6 +417,10 @@ impl Source {
         if let (Some(lines), took) = self.ask(open, row).await? {
             self.schedule.answered(row, took, Instant::now());
             self.take(row, &lines, open);
+            if row.name == "calls" {
+                let took = took + self.calls(open, &lines).await?;
+                self.schedule.answered(row, took, Instant::now());
+            }
         }
         Ok(())
     }
@@ -434,50 +449,11 @@ impl Source {
         self.config.database.is_some() || self.rotation.home().is_none_or(|home| home == database)
     }
 
-    async fn learn_settings(&mut self, open: &mut Open) -> Result<(), Failure> {
-        let mut lines = Vec::new();
-        for name in ["settings", "logfile"] {
-            if let Some(row) = query(name, open.instance.major)
-                && self.is_meant(row, open)
-            {
-                lines.extend(self.ask(open, row).await?.0.unwrap_or_default());
-            }
-        }
-        if lines.is_empty() {
-            return Ok(());
-        }
-        let fresh = Some(DatabaseSettings::from_lines(&lines, open.instance.own_pid));
-        self.settings.send_if_modified(|held| {
-            let is_new = *held != fresh;
-            *held = fresh;
-            is_new
-        });
-        Ok(())
-    }
-
-    /// Facts and settings: on a change, and now and then.
-    async fn slow_facts(&mut self, open: &mut Open) -> Result<(), Failure> {
-        let now = Instant::now();
-        if now >= open.settings_at {
-            open.settings_at = now + SETTINGS_EVERY;
-            self.learn_settings(open).await?;
-        }
-        if now >= open.facts_at {
-            open.facts_at = now + FACTS_EVERY;
-            if let Some(row) = query("instance", open.instance.major)
-                && let (Some(lines), _) = self.ask(open, row).await?
-                && let Some(instance) = Instance::from_lines(&lines)
-            {
-                self.learn(&instance);
-                open.instance = instance;
-            }
-        }
-        Ok(())
-    }
-
     fn send(&mut self) {
         let readings = std::mem::take(&mut self.collector.readings);
         self.outbox.flush();
         self.outbox.readings(readings);
+        self.outbox
+            .counts(std::mem::take(&mut self.collector.counted));
     }
 }

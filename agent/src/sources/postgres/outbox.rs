@@ -7,6 +7,7 @@ use std::future::Future;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
+use hsw_pipeline::Counted;
 use hsw_types::{NodeFacts, Reading, SeriesKey, SourceState, SourceStatus, WallTime};
 use tokio::sync::mpsc::error::TrySendError;
 use tokio::time::Instant;
@@ -129,6 +130,16 @@ impl Outbox {
                 at: now(),
                 readings,
             })
+        {
+            self.dropped(n);
+        }
+    }
+
+    /// Counts of now.
+    pub(super) fn counts(&mut self, counted: Vec<Counted>) {
+        let n = counted.len() as u64;
+        if n > 0
+            && let Err(TrySendError::Full(_)) = self.sink.try_send(SourceEvent::Counts(counted))
         {
             self.dropped(n);
         }

@@ -195,6 +195,50 @@ pub(super) static QUERIES: &[Query] = &[
               FROM {statements}.pg_stat_statements(false) WHERE toplevel \
               AND userid <> (SELECT oid FROM pg_roles WHERE rolname = current_user)",
     },
+    // Without texts: those of what moved are asked for once.
+    Query {
+        name: "calls",
+        versions: (13, 13),
+        every_s: 10,
+        per_database: false,
+        needs: Need::Statements,
+        sql: "SELECT 'calls', ARRAY[d.datname, r.rolname, s.queryid::text]::text[], ARRAY[s.calls]::float8[] \
+              FROM {statements}.pg_stat_statements(false) s JOIN pg_database d ON d.oid = s.dbid JOIN pg_roles r ON r.oid = s.userid \
+              WHERE s.queryid IS NOT NULL AND r.rolname <> current_user ORDER BY s.calls DESC LIMIT 5000",
+    },
+    Query {
+        name: "calls",
+        versions: (14, 99),
+        every_s: 10,
+        per_database: false,
+        needs: Need::Statements,
+        sql: "SELECT 'calls', ARRAY[d.datname, r.rolname, s.queryid::text]::text[], ARRAY[s.calls]::float8[] \
+              FROM {statements}.pg_stat_statements(false) s JOIN pg_database d ON d.oid = s.dbid JOIN pg_roles r ON r.oid = s.userid \
+              WHERE s.toplevel AND s.queryid IS NOT NULL AND r.rolname <> current_user ORDER BY s.calls DESC LIMIT 5000",
+    },
+    Query {
+        name: "texts",
+        versions: EVERY_VERSION,
+        every_s: 0,
+        per_database: false,
+        needs: Need::Statements,
+        sql: "SELECT 'text', ARRAY[queryid::text, left(query, 4000)]::text[], ARRAY[]::float8[] \
+              FROM {statements}.pg_stat_statements(true) WHERE queryid = ANY($1::text[]::int8[]) LIMIT 500",
+    },
+    // Rows that sequential and index scans brought, and rows written: what a table is busy with.
+    Query {
+        name: "rows",
+        versions: EVERY_VERSION,
+        every_s: 10,
+        per_database: true,
+        needs: Need::Nothing,
+        sql: "SELECT 'rows', ARRAY[n.nspname, t.relname]::text[], ARRAY[t.oid::int8, t.n]::float8[] FROM (SELECT oid, relname, relnamespace, \
+              pg_stat_get_tuples_returned(oid) + pg_stat_get_tuples_fetched(oid) + pg_stat_get_tuples_inserted(oid) \
+              + pg_stat_get_tuples_updated(oid) + pg_stat_get_tuples_deleted(oid) + coalesce((SELECT sum(pg_stat_get_tuples_fetched(indexrelid)) \
+              FROM pg_index WHERE indrelid = c.oid), 0) AS n FROM pg_class c WHERE relkind IN ('r', 'm') AND oid >= 16384 \
+              AND relnamespace <> 99 AND relpersistence <> 't') t JOIN pg_namespace n ON n.oid = t.relnamespace \
+              WHERE t.n > 0 ORDER BY t.n DESC LIMIT 500",
+    },
     // pg_class once, without the joins of pg_stat_user_tables: for an index, scans are index scans.
     Query {
         name: "tables",

@@ -6,9 +6,10 @@
 use std::collections::BTreeMap;
 
 use hsw_pipeline::mine::{Config, Event, Miner};
-use hsw_pipeline::{Dialect, Fingerprinter, LogFormat, LogRecord, Severity, fnv1a_64};
+use hsw_pipeline::{Dialect, Fingerprinter, LogFormat, LogRecord, Severity};
 use hsw_sketch::QuantileSketch;
 use hsw_types::WallTime;
+use hsw_types::fnv1a_64;
 use serde_json::{Value, json};
 
 /// Statements that are told apart.

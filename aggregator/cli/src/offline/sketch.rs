@@ -12,11 +12,11 @@ use std::path::PathBuf;
 
 use anyhow::Context as _;
 use clap::{Args, Subcommand, ValueEnum};
-use hsw_pipeline::fnv1a_64;
 use hsw_sketch::{
     AdaParams, AdaptiveLossyCounting, CellSketch, CountMin, DecayedSketch, ItemAggregation, Shape,
     Weighting, cell_key,
 };
+use hsw_types::fnv1a_64;
 use serde_json::{Value, json};
 
 use super::input::Input;

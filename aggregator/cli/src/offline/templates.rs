@@ -9,8 +9,8 @@ use std::path::PathBuf;
 
 use anyhow::Context as _;
 use clap::Args;
-use hsw_pipeline::fnv1a_64;
 use hsw_pipeline::mine::{Config, Event, Miner, TemplateNumber};
+use hsw_types::fnv1a_64;
 use serde_json::json;
 
 use super::input::Input;
