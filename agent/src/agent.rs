@@ -73,10 +73,13 @@ pub async fn run(config: Config, signals: Signals) -> anyhow::Result<()> {
     let Signals {
         shutdown, reload, ..
     } = signals;
+    let mut log = config.log.clone();
+    // What the agent itself asks is nobody's load.
+    log.own.push(config.postgres.user.clone());
     let read = wiring::Config {
         postgres: config.postgres.clone(),
         instance: config.instance.clone(),
-        log: config.log.clone(),
+        log,
     };
     let wires = wiring::Wires {
         sink: sink.clone(),

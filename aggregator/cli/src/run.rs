@@ -4,7 +4,7 @@
     reason = "printing is what a command line is for"
 )]
 
-use std::io::IsTerminal as _;
+use std::io::{IsTerminal as _, Write as _};
 use std::path::PathBuf;
 use std::time::{SystemTime, UNIX_EPOCH};
 
@@ -124,7 +124,7 @@ async fn online(cli: &Cli, api: &Api) -> anyhow::Result<u8> {
         | Command::Sketch(_)
         | Command::Trigger(_) => unreachable!("answered before the API is asked"),
     };
-    say(cli, &answer, &text);
+    say(cli, &answer, &text)?;
     Ok(code)
 }
 
@@ -137,7 +137,7 @@ async fn status(cli: &Cli, api: &Api, paint: Paint) -> anyhow::Result<u8> {
         show::list(&shards, "unready").is_empty() && show::list(&open, "incidents").is_empty();
     let text = show::status(&shards, &open, paint);
     let answer = json!({ "ready": show::list(&shards, "unready").is_empty(), "status": shards, "open": open["incidents"] });
-    say(cli, &answer, &text);
+    say(cli, &answer, &text)?;
     Ok(if is_well { FINE } else { NOT_WELL })
 }
 
@@ -186,10 +186,12 @@ fn cert(command: &Cert) -> anyhow::Result<u8> {
     Ok(FINE)
 }
 
-fn say(cli: &Cli, answer: &Value, text: &str) {
+/// Prints; whoever reads may have enough (`hsw hot | head`), which is an error of its own kind.
+fn say(cli: &Cli, answer: &Value, text: &str) -> std::io::Result<()> {
+    let mut out = std::io::stdout().lock();
     if cli.json {
-        println!("{answer:#}");
+        writeln!(out, "{answer:#}")
     } else {
-        print!("{text}");
+        out.write_all(text.as_bytes())
     }
 }

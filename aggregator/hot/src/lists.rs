@@ -13,6 +13,8 @@ use crate::rows::{HotRow, MINUTE_S, Span};
 
 /// "Now": agents tell every two seconds of the log and every ten of the database's own counts.
 const HALF_LIFE_S: f64 = 60.0;
+/// Seconds of a usual summary, the least that a rate is of.
+const SUMMARY_S: i64 = 2;
 /// Minutes of an epoch of the trend; one to two epochs are kept.
 const EPOCH_MINUTES: u64 = 64;
 /// The oldest minute's error is at most so many times that of plain count-min, the newest half's below it.
@@ -70,12 +72,12 @@ pub struct Became {
 struct Live {
     now: HeavyHitters,
     trend: EpochCells<f32>,
-    /// First minute counted.
-    since: i64,
+    /// First window counted.
+    since: WindowIndex,
 }
 
 impl Live {
-    fn new(since: i64) -> Self {
+    fn new(since: WindowIndex) -> Self {
         let weighting = AdaParams::solve(EPOCH_MINUTES, GAMMA).map(AdaParams::weighting);
         let trend = Shape::new(TREND_WIDTH, 4, TREND_SEED).and_then(|shape| {
             EpochCells::new(
@@ -139,7 +141,7 @@ impl HotLists {
     ) -> bool {
         let (tick, minute) = (tick(at), at.0.div_euclid(MINUTE_S));
         let live = self.live.entry((shard.clone(), kind));
-        let live = live.or_insert_with(|| Live::new(minute));
+        let live = live.or_insert_with(|| Live::new(at));
         if live.now.absorb(counts, tick).is_err() {
             return false;
         }
@@ -212,7 +214,8 @@ impl HotLists {
             // Of one shape, all of them.
             let _ = sum.merge(&live.now);
         }
-        let per_second = std::f64::consts::LN_2 / HALF_LIFE_S;
+        let since = all.iter().map(|live| live.since).min();
+        let per_second = 1.0 / seconds_weighed(since.map_or(0, |since| self.newest - since));
         let now = tick(self.newest);
         let mut list = self.ranked(kind, &sum, now, per_second, n);
         for item in &mut list.items {
@@ -237,9 +240,8 @@ impl HotLists {
                 continue;
             };
             // Without a past nothing is unusual.
-            let back: Vec<i64> = USUAL_MINUTES
-                .filter(|back| minute - back >= live.since)
-                .collect();
+            let since = live.since.0.div_euclid(MINUTE_S);
+            let back: Vec<i64> = USUAL_MINUTES.filter(|back| minute - back > since).collect();
             if back.len() < 3 {
                 continue;
             }
@@ -292,6 +294,13 @@ impl HotLists {
             minutes.map(|minute| all.iter().map(|live| at_minute(live, key, minute)).sum());
         counts.collect()
     }
+}
+
+/// Seconds that a faded count of the last `age_s` seconds stands for: H/ln 2 in the long run, less at first.
+fn seconds_weighed(age_s: i64) -> f64 {
+    let age_s = age_s.max(SUMMARY_S) as f64;
+    let in_full = HALF_LIFE_S / std::f64::consts::LN_2;
+    -in_full * libm::expm1(-age_s / in_full)
 }
 
 /// How often the item came in a minute, at most; 0 for what is forgotten.

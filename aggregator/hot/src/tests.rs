@@ -52,6 +52,16 @@ fn a_steady_rate_is_told_as_it_is_and_the_trend_counts_its_minutes() {
 }
 
 #[test]
+fn a_rate_is_right_from_the_first_seconds_on() {
+    let mut lists = HotLists::default();
+    for at in (0..20).step_by(2) {
+        feed(&mut lists, ("s1", "a"), at, &[(1, 20.0)]);
+        let rate = lists.now(None, HotKind::Fingerprint, 1).items[0].rate;
+        assert!(at < 4 || (9.0..15.1).contains(&rate), "after {at} s {rate}");
+    }
+}
+
+#[test]
 fn the_cluster_is_the_sum_of_its_shards_and_names_come_with_their_keys() {
     let mut lists = HotLists::default();
     for at in (0..300).step_by(2) {
@@ -66,7 +76,7 @@ fn the_cluster_is_the_sum_of_its_shards_and_names_come_with_their_keys() {
     lists.take(&shard("s2"), &node("b"), WindowIndex(START + 300), &named);
     let list = lists.now(None, HotKind::Fingerprint, 10);
     let rates: Vec<(u64, f64)> = list.items.iter().map(|i| (i.key, i.rate.round())).collect();
-    assert_eq!(rates, [(3, 19.0), (1, 14.0)]);
+    assert_eq!(rates, [(3, 20.0), (1, 15.0)]);
     assert_eq!(list.items[0].name.as_deref(), Some("SELECT ?"));
     assert_eq!(lists.poll_name().map(|name| name.1), Some(3));
     assert_eq!(lists.poll_name(), None);

@@ -143,6 +143,7 @@ fn is_open(path: &str) -> bool {
         path,
         "/" | "/app.js"
             | "/draw.js"
+            | "/hot.js"
             | "/style.css"
             | "/healthz"
             | "/-/healthy"

@@ -142,6 +142,7 @@ fn router(parts: Parts, guard: Arc<Guard>) -> Router {
         .route("/", get(page::index))
         .route("/app.js", get(page::app))
         .route("/draw.js", get(page::draw))
+        .route("/hot.js", get(page::hot))
         .route("/style.css", get(page::style))
         .fallback(api::no_such_page)
         .layer(DefaultBodyLimit::max(64 << 10))

@@ -24,6 +24,13 @@ pub(super) async fn draw() -> impl IntoResponse {
     )
 }
 
+pub(super) async fn hot() -> impl IntoResponse {
+    file(
+        "text/javascript; charset=utf-8",
+        include_str!("page/hot.js"),
+    )
+}
+
 pub(super) async fn style() -> impl IntoResponse {
     file("text/css; charset=utf-8", include_str!("page/style.css"))
 }

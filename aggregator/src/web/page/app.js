@@ -1,6 +1,7 @@
-// The page: reads the API, keeps itself live, draws one of five views. No framework, nothing loaded from elsewhere.
+// The page: reads the API, keeps itself live, draws one of its views. No framework, nothing loaded from elsewhere.
 
 import { ago, amount, chart, clock, duration, h, net, refreshTimes, skew } from './draw.js';
+import { hotPage, hotPath, hotPlace } from './hot.js';
 
 const state = { shards: null, incidents: [], silences: [], agents: null, graph: null, fault: null, asksToken: false };
 const main = document.getElementById('main');
@@ -32,13 +33,14 @@ async function load() {
   if (isLoading) return;
   isLoading = true;
   try {
-    const [name, id] = route();
+    const [name, id, ...rest] = route();
     const [shards, incidents, silences, one] = await Promise.all([
       ask('shards'), ask('incidents?limit=100'), ask('silences'),
       name === 'incident' ? ask(`incidents/${encodeURIComponent(id ?? '')}`).catch(() => null) : null,
     ]);
     if (name === 'agents') state.agents = (await ask('agents')).agents;
     if (name === 'graph') state.graph = await ask('graph');
+    if (name === 'hot') state.hot = { path: location.hash, answer: await ask(hotPath(hotPlace(id === undefined ? [] : [id, ...rest]))) };
     skew.seconds = shards.now > 0 ? shards.now - Date.now() / 1000 : 0;
     Object.assign(state, { shards, incidents: incidents.incidents, silences: silences.silences, one, fault: null, asksToken: false });
   } catch (error) {
@@ -79,11 +81,11 @@ function live(kind, text) {
 // Views -----------------------------------------------------------------------------------------------------------
 
 function route() {
-  const [name, id] = location.hash.replace(/^#\/?/, '').split('/');
-  return [name || 'overview', id];
+  const [name, ...rest] = location.hash.replace(/^#\/?/, '').split('/');
+  return [name || 'overview', ...rest];
 }
 
-const VIEWS = { overview, incidents: incidentList, incident: incidentPage, graph: graphPage, agents: agentsPage, silences: silencesPage };
+const VIEWS = { overview, incidents: incidentList, incident: incidentPage, graph: graphPage, hot: hotView, agents: agentsPage, silences: silencesPage };
 let drawn = '';
 
 /** Draws when something that is shown has changed; keeps the focus where it was. */
@@ -93,7 +95,8 @@ function draw() {
   const key = JSON.stringify([location.hash, { ...state, shards: { ...state.shards, now: 0 } }]);
   const selection = document.getSelection();
   const isReading = !selection.isCollapsed && main.contains(selection.anchorNode);
-  if (key === drawn || (isReading && drawn.startsWith(JSON.stringify([location.hash]).slice(0, -1)))) return;
+  const isChoosing = main.contains(document.activeElement) && ['SELECT', 'INPUT'].includes(document.activeElement.tagName);
+  if (key === drawn || ((isReading || isChoosing) && drawn.startsWith(JSON.stringify([location.hash]).slice(0, -1)))) return;
   drawn = key;
   for (const link of document.querySelectorAll('nav a')) {
     const isHere = link.dataset.view === name || (name === 'incident' && link.dataset.view === 'incidents');
@@ -155,7 +158,7 @@ function tile(shard, isDense) {
   const ill = shard.nodes.filter((node) => node.liveness !== 'alive');
   const kind = isDense ? '' : shard.is_router ? ' · router' : shard.nodes.length > 1 ? ` · ${shard.nodes.length} nodes` : '';
   return h('li', { class: `tile ${shard.health}`, title: primary ? `${primary.database} at ${primary.address}` : null },
-    h('h3', null, shard.shard),
+    h('h3', null, h('a', { href: `#hot/${encodeURIComponent(shard.shard)}`, title: 'what is hot here' }, shard.shard)),
     h('p', { class: 'word' }, h('b', null, `${SIGN[shard.health]} ${WORD[shard.health]}`), kind),
     h('dl', null, shard.headline.filter((row) => row.value !== null).map((row) => [h('dt', { title: row.about }, short(row)), h('dd', null, amount(row.value, row.unit))])),
     ill.map((node) => h('p', { class: 'trouble' }, isDense ? node.node : `${node.node}: ${LIVENESS[node.liveness]}`)));
@@ -192,7 +195,13 @@ function proofs(incident, n) {
     h('p', null, one.sentence),
     h('div', { class: 'meta' }, h('meter', { class: 'weight', min: 0, max: Math.max(...incident.evidence.map((e) => e.weight), 0.01), value: one.weight, 'aria-label': 'weight' }),
       h('span', null, `weight ${amount(one.weight, 'ratio')}`), h('span', null, one.family), Math.abs(one.since - incident.started_at) > 3 && h('span', null, `since ${clock(one.since)}`)),
-    chartOf(incident, at))));
+    one.symptom === 'hot' ? hotLink(one) : chartOf(incident, at))));
+}
+
+/** What became hot is a list, not a line: its minute in the hot view. */
+function hotLink(one) {
+  const kind = one.series.metric.replace(/^hot\./, '');
+  return h('p', { class: 'small' }, h('a', { href: `#hot/${encodeURIComponent(one.shard)}/${kind}/${one.since}` }, `What was hot on ${one.shard} at ${clock(one.since)}`));
 }
 
 /** A chart is drawn once and moved along; an open incident's is read anew every 10 s. */
@@ -248,6 +257,11 @@ function incidentTable(rows) {
 // Graph, agents, silences -----------------------------------------------------------------------------------------
 
 const NET_MAX = 60;
+
+function hotView() {
+  const answer = state.hot?.path === location.hash ? state.hot.answer : null;
+  return hotPage(hotPlace(route().slice(1)), state.shards.shards, answer);
+}
 
 function graphPage() {
   const { vertices, edges } = state.graph ?? { vertices: [], edges: [] };

@@ -5,7 +5,8 @@ export function h(tag, attributes, ...children) {
   return fill(document.createElement(tag), attributes, children);
 }
 
-function s(tag, attributes, ...children) {
+/** The same for SVG. */
+export function s(tag, attributes, ...children) {
   return fill(document.createElementNS('http://www.w3.org/2000/svg', tag), attributes, children);
 }
 
