@@ -11,7 +11,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use hsw_sketch::{HeavyHitters, hot_now, hot_window};
+use hsw_sketch::{Distinct, HeavyHitters, hot_now, hot_window};
 use hsw_types::{HotKind, HotWindow, Monotonic, Reading, Subject, Value, WindowIndex};
 
 use crate::parse::Told;
@@ -97,6 +97,8 @@ struct Kind {
     now: HeavyHitters,
     /// Since the last summary, to be told.
     window: HeavyHitters,
+    /// Which keys came since the last summary.
+    distinct: Distinct,
     names: BTreeMap<u64, Name>,
 }
 
@@ -121,6 +123,7 @@ impl Hot {
                 kind,
                 now: hot_now(HALF_LIFE_S),
                 window: hot_window(),
+                distinct: Distinct::default(),
                 names: BTreeMap::new(),
             }),
             database_told: None,
@@ -204,19 +207,16 @@ impl Hot {
         let mut told = Vec::new();
         for kind in &mut self.kinds {
             let names = kind.names_due(n, tick(at), repeat_after);
-            let sketch = if kind.window.is_empty() {
-                Vec::new()
-            } else {
-                let bytes = kind.window.encode();
-                kind.window.clear();
-                bytes
-            };
-            if !(sketch.is_empty() && names.is_empty()) {
+            // Names are due only where something came.
+            if !kind.window.is_empty() {
                 told.push(HotWindow {
                     kind: kind.kind,
-                    sketch,
+                    sketch: kind.window.encode(),
+                    distinct: kind.distinct.encode(),
                     names,
                 });
+                kind.window.clear();
+                kind.distinct.clear();
             }
         }
         told
@@ -234,6 +234,7 @@ impl Hot {
         let n_summaries = self.n_summaries;
         let place = &mut self.kinds[kind as usize];
         place.window.add(key, 0, n);
+        place.distinct.add(key);
         place.now.add(key, tick(at), n);
         if let Some(name) = place.names.get_mut(&key) {
             name.counted = n_summaries;

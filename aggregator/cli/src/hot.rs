@@ -112,7 +112,14 @@ pub fn text(answer: &Value) -> String {
         _ => "now".to_owned(),
     };
     let total = answer["total_rate"].as_f64().unwrap_or(0.0);
-    let _ = writeln!(text, "{place}, {when}: {total:.1} {counts}/s in all\n");
+    let different = match answer["distinct"].as_f64() {
+        Some(n) => format!(", about {n:.0} different in the last half hour to hour"),
+        None => String::new(),
+    };
+    let _ = writeln!(
+        text,
+        "{place}, {when}: {total:.1} {counts}/s in all{different}\n"
+    );
     let items = show::list(answer, "items");
     if items.is_empty() {
         let _ = writeln!(text, "nothing was counted");

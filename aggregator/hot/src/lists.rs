@@ -4,7 +4,8 @@ use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 
 use hsw_sketch::{
-    AdaParams, EpochCells, HOT_CELLS, HeavyHitters, Hit, Shape, Weighting, hot_now, hot_window,
+    AdaParams, Distinct, EpochCells, HOT_CELLS, HeavyHitters, Hit, Shape, Weighting, hot_now,
+    hot_window,
 };
 use hsw_types::{HotKind, HotWindow, NodeId, ShardId, WindowIndex};
 
@@ -15,6 +16,7 @@ use crate::rows::{HotRow, MINUTE_S, Span};
 const HALF_LIFE_S: f64 = 60.0;
 /// Seconds of a usual summary, the least that a rate is of.
 const SUMMARY_S: i64 = 2;
+const HALF_HOUR_S: i64 = 30 * MINUTE_S;
 /// Minutes of an epoch of the trend; one to two epochs are kept.
 const EPOCH_MINUTES: u64 = 64;
 /// The oldest minute's error is at most so many times that of plain count-min, the newest half's below it.
@@ -53,6 +55,8 @@ pub struct HotList {
     pub items: Vec<HotItem>,
     /// Per second, everything.
     pub total_rate: f64,
+    /// About how many different items came in the last half hour to hour; 0 for history.
+    pub distinct: f64,
     /// By how much a rate exceeds the truth at most, but for one time in e^d.
     pub error: f64,
 }
@@ -72,6 +76,8 @@ pub struct Became {
 struct Live {
     now: HeavyHitters,
     trend: EpochCells<f32>,
+    /// Of the half hour under way (its number) and of the one before.
+    distinct: (i64, [Distinct; 2]),
     /// First window counted.
     since: WindowIndex,
 }
@@ -88,9 +94,27 @@ impl Live {
         });
         Self {
             now: hot_now(HALF_LIFE_S),
+            distinct: (0, [Distinct::default(), Distinct::default()]),
             trend: trend.expect("the constants are within the limits"),
             since,
         }
+    }
+}
+
+impl Live {
+    /// Takes the different items of a window of half hour `half_hour`; one that is long over counts as now.
+    fn see(&mut self, half_hour: i64, seen: &Distinct) {
+        let (under_way, both) = &mut self.distinct;
+        match half_hour - *under_way {
+            ..=0 => {}
+            1 => {
+                both.swap(0, 1);
+                both[0].clear();
+            }
+            2.. => both.iter_mut().for_each(Distinct::clear),
+        }
+        *under_way = half_hour.max(*under_way);
+        both[0].merge(seen);
     }
 }
 
@@ -125,8 +149,15 @@ impl HotLists {
             if window.sketch.is_empty() {
                 continue;
             }
-            let is_taken = HeavyHitters::decode(&window.sketch, HOT_CELLS)
-                .is_ok_and(|counts| self.count(shard, node, at, window.kind, &counts));
+            let counts = HeavyHitters::decode(&window.sketch, HOT_CELLS);
+            let is_taken =
+                counts.is_ok_and(|counts| self.count(shard, node, at, window.kind, &counts));
+            let place = (shard.clone(), window.kind);
+            if let Ok(seen) = Distinct::decode(&window.distinct)
+                && let Some(live) = self.live.get_mut(&place)
+            {
+                live.see(at.0.div_euclid(HALF_HOUR_S), &seen);
+            }
             self.n_refused += u64::from(!is_taken);
         }
     }
@@ -218,6 +249,11 @@ impl HotLists {
         let per_second = 1.0 / seconds_weighed(since.map_or(0, |since| self.newest - since));
         let now = tick(self.newest);
         let mut list = self.ranked(kind, &sum, now, per_second, n);
+        let mut seen = Distinct::default();
+        for distinct in all.iter().flat_map(|live| &live.distinct.1) {
+            seen.merge(distinct);
+        }
+        list.distinct = seen.count();
         for item in &mut list.items {
             item.trend = self.trend(&all, item.key);
         }
@@ -283,6 +319,7 @@ impl HotLists {
         HotList {
             items: counts.top(n, now).into_iter().map(item).collect(),
             total_rate: total * per_second,
+            distinct: 0.0,
             error: counts.error_bound(now) * per_second,
         }
     }

@@ -10,9 +10,12 @@ const START: i64 = 1_795_000_020;
 fn window(kind: HotKind, counts: &[(u64, f64)]) -> HotWindow {
     let mut sketch = hot_window();
     counts.iter().for_each(|(key, n)| sketch.add(*key, 0, *n));
+    let mut distinct = Distinct::default();
+    counts.iter().for_each(|(key, _)| distinct.add(*key));
     HotWindow {
         kind,
         sketch: sketch.encode(),
+        distinct: distinct.encode(),
         names: Vec::new(),
     }
 }
@@ -71,6 +74,7 @@ fn the_cluster_is_the_sum_of_its_shards_and_names_come_with_their_keys() {
     let named = [HotWindow {
         kind: HotKind::Fingerprint,
         sketch: Vec::new(),
+        distinct: Vec::new(),
         names: vec![(3, "SELECT ?".to_owned())],
     }];
     lists.take(&shard("s2"), &node("b"), WindowIndex(START + 300), &named);
@@ -100,6 +104,27 @@ fn what_becomes_hot_is_told_with_what_was_usual_and_what_was_always_hot_is_not()
 }
 
 #[test]
+fn different_items_of_the_last_half_hour_to_hour_are_counted_once() {
+    let mut lists = HotLists::default();
+    for at in (0..7_200).step_by(2) {
+        // Ten items, and a hundred more in the first half hour.
+        let old = if at < 1_800 { 100 + at as u64 % 100 } else { 1 };
+        feed(
+            &mut lists,
+            ("s1", "a"),
+            at,
+            &[(old, 1.0), (at as u64 / 2 % 10, 1.0)],
+        );
+        if at == 1_700 {
+            let n = lists.now(None, HotKind::Fingerprint, 5).distinct;
+            assert!((n - 60.0).abs() < 6.0, "{n}");
+        }
+    }
+    let n = lists.now(None, HotKind::Fingerprint, 5).distinct;
+    assert!((n - 10.0).abs() < 1.5, "{n}");
+}
+
+#[test]
 fn nothing_became_hot_in_a_shard_without_a_past() {
     let mut lists = HotLists::default();
     for at in (0..150).step_by(2) {
@@ -117,6 +142,7 @@ fn sketches_of_another_shape_are_refused_and_counted() {
         let hot = [HotWindow {
             kind: HotKind::Table,
             sketch,
+            distinct: Vec::new(),
             names: Vec::new(),
         }];
         lists.take(&shard("s1"), &node("a"), WindowIndex(START), &hot);

@@ -137,6 +137,7 @@ fn hot(snapshot: &Snapshot) -> HotLists {
             let window = HotWindow {
                 kind: HotKind::Fingerprint,
                 sketch: counted(n.round()).encode(),
+                distinct: Vec::new(),
                 names: HOT
                     .iter()
                     .map(|name| (key_of(name), (*name).to_owned()))

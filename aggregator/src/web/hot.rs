@@ -87,6 +87,7 @@ async fn answer(parts: &Parts, snapshot: &Snapshot, asked: &Asked) -> Result<Val
         "to": span.map(|span| seconds(span.to)),
         "total_rate": list.total_rate,
         "error": list.error,
+        "distinct": if span.is_none() { Some(list.distinct.round()) } else { None },
         "items": items(&list),
     }))
 }

@@ -9,6 +9,7 @@ mod weighting;
 
 mod adaptive;
 mod count_min;
+mod distinct;
 mod dyadic;
 mod heavy;
 mod heavy_wire;
@@ -19,6 +20,7 @@ mod quantile;
 
 pub use adaptive::{CellSketch, DecayedSketch, EpochCells, Real};
 pub use count_min::{Cell, CountMin};
+pub use distinct::Distinct;
 pub use dyadic::{DyadicTime, DyadicValues, HeavyRange};
 pub use heavy::{HeavyHitters, Hit};
 pub use hokusai::ItemAggregation;

@@ -84,6 +84,8 @@ pub struct HotWindow {
     pub kind: HotKind,
     /// `HeavyHitters::encode` of plain counts, or empty where only names are told.
     pub sketch: Vec<u8>,
+    /// `Distinct::encode` of the keys, or empty likewise.
+    pub distinct: Vec<u8>,
     /// Keys with what they stand for: names of what is hot, told at first and now and again.
     pub names: Vec<(u64, String)>,
 }

@@ -92,6 +92,7 @@ struct SummaryDto {
 struct HotDto {
     kind: u8,
     sketch: Vec<u8>,
+    distinct: Vec<u8>,
     names: Vec<(u64, String)>,
 }
 
@@ -340,6 +341,7 @@ fn hot_dto(hot: &HotWindow) -> HotDto {
     HotDto {
         kind: kind.unwrap_or_default() as u8,
         sketch: hot.sketch.clone(),
+        distinct: hot.distinct.clone(),
         names: hot.names.clone(),
     }
 }
@@ -349,6 +351,7 @@ fn hot_of(dto: HotDto) -> Result<HotWindow, Error> {
     Ok(HotWindow {
         kind: kind.ok_or_else(|| malformed("kind of what is hot"))?,
         sketch: dto.sketch,
+        distinct: dto.distinct,
         names: dto.names,
     })
 }

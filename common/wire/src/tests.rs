@@ -96,11 +96,12 @@ fn what_is_hot_follows_the_summary_and_one_of_before_there_was_any_is_read() {
     with.hot = vec![HotWindow {
         kind: HotKind::Tenant,
         sketch: vec![1, 2, 3],
+        distinct: vec![4],
         names: vec![(258, "shop".to_owned())],
     }];
     let bytes = encode_summary(&with).unwrap();
     assert_eq!(bytes[..without.len()], without);
-    expect!["010000000000000002030000000000000001020301000000000000000201000000000000040000000000000073686f70"]
+    expect!["010000000000000002030000000000000001020301000000000000000401000000000000000201000000000000040000000000000073686f70"]
         .assert_eq(&hex(&bytes[without.len()..]));
     assert_eq!(decode_summary(&bytes), Ok(with));
     assert_eq!(decode_summary(&without), Ok(sample_summary()));

@@ -35,7 +35,7 @@ export function hotPage(place, shards, answer) {
 
 function told(answer) {
   const when = answer.from === null ? 'now' : `${clock(answer.from)} to ${clock(answer.to)}`;
-  return `${when}: ${amount(answer.total_rate)} ${answer.counts}/s in all`;
+  return `${when}: ${amount(answer.total_rate)} ${answer.counts}/s in all${answer.distinct === null ? '' : `, ${amount(answer.distinct)} different`}`;
 }
 
 function table(answer) {
