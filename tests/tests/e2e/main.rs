@@ -18,6 +18,7 @@ mod certificates;
 mod check;
 mod command_line;
 mod disks;
+mod hot;
 mod incident;
 mod kill;
 mod protocol;
