@@ -7,7 +7,7 @@ use clap::{Args, Parser, Subcommand};
 use hsw_types::NodeId;
 
 use crate::hot;
-use crate::offline::{fingerprint, logstats, sketch, templates, timeline, trigger};
+use crate::offline::{fingerprint, graph, logstats, sketch, templates, timeline, trigger};
 
 /// HyperShardWatch: which shard, since when, and why.
 #[derive(Debug, Parser)]
@@ -77,6 +77,9 @@ pub enum Command {
     /// How well sketches answer, against exact counting.
     #[command(subcommand)]
     Sketch(sketch::Command),
+    /// Graphs: landmarks, from edge lists.
+    #[command(subcommand)]
+    Graph(graph::Command),
     /// Triggers over files.
     #[command(subcommand)]
     Trigger(trigger::Command),

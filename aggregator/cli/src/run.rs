@@ -38,6 +38,7 @@ pub fn run(cli: Cli) -> anyhow::Result<u8> {
             return offline::logstats::run(options, cli.json).map(|()| FINE);
         }
         Command::Sketch(command) => return offline::sketch::run(command, cli.json).map(|()| FINE),
+        Command::Graph(command) => return offline::graph::run(command, cli.json).map(|()| FINE),
         Command::Trigger(command) => {
             return offline::trigger::run(command, cli.json).map(|()| FINE);
         }
@@ -122,6 +123,7 @@ async fn online(cli: &Cli, api: &Api) -> anyhow::Result<u8> {
         | Command::Timeline(_)
         | Command::Logstats(_)
         | Command::Sketch(_)
+        | Command::Graph(_)
         | Command::Trigger(_) => unreachable!("answered before the API is asked"),
     };
     say(cli, &answer, &text)?;

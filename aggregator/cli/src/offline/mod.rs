@@ -7,6 +7,9 @@
 pub mod input;
 pub mod logs;
 
+pub mod edges;
+pub mod graph;
+
 pub mod fingerprint;
 mod groups;
 

@@ -186,7 +186,7 @@ fn each_row(
 }
 
 /// The fields of a line, without their quotes.
-fn fields(line: &str) -> Vec<String> {
+pub(super) fn fields(line: &str) -> Vec<String> {
     let mut fields = vec![String::new()];
     let mut is_quoted = false;
     let mut chars = line.chars().peekable();
@@ -219,7 +219,7 @@ fn quoted(text: &str) -> String {
 }
 
 /// An id that is written as JSON writes an integer is one.
-fn id(text: &str) -> Value {
+pub(super) fn id(text: &str) -> Value {
     let integer = text.parse::<i64>().ok();
     integer
         .filter(|integer| integer.to_string() == text)

@@ -1,0 +1,211 @@
+//! Edge lists: `u v` by blanks, or CSV with `source,target[,time][,weight or value][,op]`. (step 15)
+//!
+//! In: a file; a line of column names or, without, this order; `#` begins a comment; any string is a name. Out: numbered
+//! vertices in order of appearance, and edges as they stand. Loops are dropped and counted. Limits: [`VERTICES_MAX`] vertices.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+
+use anyhow::{Context as _, ensure};
+
+use super::input::Input;
+use super::trigger::fields;
+
+/// Vertices of a file.
+const VERTICES_MAX: usize = 1 << 26;
+
+/// What a row says of its edge.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Op {
+    /// It is there.
+    Insert,
+    /// It is gone.
+    Delete,
+}
+
+/// One row.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Row {
+    /// One end.
+    pub u: u32,
+    /// The other.
+    pub v: u32,
+    /// What happens.
+    pub op: Op,
+}
+
+/// A file's edges.
+#[derive(Debug, Default)]
+pub struct Edges {
+    /// Names by number.
+    pub names: Vec<String>,
+    /// Rows in the file's order, loops left out.
+    pub rows: Vec<Row>,
+    /// Loops dropped.
+    pub n_loops: usize,
+    numbers: BTreeMap<String, u32>,
+}
+
+/// Columns of a row.
+#[derive(Debug, Clone, Copy)]
+struct Columns {
+    source: usize,
+    target: usize,
+    op: Option<usize>,
+}
+
+impl Edges {
+    /// Reads a file.
+    ///
+    /// # Errors
+    /// The file cannot be read, or a line is no edge.
+    pub fn read(path: &Path) -> anyhow::Result<Self> {
+        let mut edges = Self::default();
+        let mut columns = None;
+        let mut n_lines = 0_u64;
+        Input::open(path)?.each_line(|line| {
+            n_lines += 1;
+            let context = || format!("{} line {n_lines}", path.display());
+            let line = std::str::from_utf8(line).with_context(context)?;
+            let line = line.split('#').next().unwrap_or_default().trim();
+            if line.is_empty() {
+                return Ok(());
+            }
+            let fields = if line.contains(',') {
+                fields(line)
+            } else {
+                line.split_whitespace().map(str::to_owned).collect()
+            };
+            let columns = match columns {
+                Some(columns) => columns,
+                None => {
+                    let (found, is_heading) = heading(&fields);
+                    columns = Some(found);
+                    if is_heading {
+                        return Ok(());
+                    }
+                    found
+                }
+            };
+            edges.take(&fields, columns).with_context(context)
+        })?;
+        Ok(edges)
+    }
+
+    fn take(&mut self, fields: &[String], columns: Columns) -> anyhow::Result<()> {
+        let field = |at: usize| {
+            fields
+                .get(at)
+                .map(String::as_str)
+                .filter(|name| !name.is_empty())
+        };
+        let source =
+            field(columns.source).context("no source: write `source target` or source,target")?;
+        let target =
+            field(columns.target).context("no target: write `source target` or source,target")?;
+        let op = match columns.op.and_then(field).unwrap_or("+") {
+            "+" | "add" | "insert" | "1" => Op::Insert,
+            "-" | "remove" | "delete" | "-1" => Op::Delete,
+            other => anyhow::bail!("op `{other}`: write + or -"),
+        };
+        let (u, v) = (self.number(source)?, self.number(target)?);
+        if u == v {
+            self.n_loops += 1;
+        } else {
+            self.rows.push(Row { u, v, op });
+        }
+        Ok(())
+    }
+
+    /// The number of a name, given when it is new.
+    fn number(&mut self, name: &str) -> anyhow::Result<u32> {
+        if let Some(number) = self.numbers.get(name) {
+            return Ok(*number);
+        }
+        ensure!(
+            self.names.len() < VERTICES_MAX,
+            "more than {VERTICES_MAX} vertices: split the file"
+        );
+        let number = self.names.len() as u32;
+        self.numbers.insert(name.to_owned(), number);
+        self.names.push(name.to_owned());
+        Ok(number)
+    }
+
+    /// The number of a name that the file has.
+    #[must_use]
+    pub fn find(&self, name: &str) -> Option<u32> {
+        self.numbers.get(name).copied()
+    }
+}
+
+/// Where the columns are, and whether this is a line of names.
+fn heading(fields: &[String]) -> (Columns, bool) {
+    let at = |name: &str| {
+        fields
+            .iter()
+            .position(|field| field.eq_ignore_ascii_case(name))
+    };
+    match (at("source"), at("target")) {
+        (Some(source), Some(target)) => (
+            Columns {
+                source,
+                target,
+                op: at("op"),
+            },
+            true,
+        ),
+        _ => {
+            let op = (fields.len() > 4).then_some(4);
+            (
+                Columns {
+                    source: 0,
+                    target: 1,
+                    op,
+                },
+                false,
+            )
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn read(text: &str) -> anyhow::Result<Edges> {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("x");
+        std::fs::write(&path, text).unwrap();
+        Edges::read(&path)
+    }
+
+    #[test]
+    fn edges_by_blanks_by_commas_and_by_name_of_their_columns() {
+        let plain = read("# n 3\na b\n  b c # and\nc c\n").unwrap();
+        assert_eq!((plain.rows.len(), plain.n_loops), (2, 1));
+        assert_eq!(plain.names, ["a", "b", "c"]);
+        let named = read("time,value,target,source\n1,2,\"x, y\",z\n").unwrap();
+        assert_eq!(named.names, ["z", "x, y"]);
+        let ops = read("source,target,op\na,b,+\na,b,-\n").unwrap();
+        assert_eq!(
+            ops.rows[1],
+            Row {
+                u: 0,
+                v: 1,
+                op: Op::Delete
+            }
+        );
+        assert_eq!(read("a,b,7,1,-\n").unwrap().rows[0].op, Op::Delete);
+    }
+
+    #[test]
+    fn a_line_that_is_no_edge_is_named() {
+        let error = format!("{:#}", read("a b\nc\n").unwrap_err());
+        assert!(
+            error.contains("line 2") && error.contains("no target"),
+            "{error}"
+        );
+        assert!(read("source,target,op\na,b,maybe\n").is_err());
+    }
+}

@@ -1,0 +1,156 @@
+//! `hsw graph landmarks`: a few vertices whose distances tell all others apart. (step 15)
+//!
+//! In: an edge list, read as undirected. Out: landmarks by name, a bound below, what they achieve.
+
+use std::collections::BTreeMap;
+use std::io::Write as _;
+use std::path::{Path, PathBuf};
+use std::time::Instant;
+
+use anyhow::{Context as _, ensure};
+use clap::{Args, Subcommand};
+use hsw_landmark::{Goal, Topology, choose};
+use serde_json::{Value, json};
+
+use super::edges::{Edges, Op};
+use super::input::Input;
+use super::trigger::{fields, id};
+
+/// Graphs over files.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Vertices whose distances tell all others apart.
+    Landmarks(Landmarks),
+}
+
+/// The landmarks command.
+#[derive(Debug, Args)]
+pub struct Landmarks {
+    /// Edge list: `u v` or CSV `source,target[,…]`; plain, .gz or .zst; `-` is standard input.
+    pub file: PathBuf,
+    /// The goal is reached still when any one landmark is lost.
+    #[arg(long)]
+    pub fault_tolerant: bool,
+    /// `vertex colour` a line: only vertices of one colour need telling apart.
+    #[arg(long, value_name = "FILE")]
+    pub colours: Option<PathBuf>,
+    /// Share of vertices that must be alone in their class.
+    #[arg(long, default_value_t = 1.0, value_name = "SHARE")]
+    pub target: f64,
+}
+
+/// Runs it.
+///
+/// # Errors
+/// A file cannot be read, a line is no edge, or standard output is gone.
+pub fn run(command: &Command, as_json: bool) -> anyhow::Result<()> {
+    let Command::Landmarks(options) = command;
+    landmarks(options, as_json)
+}
+
+/// The graph as its rows leave it, and doubles dropped.
+fn graph_of(edges: &Edges) -> (Topology, usize) {
+    let is_plain = edges.rows.iter().all(|row| row.op == Op::Insert);
+    let n = edges.names.len();
+    let graph = if is_plain {
+        Topology::with_edges(n, edges.rows.iter().map(|row| (row.u, row.v)))
+    } else {
+        let mut graph = Topology::new(n);
+        for row in &edges.rows {
+            match row.op {
+                Op::Insert => graph.insert(row.u, row.v),
+                Op::Delete => graph.remove(row.u, row.v),
+            };
+        }
+        graph
+    };
+    let n_doubles = if is_plain {
+        edges.rows.len() - graph.m()
+    } else {
+        0
+    };
+    (graph, n_doubles)
+}
+
+fn landmarks(options: &Landmarks, as_json: bool) -> anyhow::Result<()> {
+    ensure!(
+        (0.0..=1.0).contains(&options.target),
+        "--target: a share from 0 to 1"
+    );
+    let edges = Edges::read(&options.file)?;
+    let colours = options.colours.as_deref().map(|path| colours(path, &edges));
+    let colours = colours.transpose()?;
+    let began = Instant::now();
+    let (graph, n_doubles) = graph_of(&edges);
+    let goal = Goal {
+        colours: colours.as_deref(),
+        target: options.target,
+        is_fault_tolerant: options.fault_tolerant,
+    };
+    let choice = choose(&graph, goal);
+    let seconds = began.elapsed().as_secs_f64();
+    let names: Vec<Value> = choice
+        .landmarks
+        .iter()
+        .map(|v| id(&edges.names[*v as usize]))
+        .collect();
+    let mut out = std::io::stdout().lock();
+    if as_json {
+        let answer = json!({
+            "n": graph.n(), "m": graph.m(), "landmarks": names, "size": names.len(),
+            "lower_bound": choice.lower_bound, "resolved": choice.is_reached, "classes": choice.n_classes,
+            "alone": choice.n_alone, "loops": edges.n_loops, "duplicates": n_doubles, "seconds": seconds,
+        });
+        writeln!(out, "{answer}")
+    } else {
+        writeln!(
+            out,
+            "{} vertices, {} edges ({} loops and {n_doubles} doubles dropped)\n{} landmarks (no fewer than {} will do): {} of {} vertices stand alone{}, in {seconds:.3} s",
+            graph.n(),
+            graph.m(),
+            edges.n_loops,
+            names.len(),
+            choice.lower_bound,
+            choice.n_alone,
+            graph.n(),
+            if choice.is_reached { "" } else { ", the target is not reached" },
+        )?;
+        names.iter().try_for_each(|name| match name {
+            Value::String(name) => writeln!(out, "{name}"),
+            other => writeln!(out, "{other}"),
+        })
+    }
+    .context("write to standard output")
+}
+
+/// A number per colour, by vertex; a vertex that the file does not name has a colour of its own kind.
+fn colours(path: &Path, edges: &Edges) -> anyhow::Result<Vec<u32>> {
+    let mut numbers: BTreeMap<String, u32> = BTreeMap::new();
+    let mut of = vec![0; edges.names.len()];
+    let mut n_lines = 0_u64;
+    Input::open(path)?.each_line(|line| {
+        n_lines += 1;
+        let context = || format!("{} line {n_lines}: write `vertex colour`", path.display());
+        let line = std::str::from_utf8(line).with_context(context)?;
+        let line = line.split('#').next().unwrap_or_default().trim();
+        if line.is_empty() {
+            return Ok(());
+        }
+        let fields = if line.contains(',') {
+            fields(line)
+        } else {
+            line.split_whitespace().map(str::to_owned).collect()
+        };
+        let [vertex, colour, ..] = &fields[..] else {
+            anyhow::bail!(context());
+        };
+        let next = numbers.len() as u32 + 1;
+        let number = *numbers.entry(colour.clone()).or_insert(next);
+        // Colours of vertices without an edge say nothing here.
+        if let Some(v) = edges.find(vertex) {
+            of[v as usize] = number;
+        }
+        Ok(())
+    })?;
+    Ok(of)
+}
