@@ -26,3 +26,6 @@ mod improve;
 
 mod choose;
 pub use choose::{Choice, Goal, choose};
+
+mod tracked;
+pub use tracked::{Changed, Kept, Tracked};

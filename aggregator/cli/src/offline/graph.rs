@@ -1,4 +1,4 @@
-//! `hsw graph landmarks`: a few vertices whose distances tell all others apart. (step 15)
+//! `hsw graph`: landmarks, a few vertices whose distances tell all others apart. (step 15)
 //!
 //! In: an edge list, read as undirected. Out: landmarks by name, a bound below, what they achieve.
 
@@ -16,11 +16,15 @@ use super::edges::{Edges, Op};
 use super::input::Input;
 use super::trigger::{fields, id};
 
+pub mod replay;
+
 /// Graphs over files.
 #[derive(Debug, Subcommand)]
 pub enum Command {
     /// Vertices whose distances tell all others apart.
     Landmarks(Landmarks),
+    /// Slides a window over timed edges and keeps distances and landmarks exact.
+    Replay(replay::Options),
 }
 
 /// The landmarks command.
@@ -44,8 +48,10 @@ pub struct Landmarks {
 /// # Errors
 /// A file cannot be read, a line is no edge, or standard output is gone.
 pub fn run(command: &Command, as_json: bool) -> anyhow::Result<()> {
-    let Command::Landmarks(options) = command;
-    landmarks(options, as_json)
+    match command {
+        Command::Landmarks(options) => landmarks(options, as_json),
+        Command::Replay(options) => replay::run(options, as_json),
+    }
 }
 
 /// The graph as its rows leave it, and doubles dropped.

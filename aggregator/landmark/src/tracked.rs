@@ -1,0 +1,630 @@
+//! Landmarks kept resolving while edges come and go: distances exact after every event, work by what changes.
+//!
+//! In: edges that come and go. Out: distances, a set that still tells all connected vertices apart.
+//! Invariants: TR-1 distances are those of a search from scratch. TR-2 after [`Tracked::repair`] no two vertices with an edge have equal
+//! distances to all landmarks. TR-3 the epoch changes with the set: who compares vectors compares epochs first.
+//! A vertex without edges takes no part: it is told apart by having none, and is no landmark.
+//! Limits: ways up to 65,533 hops. Cost of an event: columns, and edges of vertices whose distance changes (Ramalingam, Reps, J.
+//! Algorithms 21, 1996, for unit weights); no bound below that can hold: closing a long path changes half of all entries.
+
+use std::cmp::Reverse;
+use std::collections::{BTreeMap, BTreeSet, BinaryHeap, VecDeque};
+
+use crate::choose::{Goal, choose};
+use crate::distance::{FAR, Matrix};
+use crate::improve::hash;
+use crate::topology::Topology;
+
+/// Candidates looked at per landmark added.
+const CANDIDATES: usize = 16;
+const NOBODY: u32 = u32::MAX;
+/// Events between two prunes at least …
+const PRUNE_EVERY: usize = 64;
+/// … and entries of the matrix per event between them: a prune looks at each a few times.
+const PRUNE_WORK: usize = 2_000;
+
+/// Vertices of equal signature, as a list through [`Tracked::links`].
+#[derive(Debug, Clone, Copy)]
+struct Bucket {
+    first: u32,
+    n: u32,
+}
+
+/// What an event changed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Changed {
+    /// Distances that are others now.
+    pub n_entries: usize,
+    /// Vertices with such a distance.
+    pub n_vertices: usize,
+}
+
+/// What keeping the set resolving took.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Kept {
+    /// Landmarks added.
+    pub n_added: usize,
+    /// Landmarks taken out again.
+    pub n_pruned: usize,
+}
+
+/// A graph with its landmarks. See the module's header.
+#[derive(Debug)]
+pub struct Tracked {
+    graph: Topology,
+    landmarks: Vec<u32>,
+    matrix: Matrix,
+    signatures: Vec<u128>,
+    buckets: BTreeMap<u128, Bucket>,
+    /// Before and behind each vertex in its bucket's list.
+    links: Vec<(u32, u32)>,
+    together: BTreeSet<u128>,
+    epoch: u64,
+    /// Vertices whose signature changes in this event, and which it was.
+    moved: Vec<(u32, u128)>,
+    marks: Vec<u32>,
+    mark: u32,
+    /// Landmarks when last chosen or pruned, and events since.
+    baseline: usize,
+    n_since: usize,
+}
+
+impl Tracked {
+    /// Chooses landmarks for the graph as it is.
+    #[must_use]
+    pub fn new(graph: Topology) -> Self {
+        let n = graph.n();
+        let mut tracked = Self {
+            graph,
+            landmarks: Vec::new(),
+            matrix: Matrix::default(),
+            signatures: vec![0; n],
+            buckets: BTreeMap::new(),
+            links: vec![(NOBODY, NOBODY); n],
+            together: BTreeSet::new(),
+            epoch: 0,
+            moved: Vec::new(),
+            marks: vec![0; n],
+            mark: 0,
+            baseline: 0,
+            n_since: 0,
+        };
+        tracked.swap(tracked.chosen_anew());
+        tracked
+    }
+
+    /// The graph.
+    #[must_use]
+    pub const fn graph(&self) -> &Topology {
+        &self.graph
+    }
+
+    /// The landmarks, in the order of [`Self::distances`].
+    #[must_use]
+    pub fn landmarks(&self) -> &[u32] {
+        &self.landmarks
+    }
+
+    /// Distances of a vertex to the landmarks; [`FAR`] where no way leads.
+    #[must_use]
+    pub fn distances(&self, v: u32) -> &[u16] {
+        self.matrix.row(v)
+    }
+
+    /// Changes whenever the set does.
+    #[must_use]
+    pub const fn epoch(&self) -> u64 {
+        self.epoch
+    }
+
+    /// Whether all vertices with an edge are told apart.
+    #[must_use]
+    pub fn is_resolved(&self) -> bool {
+        self.together.is_empty()
+    }
+
+    /// A set chosen from scratch for the graph as it is: for comparison, or to be [swapped](Self::swap) in. As dear as a start.
+    #[must_use]
+    pub fn chosen_anew(&self) -> Vec<u32> {
+        let parts: Vec<u32> = (0..self.graph.n() as u32)
+            .filter(|v| self.takes_part(*v))
+            .collect();
+        let number = |v: u32| parts.partition_point(|part| *part < v) as u32;
+        let edges = parts.iter().flat_map(|u| {
+            let list = self.graph.neighbours(*u).iter().filter(move |v| u < v);
+            list.map(move |v| (number(*u), number(*v)))
+        });
+        let part = Topology::with_edges(parts.len(), edges);
+        let choice = choose(&part, Goal::default());
+        choice
+            .landmarks
+            .iter()
+            .map(|v| parts[*v as usize])
+            .collect()
+    }
+
+    /// Puts other landmarks in the place of all. O(n·k).
+    pub fn swap(&mut self, landmarks: Vec<u32>) {
+        self.landmarks = landmarks;
+        self.matrix = Matrix::of(&self.graph, &self.landmarks);
+        self.baseline = self.landmarks.len();
+        self.n_since = 0;
+        self.epoch += 1;
+        self.sign_all();
+    }
+
+    /// An edge comes; nothing where it is there already.
+    pub fn insert(&mut self, u: u32, v: u32) -> Changed {
+        while (u.max(v) as usize) >= self.graph.n() {
+            self.graph.add_vertex();
+            self.matrix.add_vertex();
+            self.signatures.push(0);
+            self.links.push((NOBODY, NOBODY));
+            self.marks.push(0);
+        }
+        let new: Vec<u32> = [u, v]
+            .into_iter()
+            .filter(|w| !self.takes_part(*w))
+            .collect();
+        if !self.graph.insert(u, v) {
+            return Changed::default();
+        }
+        for w in new {
+            self.signatures[w as usize] = self.signature(w);
+            self.join(w);
+        }
+        let mut n_entries = 0;
+        for column in 0..self.landmarks.len() {
+            let (a, b) = (self.matrix.row(u)[column], self.matrix.row(v)[column]);
+            let (near, far) = if a <= b { (u, v) } else { (v, u) };
+            if a.min(b).saturating_add(1) < a.max(b) {
+                n_entries += self.come_nearer(column, near, far);
+            }
+        }
+        self.rebucket(n_entries)
+    }
+
+    /// An edge goes; nothing where there is none.
+    pub fn remove(&mut self, u: u32, v: u32) -> Changed {
+        if !self.graph.remove(u, v) {
+            return Changed::default();
+        }
+        let mut n_entries = 0;
+        for column in 0..self.landmarks.len() {
+            let (a, b) = (self.matrix.row(u)[column], self.matrix.row(v)[column]);
+            if a != b {
+                let deeper = if a > b { u } else { v };
+                n_entries += self.go_further(column, deeper);
+            }
+        }
+        let changed = self.rebucket(n_entries);
+        let left: Vec<u32> = [u, v]
+            .into_iter()
+            .filter(|w| !self.takes_part(*w))
+            .collect();
+        // Both leave before any signature changes.
+        left.iter().for_each(|w| self.leave(*w));
+        for w in left {
+            if let Some(at) = self.landmarks.iter().position(|l| *l == w) {
+                self.drop_landmark(at);
+            }
+        }
+        changed
+    }
+
+    /// Adds landmarks until all vertices with an edge are told apart; how many. A member of a class tells itself from the others, so it
+    /// ends.
+    pub fn repair(&mut self) -> usize {
+        let mut n_added = 0;
+        while !self.together.is_empty() {
+            let mut candidates: Vec<u32> = Vec::new();
+            let in_classes = self
+                .together
+                .iter()
+                .flat_map(|s| self.members(*s).into_iter().take(4));
+            for v in in_classes.take(CANDIDATES) {
+                candidates.push(v);
+                // Neighbours tell whole classes apart where a member only tells itself.
+                candidates.extend(self.graph.neighbours(v).iter().take(2));
+            }
+            candidates.sort_unstable();
+            candidates.dedup();
+            candidates.retain(|v| !self.landmarks.contains(v));
+            let matrix = Matrix::of(&self.graph, &candidates);
+            let told = |at: usize| -> usize {
+                let classes = self.together.iter().take(64);
+                let parts = classes.map(|signature| {
+                    let mut seen: Vec<u16> = self
+                        .members(*signature)
+                        .iter()
+                        .map(|v| matrix.row(*v)[at])
+                        .collect();
+                    seen.sort_unstable();
+                    seen.dedup();
+                    seen.len() - 1
+                });
+                parts.sum()
+            };
+            let best = (0..candidates.len()).max_by_key(|at| (told(*at), Reverse(candidates[*at])));
+            let Some(best) = best else { break };
+            self.add_landmark(candidates[best]);
+            n_added += 1;
+        }
+        n_added
+    }
+
+    /// Takes out landmarks that nobody needs, the newest first; how many. O(k · n log n).
+    pub fn prune(&mut self) -> usize {
+        let mut n_gone = 0;
+        for at in (0..self.landmarks.len()).rev() {
+            let landmark = self.landmarks[at];
+            let parts = (0..self.graph.n() as u32).filter(|v| self.takes_part(*v));
+            let mut rest: Vec<u128> = parts
+                .map(|v| self.signatures[v as usize] ^ hash(landmark, self.matrix.row(v)[at]))
+                .collect();
+            rest.sort_unstable();
+            if rest.windows(2).all(|two| two[0] != two[1]) {
+                self.drop_landmark(at);
+                n_gone += 1;
+            }
+        }
+        n_gone
+    }
+
+    /// What is due after an event: repairs; prunes when repairs have made the set a twentieth larger, or when enough events have
+    /// passed that their cost is small beside that of the events.
+    pub fn keep(&mut self) -> Kept {
+        let n_added = self.repair();
+        self.n_since += 1;
+        let has_grown = n_added > 0 && self.landmarks.len() > self.baseline + self.baseline / 20;
+        let pause = PRUNE_EVERY.max(self.graph.n() * self.landmarks.len() / PRUNE_WORK);
+        let mut n_pruned = 0;
+        if has_grown || self.n_since >= pause {
+            n_pruned = self.prune();
+            self.baseline = self.landmarks.len();
+            self.n_since = 0;
+        }
+        Kept { n_added, n_pruned }
+    }
+
+    /// Whether distances, signatures and classes are those of a start from scratch: for tests and for those who want to be sure.
+    #[must_use]
+    pub fn is_true(&self) -> bool {
+        let fresh = Matrix::of(&self.graph, &self.landmarks);
+        let n = self.graph.n() as u32;
+        let rows = (0..n).all(|v| fresh.row(v) == self.matrix.row(v));
+        let mut by_vector: BTreeMap<&[u16], usize> = BTreeMap::new();
+        for v in (0..n).filter(|v| self.takes_part(*v)) {
+            *by_vector.entry(fresh.row(v)).or_insert(0) += 1;
+        }
+        let signed = (0..n)
+            .filter(|v| self.takes_part(*v))
+            .all(|v| self.signatures[v as usize] == self.signature(v));
+        let n_together = by_vector.values().filter(|n| **n > 1).count();
+        rows && signed && n_together == self.together.len() && by_vector.len() == self.buckets.len()
+    }
+
+    fn takes_part(&self, v: u32) -> bool {
+        !self.graph.neighbours(v).is_empty()
+    }
+
+    /// Distances from `near`, which has just become a neighbour of `far`.
+    fn come_nearer(&mut self, column: usize, near: u32, far: u32) -> usize {
+        let next = self.matrix.row(near)[column] + 1;
+        self.set(far, column, next);
+        let mut n = 1;
+        let mut queue = VecDeque::from([far]);
+        while let Some(x) = queue.pop_front() {
+            let next = self.matrix.row(x)[column] + 1;
+            for at in 0..self.graph.neighbours(x).len() {
+                let y = self.graph.neighbours(x)[at];
+                if self.matrix.row(y)[column] > next {
+                    self.set(y, column, next);
+                    n += 1;
+                    queue.push_back(y);
+                }
+            }
+        }
+        n
+    }
+
+    /// Distances after `deeper` has lost a neighbour that was nearer.
+    fn go_further(&mut self, column: usize, deeper: u32) -> usize {
+        if self.has_nearer(column, deeper, 0) {
+            return 0;
+        }
+        // Level by level: whoever has nobody nearer left that is not affected itself.
+        self.mark += 1;
+        let mark = self.mark;
+        self.marks[deeper as usize] = mark;
+        let mut affected = vec![deeper];
+        let mut at = 0;
+        while at < affected.len() {
+            let x = affected[at];
+            at += 1;
+            let next = self.matrix.row(x)[column].saturating_add(1);
+            for place in 0..self.graph.neighbours(x).len() {
+                let y = self.graph.neighbours(x)[place];
+                let is_next = self.matrix.row(y)[column] == next && next != FAR;
+                if is_next && self.marks[y as usize] != mark && !self.has_nearer(column, y, mark) {
+                    self.marks[y as usize] = mark;
+                    affected.push(y);
+                }
+            }
+        }
+        let before: Vec<u16> = affected
+            .iter()
+            .map(|x| self.matrix.row(*x)[column])
+            .collect();
+        let mut heap = BinaryHeap::new();
+        for x in &affected {
+            let list = self.graph.neighbours(*x).iter();
+            let others = list.filter(|y| self.marks[**y as usize] != mark);
+            let nearest = others.map(|y| self.matrix.row(*y)[column]).min();
+            let nearest = nearest.map_or(FAR, |d| d.saturating_add(1));
+            self.matrix.row_mut(*x)[column] = nearest;
+            if nearest != FAR {
+                heap.push(Reverse((nearest, *x)));
+            }
+        }
+        while let Some(Reverse((d, x))) = heap.pop() {
+            if self.matrix.row(x)[column] < d {
+                continue;
+            }
+            for place in 0..self.graph.neighbours(x).len() {
+                let y = self.graph.neighbours(x)[place];
+                let cell = &mut self.matrix.row_mut(y)[column];
+                if self.marks[y as usize] == mark && *cell > d + 1 {
+                    *cell = d + 1;
+                    heap.push(Reverse((d + 1, y)));
+                }
+            }
+        }
+        for (x, was) in affected.iter().zip(before) {
+            let now = self.matrix.row(*x)[column];
+            self.resign(*x, column, was, now);
+        }
+        affected.len()
+    }
+
+    /// Whether a neighbour that is not marked lies one nearer.
+    fn has_nearer(&self, column: usize, v: u32, mark: u32) -> bool {
+        let Some(nearer) = self.matrix.row(v)[column].checked_sub(1) else {
+            return true;
+        };
+        let mut list = self.graph.neighbours(v).iter();
+        list.any(|w| {
+            self.matrix.row(*w)[column] == nearer && (mark == 0 || self.marks[*w as usize] != mark)
+        })
+    }
+
+    fn set(&mut self, v: u32, column: usize, distance: u16) {
+        let was = std::mem::replace(&mut self.matrix.row_mut(v)[column], distance);
+        self.resign(v, column, was, distance);
+    }
+
+    fn resign(&mut self, v: u32, column: usize, was: u16, now: u16) {
+        let landmark = self.landmarks[column];
+        let before = self.signatures[v as usize];
+        self.moved.push((v, before));
+        self.signatures[v as usize] = before ^ hash(landmark, was) ^ hash(landmark, now);
+    }
+
+    /// Moves the vertices of this event into the buckets of their signatures.
+    fn rebucket(&mut self, n_entries: usize) -> Changed {
+        let mut moved = std::mem::take(&mut self.moved);
+        // The first of a vertex's changes has the signature it is listed under.
+        moved.sort_by_key(|(v, _)| *v);
+        moved.dedup_by_key(|(v, _)| *v);
+        for (v, was) in &moved {
+            if self.signatures[*v as usize] != *was {
+                self.leave_bucket(*v, *was);
+                self.join(*v);
+            }
+        }
+        let n_vertices = moved.len();
+        moved.clear();
+        self.moved = moved;
+        Changed {
+            n_entries,
+            n_vertices,
+        }
+    }
+
+    fn signature(&self, v: u32) -> u128 {
+        let row = self.matrix.row(v).iter().zip(&self.landmarks);
+        row.fold(0, |sum, (d, l)| sum ^ hash(*l, *d))
+    }
+
+    fn sign_all(&mut self) {
+        self.buckets.clear();
+        self.together.clear();
+        for v in 0..self.graph.n() as u32 {
+            self.signatures[v as usize] = self.signature(v);
+            self.links[v as usize] = (NOBODY, NOBODY);
+            if self.takes_part(v) {
+                self.join(v);
+            }
+        }
+    }
+
+    fn add_landmark(&mut self, landmark: u32) {
+        self.matrix.add_column(&self.graph, landmark);
+        self.landmarks.push(landmark);
+        self.epoch += 1;
+        let column = self.landmarks.len() - 1;
+        self.sign(column, landmark);
+    }
+
+    fn drop_landmark(&mut self, at: usize) {
+        let landmark = self.landmarks[at];
+        self.sign(at, landmark);
+        self.matrix.remove_column(at);
+        self.landmarks.swap_remove(at);
+        self.epoch += 1;
+    }
+
+    /// Takes a column into all signatures, or out of them.
+    fn sign(&mut self, column: usize, landmark: u32) {
+        for v in 0..self.graph.n() as u32 {
+            let was = self.signatures[v as usize];
+            self.signatures[v as usize] = was ^ hash(landmark, self.matrix.row(v)[column]);
+            if self.takes_part(v) {
+                self.leave_bucket(v, was);
+                self.join(v);
+            }
+        }
+    }
+
+    /// The vertices of a signature.
+    fn members(&self, signature: u128) -> Vec<u32> {
+        let mut members = Vec::new();
+        let mut at = self
+            .buckets
+            .get(&signature)
+            .map_or(NOBODY, |bucket| bucket.first);
+        while at != NOBODY {
+            members.push(at);
+            at = self.links[at as usize].1;
+        }
+        members
+    }
+
+    fn join(&mut self, v: u32) {
+        let signature = self.signatures[v as usize];
+        let bucket = self.buckets.entry(signature).or_insert(Bucket {
+            first: NOBODY,
+            n: 0,
+        });
+        let behind = std::mem::replace(&mut bucket.first, v);
+        bucket.n += 1;
+        if bucket.n == 2 {
+            self.together.insert(signature);
+        }
+        self.links[v as usize] = (NOBODY, behind);
+        if behind != NOBODY {
+            self.links[behind as usize].0 = v;
+        }
+    }
+
+    fn leave(&mut self, v: u32) {
+        self.leave_bucket(v, self.signatures[v as usize]);
+    }
+
+    fn leave_bucket(&mut self, v: u32, signature: u128) {
+        let (before, behind) = std::mem::replace(&mut self.links[v as usize], (NOBODY, NOBODY));
+        if before != NOBODY {
+            self.links[before as usize].1 = behind;
+        }
+        if behind != NOBODY {
+            self.links[behind as usize].0 = before;
+        }
+        let Some(bucket) = self.buckets.get_mut(&signature) else {
+            return;
+        };
+        bucket.n -= 1;
+        if before == NOBODY {
+            bucket.first = behind;
+        }
+        match bucket.n {
+            0 => {
+                self.buckets.remove(&signature);
+            }
+            1 => {
+                self.together.remove(&signature);
+            }
+            _ => {}
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    /// Ten thousand edges come and go; every event is held against a search from scratch.
+    #[test]
+    fn ten_thousand_events_leave_the_set_resolving_at_every_one_and_near_a_fresh_one() {
+        let n = 300_u64;
+        let mut state = 3_u64;
+        let mut random = move |below: u64| {
+            state = state.wrapping_mul(0xd134_2543_de82_ef95).wrapping_add(1);
+            (state >> 33) % below
+        };
+        let start = (1..n as u32)
+            .map(|v| (random(u64::from(v)) as u32, v))
+            .collect::<Vec<_>>();
+        let mut tracked = Tracked::new(Topology::with_edges(n as usize, start));
+        let (mut worst, mut since) = (0.0_f64, 0);
+        for at in 0..10_000 {
+            let (u, v) = (random(n) as u32, random(n) as u32);
+            if tracked.graph().neighbours(u).binary_search(&v).is_ok() || tracked.graph().m() > 420
+            {
+                let all = tracked.graph().neighbours(u);
+                let Some(w) = all.get(random(all.len().max(1) as u64) as usize).copied() else {
+                    continue;
+                };
+                tracked.remove(u, w);
+            } else {
+                tracked.insert(u, v);
+            }
+            tracked.keep();
+            assert!(tracked.is_resolved() && tracked.is_true(), "event {at}");
+            since += 1;
+            if since == 20 {
+                since = 0;
+                let fresh = tracked.chosen_anew();
+                worst = worst.max(tracked.landmarks().len() as f64 / fresh.len() as f64);
+                // What the shell does in the background.
+                if tracked.landmarks().len() * 20 > fresh.len() * 21 {
+                    tracked.swap(fresh);
+                }
+            }
+        }
+        let ratio = tracked.landmarks().len() as f64 / tracked.chosen_anew().len() as f64;
+        assert!(ratio <= 1.1, "{ratio}, at worst {worst} before a swap");
+    }
+
+    #[test]
+    fn closing_a_long_path_changes_half_of_it_and_needs_one_more() {
+        let path = Topology::with_edges(2_000, (0..1_999).map(|v| (v, v + 1)));
+        let mut tracked = Tracked::new(path);
+        assert_eq!(tracked.landmarks().len(), 1);
+        let changed = tracked.insert(0, 1_999);
+        assert_eq!(changed.n_entries, 999);
+        assert!(!tracked.is_resolved());
+        assert_eq!(tracked.repair(), 1);
+        assert!(tracked.is_resolved() && tracked.is_true());
+        assert!(tracked.remove(0, 1_999).n_entries >= 999);
+        assert!(tracked.is_true());
+        assert_eq!(tracked.prune(), 1);
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(150))]
+        #[test]
+        fn prop_after_every_event_all_is_as_from_scratch_and_resolved(
+            n in 2..40_u32,
+            events in prop::collection::vec((0..40_u32, 0..40_u32, any::<bool>()), 1..120),
+        ) {
+            let mut tracked = Tracked::new(Topology::with_edges(n as usize, (1..n).map(|v| (v / 2, v))));
+            for (at, (u, v, comes)) in events.into_iter().enumerate() {
+                if comes {
+                    tracked.insert(u, v);
+                } else {
+                    tracked.remove(u, v);
+                }
+                prop_assert!(tracked.is_true(), "event {}", at);
+                tracked.repair();
+                prop_assert!(tracked.is_resolved() && tracked.is_true());
+                if at % 17 == 0 {
+                    tracked.prune();
+                    prop_assert!(tracked.is_resolved() && tracked.is_true());
+                }
+                let isolated = tracked.landmarks().iter().any(|l| tracked.graph().neighbours(*l).is_empty());
+                prop_assert!(!isolated);
+            }
+        }
+    }
+}
