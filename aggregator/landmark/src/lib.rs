@@ -29,3 +29,11 @@ pub use choose::{Choice, Goal, choose};
 
 mod tracked;
 pub use tracked::{Changed, Kept, Tracked};
+
+mod audit;
+pub use audit::{
+    Exposure, closure, exposure_to_many, exposure_to_one, exposure_to_two, least_antiresolving,
+};
+
+mod export;
+pub use export::{Export, export};

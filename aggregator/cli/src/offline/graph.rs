@@ -16,6 +16,7 @@ use super::edges::{Edges, Op};
 use super::input::Input;
 use super::trigger::{fields, id};
 
+pub mod privacy;
 pub mod replay;
 
 /// Graphs over files.
@@ -25,6 +26,10 @@ pub enum Command {
     Landmarks(Landmarks),
     /// Slides a window over timed edges and keeps distances and landmarks exact.
     Replay(replay::Options),
+    /// How small a crowd somebody who holds a few vertices can narrow others down to.
+    Audit(privacy::Asked),
+    /// Publishes a graph that passes the audit.
+    Export(privacy::ExportOptions),
 }
 
 /// The landmarks command.
@@ -51,6 +56,8 @@ pub fn run(command: &Command, as_json: bool) -> anyhow::Result<()> {
     match command {
         Command::Landmarks(options) => landmarks(options, as_json),
         Command::Replay(options) => replay::run(options, as_json),
+        Command::Audit(asked) => privacy::audit(asked, as_json),
+        Command::Export(options) => privacy::run_export(options, as_json),
     }
 }
 
