@@ -12,6 +12,7 @@ pub mod client;
 pub mod hot;
 
 pub mod show;
+pub mod show_graph;
 
 pub mod offline;
 

@@ -17,6 +17,7 @@ use crate::client::Api;
 use crate::hot;
 use crate::offline;
 use crate::show::{self, Paint};
+use crate::show_graph;
 
 /// Fine.
 pub const FINE: u8 = 0;
@@ -38,7 +39,9 @@ pub fn run(cli: Cli) -> anyhow::Result<u8> {
             return offline::logstats::run(options, cli.json).map(|()| FINE);
         }
         Command::Sketch(command) => return offline::sketch::run(command, cli.json).map(|()| FINE),
-        Command::Graph(command) => return offline::graph::run(command, cli.json).map(|()| FINE),
+        Command::Graph(command) if !command.is_online() => {
+            return offline::graph::run(command, cli.json).map(|()| FINE);
+        }
         Command::Trigger(command) => {
             return offline::trigger::run(command, cli.json).map(|()| FINE);
         }
@@ -84,6 +87,11 @@ async fn online(cli: &Cli, api: &Api) -> anyhow::Result<u8> {
             let text = show::incident(&answer, paint);
             (answer, text, FINE)
         }
+        Command::Graph(command) => {
+            let answer = api.ask(Method::GET, "graph", None).await?;
+            let text = show_graph::text(command, &answer);
+            (answer, text, FINE)
+        }
         Command::Hot(options) => {
             let now = SystemTime::now().duration_since(UNIX_EPOCH);
             let now = now.map_or(0, |now| i64::try_from(now.as_secs()).unwrap_or(i64::MAX));
@@ -92,12 +100,28 @@ async fn online(cli: &Cli, api: &Api) -> anyhow::Result<u8> {
             let text = hot::text(&answer);
             (answer, text, FINE)
         }
-        Command::Silence(Silence::List) => {
+        Command::Silence(command) => silence(command, api).await?,
+        Command::Cert(_)
+        | Command::Templates(_)
+        | Command::Fingerprint(_)
+        | Command::Timeline(_)
+        | Command::Logstats(_)
+        | Command::Sketch(_)
+        | Command::Trigger(_) => unreachable!("answered before the API is asked"),
+    };
+    say(cli, &answer, &text)?;
+    Ok(code)
+}
+
+/// Silences: the API's answer, the same for people, the exit code.
+async fn silence(command: &Silence, api: &Api) -> anyhow::Result<(Value, String, u8)> {
+    Ok(match command {
+        Silence::List => {
             let answer = api.ask(Method::GET, "silences", None).await?;
             let text = show::silences(&answer);
             (answer, text, FINE)
         }
-        Command::Silence(Silence::Add(new)) => {
+        Silence::Add(new) => {
             let body = json!({
                 "matchers": new.matchers,
                 "reason": new.reason,
@@ -108,7 +132,7 @@ async fn online(cli: &Cli, api: &Api) -> anyhow::Result<u8> {
             let text = format!("silence {} is in force\n", answer["id"]);
             (answer, text, FINE)
         }
-        Command::Silence(Silence::Remove { id }) => {
+        Silence::Remove { id } => {
             api.ask(Method::DELETE, &format!("silences/{id}"), None)
                 .await?;
             (
@@ -117,17 +141,7 @@ async fn online(cli: &Cli, api: &Api) -> anyhow::Result<u8> {
                 FINE,
             )
         }
-        Command::Cert(_)
-        | Command::Templates(_)
-        | Command::Fingerprint(_)
-        | Command::Timeline(_)
-        | Command::Logstats(_)
-        | Command::Sketch(_)
-        | Command::Graph(_)
-        | Command::Trigger(_) => unreachable!("answered before the API is asked"),
-    };
-    say(cli, &answer, &text)?;
-    Ok(code)
+    })
 }
 
 async fn status(cli: &Cli, api: &Api, paint: Paint) -> anyhow::Result<u8> {

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use hsw_detect::{Detector, Finding};
-use hsw_graph::InteractionGraph;
+use hsw_graph::{InteractionGraph, Watch};
 use hsw_hot::{HotLists, HotRow};
 use hsw_state::{Cluster, NodeIndex};
 use hsw_types::{
@@ -28,6 +28,8 @@ use crate::view::{Armed, GraphView, NodeLiveness, SeriesView, ShardView};
 const CATCH_UP_WINDOWS: i64 = 200;
 /// Inputs come every second; after a longer pause than this it was us who did not listen.
 const PAUSE: Duration = Duration::from_secs(5);
+/// Seconds between two looks at what changed in the graph.
+const FOLLOW_EVERY_S: i64 = 5;
 /// The metric that carries an edge's sessions.
 const EDGE_SESSIONS: &str = "edge.sessions";
 
@@ -38,6 +40,7 @@ pub struct Engine {
     pub(crate) cluster: Cluster,
     pub(crate) detector: Detector,
     pub(crate) graph: InteractionGraph,
+    pub(crate) watch: Watch,
     pub(crate) policy: Policy,
     pub(crate) hot: HotLists,
     pub(crate) heard: Vec<Heard>,
@@ -50,6 +53,8 @@ pub struct Engine {
     judged: Option<WindowIndex>,
     findings: Vec<Finding>,
     minute: WindowIndex,
+    /// When the graph was last looked at for changes.
+    followed: WindowIndex,
     outputs: VecDeque<Output>,
     counters: Counters,
 }
@@ -62,6 +67,7 @@ impl Engine {
             cluster: Cluster::new(config.n_series_per_node_max),
             detector: Detector::default(),
             graph: InteractionGraph::default(),
+            watch: Watch::default(),
             policy: Policy::new(config.n_incidents_max),
             hot: HotLists::default(),
             heard: Vec::new(),
@@ -73,6 +79,7 @@ impl Engine {
             judged: None,
             findings: Vec::new(),
             minute: WindowIndex(i64::MIN),
+            followed: WindowIndex(i64::MIN),
             outputs: VecDeque::new(),
             counters: Counters::default(),
             map,
@@ -139,6 +146,10 @@ impl Engine {
                 self.wall = wall;
                 self.advance();
                 self.decide();
+                if wall.window() - self.followed >= FOLLOW_EVERY_S {
+                    self.followed = wall.window();
+                    self.watch.follow(&self.graph, wall);
+                }
             }
         }
     }

@@ -6,10 +6,12 @@ use hsw_types::{Role, SeriesKey, ShardId, WallTime, WindowIndex, metric_spec};
 use crate::engine::Engine;
 use crate::map::ShardEntry;
 use crate::view::{
-    Armed, EdgeView, GraphView, Health, NodeLiveness, NodeView, Point, SeriesView, ShardView,
-    VertexView,
+    Armed, ChangeView, EdgeView, GraphView, Health, NodeLiveness, NodeView, Point, SeriesView,
+    ShardView, VertexView,
 };
 
+/// Changes of the graph told at a time.
+const CHANGES_SHOWN: usize = 200;
 /// A shard that is not root but whose symptoms are this strong is troubled.
 const TROUBLED: f64 = 0.3;
 /// Share of a node's series that must be known before it can be judged.
@@ -240,8 +242,25 @@ pub(crate) fn graph(engine: &Engine) -> GraphView {
         first_seen: edge.first_seen,
         last_seen: edge.last_seen.max(WallTime::default()),
     });
+    let changes = engine.watch.changes().take(CHANGES_SHOWN);
+    let changes = changes.map(|change| ChangeView {
+        at: change.at,
+        from: change.edge.from.id(),
+        to: change.edge.to.id(),
+        kind: change.edge.kind,
+        came: change.came,
+        n_distances: change.n_distances,
+    });
     GraphView {
         edges: edges.collect(),
+        landmarks: engine
+            .watch
+            .landmarks()
+            .into_iter()
+            .map(Vertex::id)
+            .collect(),
+        twin_bound: engine.watch.twin_bound(),
+        changes: changes.collect(),
         vertices,
     }
 }

@@ -140,4 +140,27 @@ pub struct GraphView {
     pub vertices: Vec<VertexView>,
     /// Edges by (from, to, kind).
     pub edges: Vec<EdgeView>,
+    /// Ids of the landmarks: distances to them tell all vertices apart.
+    pub landmarks: Vec<String>,
+    /// Landmarks that vertices with the same neighbours force, whatever is chosen.
+    pub twin_bound: usize,
+    /// Edges that came and went, newest first.
+    pub changes: Vec<ChangeView>,
+}
+
+/// An edge that came or went.
+#[derive(Debug, Clone, PartialEq)]
+pub struct ChangeView {
+    /// When it was noticed.
+    pub at: WallTime,
+    /// From vertex id.
+    pub from: String,
+    /// To vertex id.
+    pub to: String,
+    /// How they are connected.
+    pub kind: EdgeKind,
+    /// It came; else it went.
+    pub came: bool,
+    /// Distances to landmarks that are others since.
+    pub n_distances: usize,
 }

@@ -3,7 +3,10 @@
 //! In: edge series of each node. Out: vertices and edges with sessions and ages.
 //! Invariants: GR-3 an edge not seen for [`FORGET_AFTER_US`] is gone, and with it a vertex without edges that is not a node.
 //! GR-4 at most [`N_EDGES_MAX`] edges; new ones beyond it are counted and left out.
-//! Does not: measure distances, choose landmarks (later), decide whether an edge is wrong.
+//! Does not: decide whether an edge is wrong.
+
+mod watch;
+pub use watch::{Change, N_CHANGES_MAX, Watch};
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -163,6 +166,12 @@ impl InteractionGraph {
     /// Edges by id.
     pub fn edges(&self) -> impl Iterator<Item = (&EdgeId, &Edge)> {
         self.edges.iter()
+    }
+
+    /// Whether this edge is there. O(log edges).
+    #[must_use]
+    pub fn has(&self, id: &EdgeId) -> bool {
+        self.edges.contains_key(id)
     }
 
     /// Every vertex that has an edge, ascending.

@@ -147,34 +147,9 @@ impl Matrix {
             level = level.saturating_add(1).min(LONG);
             let mut touched = Vec::new();
             if reached.len() * PULL_FROM > n {
-                for v in 0..n {
-                    let missing = all & !seen[v];
-                    if missing == 0 {
-                        continue;
-                    }
-                    let mut found = 0;
-                    for w in graph.neighbours(v) {
-                        found |= front[*w as usize];
-                        if found & missing == missing {
-                            break;
-                        }
-                    }
-                    if found & missing != 0 {
-                        next[v] = found;
-                        touched.push(v as u32);
-                    }
-                }
+                pull(graph, (&seen, &front, all), &mut next, &mut touched);
             } else {
-                for v in &reached {
-                    let bits = front[*v as usize];
-                    for w in graph.neighbours(*v as usize) {
-                        let cell = &mut next[*w as usize];
-                        if *cell == 0 {
-                            touched.push(*w);
-                        }
-                        *cell |= bits;
-                    }
-                }
+                push(graph, (&reached, &front), &mut next, &mut touched);
             }
             for v in reached.drain(..) {
                 front[v as usize] = 0;
@@ -195,6 +170,51 @@ impl Matrix {
                     bits &= bits - 1;
                 }
             }
+        }
+    }
+}
+
+/// Every vertex that some search has not reached looks at its neighbours.
+fn pull(
+    graph: &Compact,
+    (seen, front, all): (&[u64], &[u64], u64),
+    next: &mut [u64],
+    touched: &mut Vec<u32>,
+) {
+    for (v, next) in next.iter_mut().enumerate() {
+        let missing = all & !seen[v];
+        if missing == 0 {
+            continue;
+        }
+        let mut found = 0;
+        for w in graph.neighbours(v) {
+            found |= front[*w as usize];
+            if found & missing == missing {
+                break;
+            }
+        }
+        if found & missing != 0 {
+            *next = found;
+            touched.push(v as u32);
+        }
+    }
+}
+
+/// Every vertex that was just reached tells its neighbours.
+fn push(
+    graph: &Compact,
+    (reached, front): (&[u32], &[u64]),
+    next: &mut [u64],
+    touched: &mut Vec<u32>,
+) {
+    for v in reached {
+        let bits = front[*v as usize];
+        for w in graph.neighbours(*v as usize) {
+            let cell = &mut next[*w as usize];
+            if *cell == 0 {
+                touched.push(*w);
+            }
+            *cell |= bits;
         }
     }
 }

@@ -404,7 +404,13 @@ fn graph(now: WallTime) -> GraphView {
         edges.push(edge("node:router-a", &a, EdgeKind::ForeignServer, 8.0));
         edges.push(edge(&a, &b, EdgeKind::Replication, 1.0));
     }
-    GraphView { vertices, edges }
+    GraphView {
+        landmarks: vec!["client:10.0.9.7/reports".to_owned()],
+        twin_bound: 0,
+        changes: Vec::new(),
+        vertices,
+        edges,
+    }
 }
 
 /// The cluster with `n` shards; `is_calm`: without an open incident and not armed yet.

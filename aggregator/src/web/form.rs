@@ -206,18 +206,42 @@ pub(super) fn graph(view: &GraphView) -> Value {
             json!({
                 "from": edge.from,
                 "to": edge.to,
-                "kind": match edge.kind {
-                    EdgeKind::Client => "client",
-                    EdgeKind::ForeignServer => "foreign_server",
-                    EdgeKind::Replication => "replication",
-                },
+                "kind": edge_kind(edge.kind),
                 "sessions": edge.sessions,
                 "first_seen": edge.first_seen.as_unix_seconds(),
                 "last_seen": edge.last_seen.as_unix_seconds(),
             })
         })
         .collect();
-    json!({ "vertices": vertices, "edges": edges })
+    let changes: Vec<_> = view
+        .changes
+        .iter()
+        .map(|change| {
+            json!({
+                "at": change.at.as_unix_seconds(),
+                "from": change.from,
+                "to": change.to,
+                "kind": edge_kind(change.kind),
+                "came": change.came,
+                "distances": change.n_distances,
+            })
+        })
+        .collect();
+    json!({
+        "vertices": vertices,
+        "edges": edges,
+        "landmarks": view.landmarks,
+        "twin_bound": view.twin_bound,
+        "changes": changes,
+    })
+}
+
+const fn edge_kind(kind: EdgeKind) -> &'static str {
+    match kind {
+        EdgeKind::Client => "client",
+        EdgeKind::ForeignServer => "foreign_server",
+        EdgeKind::Replication => "replication",
+    }
 }
 
 pub(super) fn silence(silence: &Silence) -> Value {

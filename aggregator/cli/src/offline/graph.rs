@@ -22,7 +22,11 @@ pub mod replay;
 /// Graphs over files.
 #[derive(Debug, Subcommand)]
 pub enum Command {
-    /// Vertices whose distances tell all others apart.
+    /// The cluster's graph as it is: who talks to whom.
+    Show,
+    /// The cluster's edges that came and went, newest first.
+    Changes,
+    /// Vertices whose distances tell all others apart: of a file, or without one of the cluster's graph.
     Landmarks(Landmarks),
     /// Slides a window over timed edges and keeps distances and landmarks exact.
     Replay(replay::Options),
@@ -36,7 +40,7 @@ pub enum Command {
 #[derive(Debug, Args)]
 pub struct Landmarks {
     /// Edge list: `u v` or CSV `source,target[,…]`; plain, .gz or .zst; `-` is standard input.
-    pub file: PathBuf,
+    pub file: Option<PathBuf>,
     /// The goal is reached still when any one landmark is lost.
     #[arg(long)]
     pub fault_tolerant: bool,
@@ -48,6 +52,18 @@ pub struct Landmarks {
     pub target: f64,
 }
 
+impl Command {
+    /// Whether the aggregator is asked.
+    #[must_use]
+    pub const fn is_online(&self) -> bool {
+        match self {
+            Self::Show | Self::Changes => true,
+            Self::Landmarks(options) => options.file.is_none(),
+            Self::Replay(_) | Self::Audit(_) | Self::Export(_) => false,
+        }
+    }
+}
+
 /// Runs it.
 ///
 /// # Errors
@@ -55,6 +71,7 @@ pub struct Landmarks {
 pub fn run(command: &Command, as_json: bool) -> anyhow::Result<()> {
     match command {
         Command::Landmarks(options) => landmarks(options, as_json),
+        Command::Show | Command::Changes => unreachable!("asked of the aggregator"),
         Command::Replay(options) => replay::run(options, as_json),
         Command::Audit(asked) => privacy::audit(asked, as_json),
         Command::Export(options) => privacy::run_export(options, as_json),
@@ -90,7 +107,8 @@ fn landmarks(options: &Landmarks, as_json: bool) -> anyhow::Result<()> {
         (0.0..=1.0).contains(&options.target),
         "--target: a share from 0 to 1"
     );
-    let edges = Edges::read(&options.file)?;
+    let file = options.file.as_deref().context("name a file")?;
+    let edges = Edges::read(file)?;
     let colours = options.colours.as_deref().map(|path| colours(path, &edges));
     let colours = colours.transpose()?;
     let began = Instant::now();

@@ -263,6 +263,21 @@ function hotView() {
   return hotPage(hotPlace(route().slice(1)), state.shards.shards, answer);
 }
 
+/** Edges that came within the last ten minutes. */
+function freshEdges(graph) {
+  const since = Date.now() / 1000 + skew.seconds - 600;
+  return new Set(graph.changes.filter((change) => change.came && change.at >= since).map((change) => `${change.from} ${change.to} ${change.kind}`));
+}
+
+function changesOf(labels) {
+  const changes = state.graph.changes.slice(0, 50);
+  if (changes.length === 0) return null;
+  return h('section', null, h('div', { class: 'head' }, h('h2', null, 'What came and went')), h('div', { class: 'scroll' }, h('table', null,
+    h('thead', null, h('tr', null, ['When', '', 'From', 'To'].map((name) => h('th', { scope: 'col' }, name)), h('th', { class: 'num', scope: 'col' }, 'Distances changed'))),
+    h('tbody', null, changes.map((change) => h('tr', null, h('td', null, ago(change.at)), h('td', { class: change.came ? 'state' : 'quiet' }, change.came ? 'came' : 'went'),
+      h('td', null, labels.get(change.from) ?? change.from), h('td', null, labels.get(change.to) ?? change.to), h('td', { class: 'num' }, amount(change.distances))))))));
+}
+
 function graphPage() {
   const { vertices, edges } = state.graph ?? { vertices: [], edges: [] };
   if (edges.length === 0) return [h('h2', null, 'Who talks to whom'), h('p', { class: 'empty' }, 'No interaction is known yet. Agents tell who holds sessions on their database, about every ten seconds.')];
@@ -271,7 +286,9 @@ function graphPage() {
   const KIND = { client: 'sessions', foreign_server: 'foreign server', replication: 'replication' };
   const sorted = [...edges].sort((a, b) => b.sessions - a.sessions);
   return [h('section', null, h('div', { class: 'head' }, h('h2', null, 'Who talks to whom'), h('span', { class: 'legend' }, `${vertices.length} places, ${edges.length} ways between them`)),
-    vertices.length <= NET_MAX && h('div', { class: 'card' }, net(vertices, edges, (shard) => health.get(shard) ?? ''))),
+    vertices.length <= NET_MAX && h('div', { class: 'card' }, net(vertices, edges, (shard) => health.get(shard) ?? '', { landmarks: state.graph.landmarks, fresh: freshEdges(state.graph) })),
+    h('p', { class: 'quiet small' }, `${state.graph.landmarks.length} landmarks (double border): the distances to them tell every place apart; ${state.graph.twin_bound} are forced by places with the same neighbours.`)),
+  changesOf(labels),
   h('div', { class: 'scroll' }, h('table', null,
     h('thead', null, h('tr', null, ['From', 'To', 'Way'].map((name) => h('th', { scope: 'col' }, name)), h('th', { class: 'num', scope: 'col' }, 'Sessions'), h('th', { scope: 'col' }, 'First seen'), h('th', { scope: 'col' }, 'Last seen'))),
     h('tbody', null, sorted.slice(0, 500).map((edge) => h('tr', null, h('td', null, labels.get(edge.from) ?? edge.from), h('td', null, labels.get(edge.to) ?? edge.to), h('td', { class: 'quiet' }, KIND[edge.kind]),

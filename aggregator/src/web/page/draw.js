@@ -206,7 +206,7 @@ const ROW = 40;
 const BOX_W = 190;
 
 /** Who talks to whom, left to right: clients, routers, primaries, replicas. */
-export function net(vertices, edges, healthOf) {
+export function net(vertices, edges, healthOf, { landmarks = [], fresh = new Set() } = {}) {
   const columns = COLUMNS.map((kinds) => vertices.filter((vertex) => kinds.includes(vertex.kind))).filter((column) => column.length > 0);
   const gap = columns.length > 1 ? (1100 - BOX_W) / (columns.length - 1) : 0;
   const height = Math.max(...columns.map((column) => column.length)) * ROW + 10;
@@ -221,7 +221,7 @@ export function net(vertices, edges, healthOf) {
     const x2 = b.column > a.column ? b.x : b.x + BOX_W;
     const bend = b.column === a.column ? 60 : (x2 - x1) / 2;
     return s('path', {
-      class: edge.kind,
+      class: fresh.has(`${edge.from} ${edge.to} ${edge.kind}`) ? `${edge.kind} fresh` : edge.kind,
       'stroke-width': (1 + Math.min(4, Math.log2(1 + edge.sessions))).toFixed(1),
       d: `M${x1} ${a.y}C${x1 + bend} ${a.y} ${b.column === a.column ? x2 + bend : x2 - bend} ${b.y} ${x2} ${b.y}`,
     }, s('title', null, `${edge.from} → ${edge.to}: ${amount(edge.sessions)} sessions`));
@@ -229,7 +229,8 @@ export function net(vertices, edges, healthOf) {
   const boxes = vertices.filter((vertex) => at.has(vertex.id)).map((vertex) => {
     const { x, y } = at.get(vertex.id);
     const text = vertex.label.length > 25 ? `${vertex.label.slice(0, 24)}…` : vertex.label;
-    return s('g', { class: healthOf(vertex.shard) },
+    return s('g', { class: landmarks.includes(vertex.id) ? `${healthOf(vertex.shard)} landmark` : healthOf(vertex.shard) },
+      landmarks.includes(vertex.id) && s('rect', { x: x + 3.5, y: y - 12, width: BOX_W - 7, height: 24, rx: 4 }),
       s('rect', { x: x + 0.5, y: y - 15, width: BOX_W - 1, height: 30, rx: 6 }),
       s('text', { x: x + 10, y: y + 4 }, text), s('title', null, `${vertex.kind} ${vertex.label}`));
   });
