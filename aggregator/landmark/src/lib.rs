@@ -27,6 +27,8 @@ mod improve;
 mod choose;
 pub use choose::{Choice, Goal, choose};
 
+mod buckets;
+
 mod tracked;
 pub use tracked::{Changed, Kept, Tracked};
 

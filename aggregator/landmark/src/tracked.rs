@@ -8,8 +8,9 @@
 //! Algorithms 21, 1996, for unit weights); no bound below that can hold: closing a long path changes half of all entries.
 
 use std::cmp::Reverse;
-use std::collections::{BTreeMap, BTreeSet, BinaryHeap, VecDeque};
+use std::collections::{BTreeMap, BinaryHeap, VecDeque};
 
+use crate::buckets::Buckets;
 use crate::choose::{Goal, choose};
 use crate::distance::{FAR, Matrix};
 use crate::improve::hash;
@@ -17,18 +18,10 @@ use crate::topology::Topology;
 
 /// Candidates looked at per landmark added.
 const CANDIDATES: usize = 16;
-const NOBODY: u32 = u32::MAX;
 /// Events between two prunes at least …
 const PRUNE_EVERY: usize = 64;
 /// … and entries of the matrix per event between them: a prune looks at each a few times.
 const PRUNE_WORK: usize = 2_000;
-
-/// Vertices of equal signature, as a list through [`Tracked::links`].
-#[derive(Debug, Clone, Copy)]
-struct Bucket {
-    first: u32,
-    n: u32,
-}
 
 /// What an event changed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -55,10 +48,7 @@ pub struct Tracked {
     landmarks: Vec<u32>,
     matrix: Matrix,
     signatures: Vec<u128>,
-    buckets: BTreeMap<u128, Bucket>,
-    /// Before and behind each vertex in its bucket's list.
-    links: Vec<(u32, u32)>,
-    together: BTreeSet<u128>,
+    buckets: Buckets,
     epoch: u64,
     /// Vertices whose signature changes in this event, and which it was.
     moved: Vec<(u32, u128)>,
@@ -79,9 +69,7 @@ impl Tracked {
             landmarks: Vec::new(),
             matrix: Matrix::default(),
             signatures: vec![0; n],
-            buckets: BTreeMap::new(),
-            links: vec![(NOBODY, NOBODY); n],
-            together: BTreeSet::new(),
+            buckets: Buckets::default(),
             epoch: 0,
             moved: Vec::new(),
             marks: vec![0; n],
@@ -120,7 +108,7 @@ impl Tracked {
     /// Whether all vertices with an edge are told apart.
     #[must_use]
     pub fn is_resolved(&self) -> bool {
-        self.together.is_empty()
+        self.buckets.together().next().is_none()
     }
 
     /// A set chosen from scratch for the graph as it is: for comparison, or to be [swapped](Self::swap) in. As dear as a start.
@@ -159,7 +147,6 @@ impl Tracked {
             self.graph.add_vertex();
             self.matrix.add_vertex();
             self.signatures.push(0);
-            self.links.push((NOBODY, NOBODY));
             self.marks.push(0);
         }
         let new: Vec<u32> = [u, v]
@@ -216,12 +203,12 @@ impl Tracked {
     /// ends.
     pub fn repair(&mut self) -> usize {
         let mut n_added = 0;
-        while !self.together.is_empty() {
+        while !self.is_resolved() {
             let mut candidates: Vec<u32> = Vec::new();
             let in_classes = self
-                .together
-                .iter()
-                .flat_map(|s| self.members(*s).into_iter().take(4));
+                .buckets
+                .together()
+                .flat_map(|s| self.buckets.members(s).into_iter().take(4));
             for v in in_classes.take(CANDIDATES) {
                 candidates.push(v);
                 // Neighbours tell whole classes apart where a member only tells itself.
@@ -232,10 +219,11 @@ impl Tracked {
             candidates.retain(|v| !self.landmarks.contains(v));
             let matrix = Matrix::of(&self.graph, &candidates);
             let told = |at: usize| -> usize {
-                let classes = self.together.iter().take(64);
+                let classes = self.buckets.together().take(64);
                 let parts = classes.map(|signature| {
                     let mut seen: Vec<u16> = self
-                        .members(*signature)
+                        .buckets
+                        .members(signature)
                         .iter()
                         .map(|v| matrix.row(*v)[at])
                         .collect();
@@ -301,7 +289,9 @@ impl Tracked {
             .filter(|v| self.takes_part(*v))
             .all(|v| self.signatures[v as usize] == self.signature(v));
         let n_together = by_vector.values().filter(|n| **n > 1).count();
-        rows && signed && n_together == self.together.len() && by_vector.len() == self.buckets.len()
+        rows && signed
+            && n_together == self.buckets.together().count()
+            && by_vector.len() == self.buckets.len()
     }
 
     fn takes_part(&self, v: u32) -> bool {
@@ -418,7 +408,7 @@ impl Tracked {
         moved.dedup_by_key(|(v, _)| *v);
         for (v, was) in &moved {
             if self.signatures[*v as usize] != *was {
-                self.leave_bucket(*v, *was);
+                self.buckets.leave(*v, *was);
                 self.join(*v);
             }
         }
@@ -438,10 +428,8 @@ impl Tracked {
 
     fn sign_all(&mut self) {
         self.buckets.clear();
-        self.together.clear();
         for v in 0..self.graph.n() as u32 {
             self.signatures[v as usize] = self.signature(v);
-            self.links[v as usize] = (NOBODY, NOBODY);
             if self.takes_part(v) {
                 self.join(v);
             }
@@ -470,161 +458,21 @@ impl Tracked {
             let was = self.signatures[v as usize];
             self.signatures[v as usize] = was ^ hash(landmark, self.matrix.row(v)[column]);
             if self.takes_part(v) {
-                self.leave_bucket(v, was);
+                self.buckets.leave(v, was);
                 self.join(v);
             }
         }
     }
 
-    /// The vertices of a signature.
-    fn members(&self, signature: u128) -> Vec<u32> {
-        let mut members = Vec::new();
-        let mut at = self
-            .buckets
-            .get(&signature)
-            .map_or(NOBODY, |bucket| bucket.first);
-        while at != NOBODY {
-            members.push(at);
-            at = self.links[at as usize].1;
-        }
-        members
-    }
-
     fn join(&mut self, v: u32) {
-        let signature = self.signatures[v as usize];
-        let bucket = self.buckets.entry(signature).or_insert(Bucket {
-            first: NOBODY,
-            n: 0,
-        });
-        let behind = std::mem::replace(&mut bucket.first, v);
-        bucket.n += 1;
-        if bucket.n == 2 {
-            self.together.insert(signature);
-        }
-        self.links[v as usize] = (NOBODY, behind);
-        if behind != NOBODY {
-            self.links[behind as usize].0 = v;
-        }
+        self.buckets.join(v, self.signatures[v as usize]);
     }
 
     fn leave(&mut self, v: u32) {
-        self.leave_bucket(v, self.signatures[v as usize]);
-    }
-
-    fn leave_bucket(&mut self, v: u32, signature: u128) {
-        let (before, behind) = std::mem::replace(&mut self.links[v as usize], (NOBODY, NOBODY));
-        if before != NOBODY {
-            self.links[before as usize].1 = behind;
-        }
-        if behind != NOBODY {
-            self.links[behind as usize].0 = before;
-        }
-        let Some(bucket) = self.buckets.get_mut(&signature) else {
-            return;
-        };
-        bucket.n -= 1;
-        if before == NOBODY {
-            bucket.first = behind;
-        }
-        match bucket.n {
-            0 => {
-                self.buckets.remove(&signature);
-            }
-            1 => {
-                self.together.remove(&signature);
-            }
-            _ => {}
-        }
+        self.buckets.leave(v, self.signatures[v as usize]);
     }
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use proptest::prelude::*;
-
-    /// Ten thousand edges come and go; every event is held against a search from scratch.
-    #[test]
-    fn ten_thousand_events_leave_the_set_resolving_at_every_one_and_near_a_fresh_one() {
-        let n = 300_u64;
-        let mut state = 3_u64;
-        let mut random = move |below: u64| {
-            state = state.wrapping_mul(0xd134_2543_de82_ef95).wrapping_add(1);
-            (state >> 33) % below
-        };
-        let start = (1..n as u32)
-            .map(|v| (random(u64::from(v)) as u32, v))
-            .collect::<Vec<_>>();
-        let mut tracked = Tracked::new(Topology::with_edges(n as usize, start));
-        let (mut worst, mut since) = (0.0_f64, 0);
-        for at in 0..10_000 {
-            let (u, v) = (random(n) as u32, random(n) as u32);
-            if tracked.graph().neighbours(u).binary_search(&v).is_ok() || tracked.graph().m() > 420
-            {
-                let all = tracked.graph().neighbours(u);
-                let Some(w) = all.get(random(all.len().max(1) as u64) as usize).copied() else {
-                    continue;
-                };
-                tracked.remove(u, w);
-            } else {
-                tracked.insert(u, v);
-            }
-            tracked.keep();
-            assert!(tracked.is_resolved() && tracked.is_true(), "event {at}");
-            since += 1;
-            if since == 20 {
-                since = 0;
-                let fresh = tracked.chosen_anew();
-                worst = worst.max(tracked.landmarks().len() as f64 / fresh.len() as f64);
-                // What the shell does in the background.
-                if tracked.landmarks().len() * 20 > fresh.len() * 21 {
-                    tracked.swap(fresh);
-                }
-            }
-        }
-        let ratio = tracked.landmarks().len() as f64 / tracked.chosen_anew().len() as f64;
-        assert!(ratio <= 1.1, "{ratio}, at worst {worst} before a swap");
-    }
-
-    #[test]
-    fn closing_a_long_path_changes_half_of_it_and_needs_one_more() {
-        let path = Topology::with_edges(2_000, (0..1_999).map(|v| (v, v + 1)));
-        let mut tracked = Tracked::new(path);
-        assert_eq!(tracked.landmarks().len(), 1);
-        let changed = tracked.insert(0, 1_999);
-        assert_eq!(changed.n_entries, 999);
-        assert!(!tracked.is_resolved());
-        assert_eq!(tracked.repair(), 1);
-        assert!(tracked.is_resolved() && tracked.is_true());
-        assert!(tracked.remove(0, 1_999).n_entries >= 999);
-        assert!(tracked.is_true());
-        assert_eq!(tracked.prune(), 1);
-    }
-
-    proptest! {
-        #![proptest_config(ProptestConfig::with_cases(150))]
-        #[test]
-        fn prop_after_every_event_all_is_as_from_scratch_and_resolved(
-            n in 2..40_u32,
-            events in prop::collection::vec((0..40_u32, 0..40_u32, any::<bool>()), 1..120),
-        ) {
-            let mut tracked = Tracked::new(Topology::with_edges(n as usize, (1..n).map(|v| (v / 2, v))));
-            for (at, (u, v, comes)) in events.into_iter().enumerate() {
-                if comes {
-                    tracked.insert(u, v);
-                } else {
-                    tracked.remove(u, v);
-                }
-                prop_assert!(tracked.is_true(), "event {}", at);
-                tracked.repair();
-                prop_assert!(tracked.is_resolved() && tracked.is_true());
-                if at % 17 == 0 {
-                    tracked.prune();
-                    prop_assert!(tracked.is_resolved() && tracked.is_true());
-                }
-                let isolated = tracked.landmarks().iter().any(|l| tracked.graph().neighbours(*l).is_empty());
-                prop_assert!(!isolated);
-            }
-        }
-    }
-}
+#[path = "tracked_tests.rs"]
+mod tests;

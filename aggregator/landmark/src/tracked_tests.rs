@@ -1,0 +1,88 @@
+//! Every event against a search from scratch.
+
+use super::*;
+use proptest::prelude::*;
+
+/// Ten thousand edges come and go; every event is held against a search from scratch.
+#[test]
+fn ten_thousand_events_leave_the_set_resolving_at_every_one_and_near_a_fresh_one() {
+    let n = 300_u64;
+    let mut state = 3_u64;
+    let mut random = move |below: u64| {
+        state = state.wrapping_mul(0xd134_2543_de82_ef95).wrapping_add(1);
+        (state >> 33) % below
+    };
+    let start = (1..n as u32)
+        .map(|v| (random(u64::from(v)) as u32, v))
+        .collect::<Vec<_>>();
+    let mut tracked = Tracked::new(Topology::with_edges(n as usize, start));
+    let (mut worst, mut since) = (0.0_f64, 0);
+    for at in 0..10_000 {
+        let (u, v) = (random(n) as u32, random(n) as u32);
+        if tracked.graph().neighbours(u).binary_search(&v).is_ok() || tracked.graph().m() > 420 {
+            let all = tracked.graph().neighbours(u);
+            let Some(w) = all.get(random(all.len().max(1) as u64) as usize).copied() else {
+                continue;
+            };
+            tracked.remove(u, w);
+        } else {
+            tracked.insert(u, v);
+        }
+        tracked.keep();
+        assert!(tracked.is_resolved() && tracked.is_true(), "event {at}");
+        since += 1;
+        if since == 20 {
+            since = 0;
+            let fresh = tracked.chosen_anew();
+            worst = worst.max(tracked.landmarks().len() as f64 / fresh.len() as f64);
+            // What the shell does in the background.
+            if tracked.landmarks().len() * 20 > fresh.len() * 21 {
+                tracked.swap(fresh);
+            }
+        }
+    }
+    let ratio = tracked.landmarks().len() as f64 / tracked.chosen_anew().len() as f64;
+    assert!(ratio <= 1.1, "{ratio}, at worst {worst} before a swap");
+}
+
+#[test]
+fn closing_a_long_path_changes_half_of_it_and_needs_one_more() {
+    let path = Topology::with_edges(2_000, (0..1_999).map(|v| (v, v + 1)));
+    let mut tracked = Tracked::new(path);
+    assert_eq!(tracked.landmarks().len(), 1);
+    let changed = tracked.insert(0, 1_999);
+    assert_eq!(changed.n_entries, 999);
+    assert!(!tracked.is_resolved());
+    assert_eq!(tracked.repair(), 1);
+    assert!(tracked.is_resolved() && tracked.is_true());
+    assert!(tracked.remove(0, 1_999).n_entries >= 999);
+    assert!(tracked.is_true());
+    assert_eq!(tracked.prune(), 1);
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(150))]
+    #[test]
+    fn prop_after_every_event_all_is_as_from_scratch_and_resolved(
+        n in 2..40_u32,
+        events in prop::collection::vec((0..40_u32, 0..40_u32, any::<bool>()), 1..120),
+    ) {
+        let mut tracked = Tracked::new(Topology::with_edges(n as usize, (1..n).map(|v| (v / 2, v))));
+        for (at, (u, v, comes)) in events.into_iter().enumerate() {
+            if comes {
+                tracked.insert(u, v);
+            } else {
+                tracked.remove(u, v);
+            }
+            prop_assert!(tracked.is_true(), "event {}", at);
+            tracked.repair();
+            prop_assert!(tracked.is_resolved() && tracked.is_true());
+            if at % 17 == 0 {
+                tracked.prune();
+                prop_assert!(tracked.is_resolved() && tracked.is_true());
+            }
+            let isolated = tracked.landmarks().iter().any(|l| tracked.graph().neighbours(*l).is_empty());
+            prop_assert!(!isolated);
+        }
+    }
+}
