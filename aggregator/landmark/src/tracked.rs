@@ -63,6 +63,14 @@ impl Tracked {
     /// Chooses landmarks for the graph as it is.
     #[must_use]
     pub fn new(graph: Topology) -> Self {
+        let mut tracked = Self::with_landmarks(graph, Vec::new());
+        tracked.swap(tracked.chosen_anew());
+        tracked
+    }
+
+    /// With these landmarks, whether they tell all vertices apart or not.
+    #[must_use]
+    pub fn with_landmarks(graph: Topology, landmarks: Vec<u32>) -> Self {
         let n = graph.n();
         let mut tracked = Self {
             graph,
@@ -77,7 +85,7 @@ impl Tracked {
             baseline: 0,
             n_since: 0,
         };
-        tracked.swap(tracked.chosen_anew());
+        tracked.swap(landmarks);
         tracked
     }
 

@@ -23,6 +23,7 @@ mod aggregator;
 mod codec;
 mod database_loss;
 mod detection;
+mod graph;
 mod log_lines;
 mod spooled;
 mod templates;
@@ -32,7 +33,7 @@ mod watched;
 #[derive(Clone, Debug, Parser)]
 #[command(name = "hsw-bench", version)]
 pub struct Args {
-    /// Benchmarks: wire, templates, spool, detect, agent-cost, log-storm, database-loss, aggregator-200, aggregator-2000.
+    /// Benchmarks: wire, templates, spool, detect, graph, agent-cost, log-storm, database-loss, aggregator-200, aggregator-2000.
     #[arg(required = true, value_parser = NAMES)]
     names: Vec<String>,
     /// Write NAME.json into this folder.
@@ -58,11 +59,12 @@ pub struct Args {
     programs: Option<PathBuf>,
 }
 
-const NAMES: [&str; 9] = [
+const NAMES: [&str; 10] = [
     "wire",
     "templates",
     "spool",
     "detect",
+    "graph",
     "agent-cost",
     "log-storm",
     "database-loss",
@@ -128,6 +130,7 @@ fn measure(name: &str, args: &Args, stop: &Stop) -> Result<Report> {
         "templates" => templates::templates(args),
         "spool" => spooled::spool(),
         "detect" => detection::detect(),
+        "graph" => graph::graph(args),
         "agent-cost" => agent_cost::agent_cost(args, stop),
         "log-storm" => agent_cost::log_storm(args, stop),
         "database-loss" => database_loss::database_loss(args, stop),
