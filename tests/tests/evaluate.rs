@@ -50,3 +50,8 @@ fn fingerprints_of_labelled_statements_reach_their_targets() {
 fn timelines_and_lines_of_database_logs_reach_their_targets() {
     reaches_its_targets("db_logs");
 }
+
+#[test]
+fn resolving_sets_of_known_graphs_reach_their_targets() {
+    reaches_its_targets("graphs");
+}

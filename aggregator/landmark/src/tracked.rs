@@ -18,9 +18,7 @@ use crate::topology::Topology;
 
 /// Candidates looked at per landmark added.
 const CANDIDATES: usize = 16;
-/// Events between two prunes at least …
-const PRUNE_EVERY: usize = 64;
-/// … and entries of the matrix per event between them: a prune looks at each a few times.
+/// Entries of the matrix per event between two prunes, which look at each a few times.
 const PRUNE_WORK: usize = 2_000;
 
 /// What an event changed.
@@ -273,7 +271,7 @@ impl Tracked {
         let n_added = self.repair();
         self.n_since += 1;
         let has_grown = n_added > 0 && self.landmarks.len() > self.baseline + self.baseline / 20;
-        let pause = PRUNE_EVERY.max(self.graph.n() * self.landmarks.len() / PRUNE_WORK);
+        let pause = self.graph.n() * self.landmarks.len() / PRUNE_WORK;
         let mut n_pruned = 0;
         if has_grown || self.n_since >= pause {
             n_pruned = self.prune();

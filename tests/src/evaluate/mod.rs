@@ -16,6 +16,7 @@ use clap::Parser;
 use crate::bench::Report;
 
 mod db_logs;
+mod graphs;
 mod loghub;
 mod score;
 mod sql;
@@ -24,7 +25,7 @@ mod sql;
 #[derive(Clone, Debug, Parser)]
 #[command(name = "hsw-evaluate", version)]
 pub struct Args {
-    /// loghub_2k, sql_templates, db_logs; `SET=FOLDER` reads a folder of the same layout. All, when none is given.
+    /// loghub_2k, sql_templates, db_logs, graphs; `SET=FOLDER` reads a folder of the same layout. All, when none is given.
     #[arg(value_name = "SET[=FOLDER]")]
     sets: Vec<String>,
     /// Where the answers go.
@@ -35,7 +36,7 @@ pub struct Args {
     results: Option<PathBuf>,
 }
 
-const SETS: [&str; 3] = ["loghub_2k", "sql_templates", "db_logs"];
+const SETS: [&str; 4] = ["loghub_2k", "sql_templates", "db_logs", "graphs"];
 
 /// What one set is answered with.
 struct Task {
@@ -75,6 +76,7 @@ fn run(args: &Args) -> Result<bool> {
             "loghub_2k" => loghub::answer(&task),
             "sql_templates" => sql::answer(&task),
             "db_logs" => db_logs::answer(&task),
+            "graphs" => graphs::answer(&task),
             name => bail!("there is no set {name}: one of {}", SETS.join(", ")),
         }
         .with_context(|| format!("answer {}", task.set))?;
