@@ -16,9 +16,9 @@ use anyhow::Context;
 use hsw_delivery::{Input, Output, Sender};
 use hsw_shell::Shutdown;
 use hsw_shell::tls::Identity;
-use hsw_trigger::{Down, Up};
-use hsw_types::{Incarnation, Sequence};
-use hsw_wire::{ToAgent, ToAggregator, TriggerUp, VERSION, VERSION_TRIGGERS};
+use hsw_trigger::Down;
+use hsw_types::Sequence;
+use hsw_wire::{ToAgent, ToAggregator, VERSION_TRIGGERS};
 use quinn::{Connection, Endpoint, VarInt};
 use serde::{Deserialize, Serialize};
 use tokio::sync::watch;
@@ -27,13 +27,12 @@ use tokio::time::{Instant, MissedTickBehavior, interval, sleep, sleep_until, tim
 use crate::clock::Clock;
 use crate::spool::{self, Answer, Spool};
 use crate::triggers::{Heard, Line};
-use link::{Reader, Writer};
+use link::Writer;
 
 const BACKOFF_MIN: Duration = Duration::from_millis(200);
 const BACKOFF_MAX: Duration = Duration::from_secs(10);
 /// A connection that held this long was a good one: the next attempt starts without delay.
 const GOOD_AFTER: Duration = Duration::from_secs(5);
-const WELCOME_TIMEOUT: Duration = Duration::from_secs(5);
 const HEARTBEAT_INTERVAL: Duration = Duration::from_secs(5);
 /// An aggregator that answers no heartbeat for this long is gone, whatever its kernel says.
 const SILENCE_MAX: Duration = Duration::from_secs(30);
@@ -235,7 +234,7 @@ impl Shipper {
         let mut state = self.spool.watch();
         let incarnation = state.borrow_and_update().incarnation;
         let (mut writer, mut reader) = link::open(connection).await?;
-        let (last, version) = match greet(&mut writer, &mut reader, incarnation).await? {
+        let (last, version) = match link::greet(&mut writer, &mut reader, incarnation).await? {
             Ok(welcome) => welcome,
             Err(refusal) => return Ok(End::Refused(refusal)),
         };
@@ -257,7 +256,7 @@ impl Shipper {
             let is_empty = self.sender.acked_position() >= self.spool.state().newest;
             if stop_at.is_some_and(|at| is_empty || Instant::now() >= at) {
                 while let Ok(list) = self.line.ups.try_recv() {
-                    tell(&mut writer, list, knows_triggers).await?;
+                    link::tell(&mut writer, list, knows_triggers).await?;
                 }
                 writer.finish(GOODBYE_PATIENCE).await;
                 return Ok(End::Stopped);
@@ -276,7 +275,7 @@ impl Shipper {
                         return Ok(end);
                     }
                 }
-                list = self.line.next() => tell(&mut writer, list, knows_triggers).await?,
+                list = self.line.next() => link::tell(&mut writer, list, knows_triggers).await?,
                 found = arrival(&mut answer) => {
                     answer = None;
                     self.write(&mut writer, found).await?;
@@ -449,42 +448,6 @@ pub async fn probe(config: &Config, identity: &Arc<Identity>) -> anyhow::Result<
     let verdict = timeout(PROBE_PATIENCE, connection.closed()).await;
     connection.close(VarInt::from_u32(0), b"");
     verdict.map_or(Ok(()), |why| Err(link::explain(&why)))
-}
-
-/// Hello and Welcome: the highest sequence the aggregator has, and the version to speak; or why it does not want us.
-async fn greet(
-    writer: &mut Writer,
-    reader: &mut Reader,
-    incarnation: Incarnation,
-) -> anyhow::Result<Result<(Sequence, u8), String>> {
-    writer
-        .write(&ToAggregator::Hello {
-            versions: (VERSION, VERSION_TRIGGERS),
-            incarnation: incarnation.0,
-            agent_version: env!("CARGO_PKG_VERSION").to_owned(),
-        })
-        .await?;
-    let welcome = timeout(WELCOME_TIMEOUT, reader.read())
-        .await
-        .context("the aggregator does not welcome us")??;
-    match welcome {
-        ToAgent::Welcome {
-            last_sequence,
-            version,
-            ..
-        } => Ok(Ok((Sequence(last_sequence), version))),
-        ToAgent::Refused { message, .. } => Ok(Err(message)),
-        other => anyhow::bail!("the aggregator began with {other:?}"),
-    }
-}
-
-/// Sends what was counted for triggers; an aggregator that does not know them is told nothing.
-async fn tell(writer: &mut Writer, list: Vec<Up>, knows_triggers: bool) -> anyhow::Result<()> {
-    if !knows_triggers {
-        return Ok(());
-    }
-    let list = list.into_iter().map(TriggerUp::from).collect();
-    writer.write(&ToAggregator::Triggers(list)).await
 }
 
 /// What the spool answers; never, while nothing was asked.
