@@ -234,6 +234,13 @@ impl Coordinator {
         changed.filter_map(known).collect()
     }
 
+    /// What was taken could not be kept: it is taken again with the next call.
+    pub fn mark_changed(&mut self, query: QueryId, member: ParticipantId) {
+        if self.known_of(query, member).is_some() {
+            self.changed.insert((query, member));
+        }
+    }
+
     /// Takes a trigger back; false where none waits by this id.
     pub fn terminate(&mut self, query: QueryId, out: &mut Vec<Output>) -> bool {
         let Some(track) = self.tracks.remove(&query) else {
