@@ -18,7 +18,7 @@ use hsw_trigger::{Coordinator, Down, Known, Output, ParticipantId, Patience, Que
 use hsw_types::{Monotonic, NodeId, ShardId, WallTime};
 use serde::{Deserialize, Serialize};
 
-use crate::store::{Kept, StoredTrigger, TriggerChange};
+use crate::store::{StoredTrigger, TriggerChange};
 pub use spec::{Checked, Severity, Spec, grouped};
 pub use view::{TriggerState, TriggerView};
 

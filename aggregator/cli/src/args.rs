@@ -7,7 +7,8 @@ use clap::{Args, Parser, Subcommand};
 use hsw_types::NodeId;
 
 use crate::hot;
-use crate::offline::{fingerprint, logstats, sketch, templates, timeline, trigger};
+use crate::offline::{fingerprint, logstats, sketch, templates, timeline};
+use crate::trigger;
 
 /// HyperShardWatch: which shard, since when, and why.
 #[derive(Debug, Parser)]
@@ -77,7 +78,7 @@ pub enum Command {
     /// How well sketches answer, against exact counting.
     #[command(subcommand)]
     Sketch(sketch::Command),
-    /// Triggers over files.
+    /// Standing questions: tell me when so much has hit this.
     #[command(subcommand)]
     Trigger(trigger::Command),
 }
@@ -99,7 +100,7 @@ pub enum Silence {
 /// A new silence.
 #[derive(Debug, Args)]
 pub struct NewSilence {
-    /// All must hold: NAME=VALUE, NAME!=VALUE, NAME=~PATTERN or NAME!~PATTERN; names: alertname, cluster, shard, node, severity.
+    /// All must hold: NAME=VALUE, NAME!=VALUE, NAME=~PATTERN or NAME!~PATTERN; names: alertname, cluster, shard, node, severity, trigger.
     #[arg(required = true, value_name = "MATCHER")]
     pub matchers: Vec<String>,
     /// Why.

@@ -17,6 +17,7 @@ use crate::client::Api;
 use crate::hot;
 use crate::offline;
 use crate::show::{self, Paint};
+use crate::trigger;
 
 /// Fine.
 pub const FINE: u8 = 0;
@@ -38,8 +39,8 @@ pub fn run(cli: Cli) -> anyhow::Result<u8> {
             return offline::logstats::run(options, cli.json).map(|()| FINE);
         }
         Command::Sketch(command) => return offline::sketch::run(command, cli.json).map(|()| FINE),
-        Command::Trigger(command) => {
-            return offline::trigger::run(command, cli.json).map(|()| FINE);
+        Command::Trigger(trigger::Command::Eval(options)) => {
+            return offline::trigger::run(options, cli.json).map(|()| FINE);
         }
         _ => {}
     }
@@ -91,6 +92,10 @@ async fn online(cli: &Cli, api: &Api) -> anyhow::Result<u8> {
             let text = hot::text(&answer);
             (answer, text, FINE)
         }
+        Command::Trigger(command) => {
+            let (answer, text) = trigger::ask(command, api).await?;
+            (answer, text, FINE)
+        }
         Command::Silence(Silence::List) => {
             let answer = api.ask(Method::GET, "silences", None).await?;
             let text = show::silences(&answer);
@@ -121,8 +126,7 @@ async fn online(cli: &Cli, api: &Api) -> anyhow::Result<u8> {
         | Command::Fingerprint(_)
         | Command::Timeline(_)
         | Command::Logstats(_)
-        | Command::Sketch(_)
-        | Command::Trigger(_) => unreachable!("answered before the API is asked"),
+        | Command::Sketch(_) => unreachable!("answered before the API is asked"),
     };
     say(cli, &answer, &text);
     Ok(code)
