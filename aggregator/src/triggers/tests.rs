@@ -6,6 +6,7 @@ use hsw_types::Statement;
 
 use super::spec::tests::slow;
 use super::*;
+use crate::store::Kept;
 
 const NOW: Monotonic = Monotonic(0);
 const WALL: WallTime = WallTime(1_700_000_000_000_000);
