@@ -55,7 +55,7 @@ pub async fn run(config: Config, signals: Signals) -> anyhow::Result<()> {
     let (spool, recovered) = Spool::open(&config.spool_dir(), config.spool.clone())?;
     let pipeline = pipeline(&config, clock, recovered.last_window)?;
     let host = driver::host_facts(&config.shard, &config.cluster);
-    let (counting, line) = triggers::line(clock);
+    let (counting, line) = triggers::line(clock, config.state_dir.join("triggers"));
     let (driver, driven) = Driver::new(pipeline, spool.clone(), clock, host, counting);
     let aggregator = config.aggregator.clone();
     let (shipper, shipped) = Shipper::new(

@@ -2,8 +2,13 @@
 //!
 //! In: statements the log tells of, what the aggregator wants counted. Out: what was counted, by the shipper's connection.
 //! Invariants: TG-7 nothing waits for the network: what the shipper cannot take is dropped and counted, and told again
-//! (`hsw_trigger::Participant`). TG-8 the end of a life tells every count. Limits: [`TRIGGERS_MAX`] triggers, [`LISTS_MAX`]
+//! (`hsw_trigger::Participant`). TG-8 the end of a life tells every count. TG-9 what is counted for is remembered in a
+//! file, so that the next life counts it from its first line on. Limits: [`TRIGGERS_MAX`] triggers, [`LISTS_MAX`]
 //! lists wait each way. Does not: know connections; survive a kill: lines read again after one may count twice.
+
+mod memory;
+
+use std::path::PathBuf;
 
 use hsw_trigger::{Config, Down, Element, Participant, Patience, Up};
 use hsw_types::{Monotonic, Statement};
@@ -69,20 +74,28 @@ pub struct Triggers {
     ups: mpsc::Sender<Vec<Up>>,
     heard: mpsc::Receiver<Heard>,
     counts: Counts,
+    /// Where it is remembered what is counted for.
+    file: PathBuf,
+    /// As of which change.
+    n_kept: u64,
 }
 
-/// Both ends; the life that begins is known by the clock's microseconds.
+/// Both ends; the life that begins is known by the clock's microseconds. `file` remembers what the life before counted for.
 #[must_use]
-pub fn line(clock: Clock) -> (Triggers, Line) {
+pub fn line(clock: Clock, file: PathBuf) -> (Triggers, Line) {
     let epoch = clock.wall().0.max(1).cast_unsigned();
     let config = Config {
         n_queries_max: TRIGGERS_MAX,
         ..Config::default()
     };
     let mut out = Vec::new();
-    let participant = Participant::new(epoch, config, Patience::default(), clock.now(), &mut out);
+    let mut participant =
+        Participant::new(epoch, config, Patience::default(), clock.now(), &mut out);
     // Nobody is connected yet; the greeting goes out when somebody is.
     out.clear();
+    for (query, question) in memory::read(&file) {
+        participant.remember(query, question);
+    }
     let (ups, from_driver) = mpsc::channel(LISTS_MAX);
     let (to_driver, heard) = mpsc::channel(LISTS_MAX);
     let triggers = Triggers {
@@ -91,6 +104,8 @@ pub fn line(clock: Clock) -> (Triggers, Line) {
         ups,
         heard,
         counts: Counts::default(),
+        file,
+        n_kept: 0,
     };
     let line = Line {
         ups: from_driver,
@@ -141,12 +156,23 @@ impl Triggers {
     pub(crate) fn tick(&mut self, now: Monotonic) {
         self.participant.tick(now, &mut self.out);
         self.flush();
+        self.keep();
+    }
+
+    /// Writes down what is counted for, when that has changed.
+    fn keep(&mut self) {
+        let n_changes = self.participant.n_changes();
+        if n_changes != self.n_kept {
+            self.n_kept = n_changes;
+            memory::write(&self.file, self.participant.questions());
+        }
     }
 
     /// The life ends: everything that is counted is told.
     pub(crate) fn finish(&mut self) {
         self.participant.tell_all(&mut self.out);
         self.flush();
+        self.keep();
     }
 
     /// As of now.
@@ -204,7 +230,7 @@ mod tests {
     #[test]
     fn statements_are_counted_signals_told_and_the_rest_at_the_end() {
         let now = Monotonic(5);
-        let (mut triggers, mut line) = line(Clock::start());
+        let (mut triggers, mut line) = line(Clock::start(), PathBuf::new());
         triggers.add(&[slow(200.0)], now);
         triggers.hear(Heard::Connected, now);
         let Up::Hello { epoch } = line.ups.try_recv().unwrap()[0] else {
@@ -227,7 +253,7 @@ mod tests {
     #[test]
     fn what_nobody_takes_is_dropped_and_counted() {
         let now = Monotonic(5);
-        let (mut triggers, _line) = line(Clock::start());
+        let (mut triggers, _line) = line(Clock::start(), PathBuf::new());
         for _ in 0..LISTS_MAX + 2 {
             triggers.hear(Heard::Connected, now);
         }

@@ -38,7 +38,7 @@ fn begin(folder: &Path, file: &Path) -> Life {
         last_window: recovered.last_window,
         ..hsw_pipeline::Config::default()
     });
-    let (triggers, _line) = hsw_agent::triggers::line(clock);
+    let (triggers, _line) = hsw_agent::triggers::line(clock, std::path::PathBuf::new());
     let (driver, _) = Driver::new(
         pipeline,
         spool.clone(),

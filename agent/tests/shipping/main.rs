@@ -67,7 +67,7 @@ fn ship(spool: &Spool, identity: &Arc<Identity>, address: &str) -> Running {
         summaries_per_second_max: 2000,
     };
     let clock = Clock::start();
-    let (_, line) = hsw_agent::triggers::line(clock);
+    let (_, line) = hsw_agent::triggers::line(clock, std::path::PathBuf::new());
     let (shipper, statistics) =
         Shipper::new(config, Arc::clone(identity), spool.clone(), clock, line);
     let (stop, shutdown) = Shutdown::manual();

@@ -3,7 +3,8 @@
 //! In: weighted elements, messages of the coordinator, ticks. Out: messages.
 //! Invariants: PA-1 a count is what lay inside the box since the trigger came in this epoch, exactly. PA-2 once what is
 //! told has arrived, the coordinator knows all but less than one slack of it. PA-3 no element costs more than the forest
-//! does: triggers are not scanned.
+//! does: triggers are not scanned. PA-4 what an earlier life counted for and a later one remembers is counted from its
+//! first element on, before anybody has asked.
 //! Limits: [`Config::n_queries_max`] triggers; a forest per [`Space`] and combination of named categories in use. Memory:
 //! a box and six numbers per trigger beside the forest. Does not: survive its process: a new life has a higher epoch and
 //! counts from zero, what was told before stays known ([`Participant::tell_all`]).
@@ -33,6 +34,8 @@ pub struct Participant {
     unheard: BTreeMap<QueryId, Waiting>,
     /// When to greet again; none once welcomed.
     greet: Option<Waiting>,
+    /// Raised whenever what it counts for becomes more or less.
+    n_changes: u64,
     /// Triggers it could not take: too many, or refused by the forest.
     n_refused: u64,
 }
@@ -50,6 +53,9 @@ struct Watch {
     told: u64,
     question: Arc<Question>,
 }
+
+/// The round of what is remembered: before every one of a coordinator's.
+const REMEMBERED: u64 = 0;
 
 /// Something told that nothing has followed yet.
 #[derive(Debug, Clone, Copy)]
@@ -100,8 +106,38 @@ impl Participant {
             watches: BTreeMap::new(),
             unheard: BTreeMap::new(),
             greet: Some(Waiting::new(0, now, patience.collect)),
+            n_changes: 0,
             n_refused: 0,
         }
+    }
+
+    /// Counts for a trigger of an earlier life, until the coordinator says what becomes of it; before anything is added.
+    pub fn remember(&mut self, query: QueryId, question: Arc<Question>) {
+        if self.watches.len() < self.config.n_queries_max && !self.watches.contains_key(&query) {
+            let watch = Watch {
+                round: REMEMBERED,
+                slack: WEIGHT_MAX,
+                base: 0,
+                count: 0,
+                need: 0,
+                told: 0,
+                question,
+            };
+            self.watches.insert(query, watch);
+            self.arm(query);
+        }
+    }
+
+    /// What it counts for: to be remembered by the next life.
+    pub fn questions(&self) -> impl Iterator<Item = (QueryId, &Arc<Question>)> {
+        let watches = self.watches.iter();
+        watches.map(|(&query, watch)| (query, &watch.question))
+    }
+
+    /// How often that has changed.
+    #[must_use]
+    pub const fn n_changes(&self) -> u64 {
+        self.n_changes
     }
 
     /// A connection is new: greets again, until it is welcomed, and repeats with the next tick what nothing has followed.
@@ -181,6 +217,7 @@ impl Participant {
             Down::Welcome { epoch } => {
                 if epoch == self.epoch {
                     self.greet = None;
+                    self.tell_remembered(out);
                 }
             }
             Down::Watch {
@@ -216,10 +253,22 @@ impl Participant {
             }
             Down::Forget { query } => {
                 self.disarm(query);
-                self.watches.remove(&query);
+                let was_there = self.watches.remove(&query).is_some();
+                self.n_changes += u64::from(was_there);
                 self.unheard.remove(&query);
                 self.routers.retain(|_, router| !router.is_empty());
             }
+        }
+    }
+
+    /// What was remembered and nobody has asked for in this life: whoever knows it asks, whoever does not says so.
+    fn tell_remembered(&mut self, out: &mut Vec<Up>) {
+        let watches = self.watches.iter();
+        let remembered = watches.filter(|(_, watch)| watch.round == REMEMBERED);
+        let queries: Vec<_> = remembered.map(|(&query, _)| query).collect();
+        for query in queries {
+            let count = self.count(query).unwrap_or(0);
+            self.report(query, count, Why::Answer, out);
         }
     }
 
@@ -272,6 +321,7 @@ impl Participant {
                 question,
             };
             self.watches.insert(query, watch);
+            self.n_changes += 1;
         }
         self.arm(query);
     }
@@ -296,6 +346,7 @@ impl Participant {
         if armed.is_err() {
             self.watches.remove(&query);
             self.unheard.remove(&query);
+            self.n_changes += 1;
             self.n_refused += 1;
         }
     }

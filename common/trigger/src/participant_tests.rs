@@ -182,6 +182,22 @@ fn each_trigger_counts_in_its_own_space_and_for_the_names_it_wants() {
 }
 
 #[test]
+fn what_an_earlier_life_counted_for_is_counted_before_anybody_asks() {
+    let mut one = participant();
+    one.remember(ID, question(&[Measure::LatencyMs], [None; 4]));
+    assert_eq!(add(&mut one, 25), []);
+    let welcome = Down::Welcome { epoch: 7 };
+    assert_eq!(hear(&mut one, welcome), told(0, 25, Why::Answer));
+    assert_eq!(hear(&mut one, watch(1, 10, 25)), []);
+    assert_eq!(add(&mut one, 9), []);
+    assert_eq!(add(&mut one, 1), told(1, 35, Why::Signal));
+    let questions: Vec<_> = one.questions().map(|(query, _)| query).collect();
+    assert_eq!((questions, one.n_changes()), (vec![ID], 0));
+    hear(&mut one, Down::Forget { query: ID });
+    assert_eq!((one.len(), one.n_changes()), (0, 1));
+}
+
+#[test]
 fn at_the_end_of_a_life_what_was_not_told_is_told() {
     let mut one = participant();
     hear(&mut one, watch(1, 10, 0));

@@ -134,7 +134,15 @@ impl World {
             self.now,
             &mut out,
         );
-        self.participants[i as usize] = Some(life);
+        let before = self.participants[i as usize].replace(life);
+        // Every second life remembers what the one before counted for.
+        if let (Some(before), Some(life)) = (before, &mut self.participants[i as usize])
+            && self.random.percent(50)
+        {
+            for (query, question) in before.questions() {
+                life.remember(query, Arc::clone(question));
+            }
+        }
         self.send_up(i, out);
     }
 
@@ -278,7 +286,9 @@ impl World {
             );
         }
         self.take(out);
-        // Connections are new, so every participant greets.
+        // Connections are new, so every participant greets; a welcome dies with the connection it was sent over.
+        let is_welcome = |letter: &Letter| matches!(letter, Letter::Down(_, Down::Welcome { .. }));
+        self.letters.retain(|(.., letter)| !is_welcome(letter));
         for i in 0..self.participants.len() {
             if let Some(one) = &mut self.participants[i] {
                 let hello = one.greet(self.now);

@@ -21,3 +21,4 @@ mod disks;
 mod incident;
 mod kill;
 mod protocol;
+mod triggers;
