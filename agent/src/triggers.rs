@@ -3,8 +3,8 @@
 //! In: statements the log tells of, what the aggregator wants counted. Out: what was counted, by the shipper's connection.
 //! Invariants: TG-7 nothing waits for the network: what the shipper cannot take is dropped and counted, and told again
 //! (`hsw_trigger::Participant`). TG-8 the end of a life tells every count. TG-9 what is counted for is remembered in a
-//! file, so that the next life counts it from its first line on. Limits: [`TRIGGERS_MAX`] triggers, [`LISTS_MAX`]
-//! lists wait each way. Does not: know connections; survive a kill: lines read again after one may count twice.
+//! file, so that the next life counts it from its first line on. Limits: 10,000 triggers, 64 lists
+//! wait each way. Does not: know connections; survive a kill: lines read again after one may count twice.
 
 mod memory;
 

@@ -4,7 +4,7 @@
 //! store, [`TriggerView`]s. Invariants: TR-2 nobody is heard before what is stored has been read: an agent that reports a
 //! trigger unknown here forgets it. TR-3 a number is used once: it begins with the store's life. TR-4 what is stored
 //! trails what is known by a second, and is never ahead of it.
-//! Limits: [`Config::max`] triggers, [`MEMBERS_MAX`] nodes over all of them. Does not: count (`hsw_trigger::Coordinator`
+//! Limits: [`Config::max`] triggers, two million nodes over all of them. Does not: count (`hsw_trigger::Coordinator`
 //! does), send, or tell people (see `alerts`).
 
 mod restore;
@@ -289,7 +289,7 @@ impl Triggers {
         messages
     }
 
-    /// What the store is to be told; given back to [`Self::unsaved`] when it has no room.
+    /// What the store is to be told; given back by [`Self::give_back`] when it has no room.
     pub fn take_changes(&mut self) -> Vec<TriggerChange> {
         let names = std::mem::take(&mut self.unsaved).into_iter();
         let change = |name: String| match self.rows.get(&name) {

@@ -275,6 +275,12 @@ fn the_configuration_rules_its_triggers() {
     let known: Vec<_> = world.triggers.views();
     let known: Vec<_> = known.iter().map(|v| (v.name.as_str(), v.known)).collect();
     assert_eq!(known, [("changed", 0), ("kept", 60), ("mine", 60)]);
+    let n_counted = world.agents.values().map(Participant::len);
+    assert_eq!(
+        n_counted.collect::<Vec<_>>(),
+        [3],
+        "what is gone is forgotten"
+    );
     assert!(matches!(
         world.triggers.may_remove("kept"),
         Err(Refusal::Taken(_))

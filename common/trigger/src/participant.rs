@@ -215,9 +215,8 @@ impl Participant {
     pub fn hear(&mut self, message: Down, now: Monotonic, out: &mut Vec<Up>) {
         match message {
             Down::Welcome { epoch } => {
-                if epoch == self.epoch {
-                    self.greet = None;
-                    self.tell_remembered(out);
+                if epoch == self.epoch && self.greet.take().is_some() {
+                    self.tell_what_it_counts(out);
                 }
             }
             Down::Watch {
@@ -261,11 +260,9 @@ impl Participant {
         }
     }
 
-    /// What was remembered and nobody has asked for in this life: whoever knows it asks, whoever does not says so.
-    fn tell_remembered(&mut self, out: &mut Vec<Up>) {
-        let watches = self.watches.iter();
-        let remembered = watches.filter(|(_, watch)| watch.round == REMEMBERED);
-        let queries: Vec<_> = remembered.map(|(&query, _)| query).collect();
+    /// Over a new connection each count is told: a coordinator that does not know a trigger (any more) says so.
+    fn tell_what_it_counts(&mut self, out: &mut Vec<Up>) {
+        let queries: Vec<_> = self.watches.keys().copied().collect();
         for query in queries {
             let count = self.count(query).unwrap_or(0);
             self.report(query, count, Why::Answer, out);

@@ -198,6 +198,18 @@ fn what_an_earlier_life_counted_for_is_counted_before_anybody_asks() {
 }
 
 #[test]
+fn over_a_new_connection_each_count_is_told_once_so_that_the_forgotten_is_forgotten() {
+    let mut one = participant();
+    hear(&mut one, watch(1, 10, 0));
+    add(&mut one, 4);
+    let welcome = Down::Welcome { epoch: 7 };
+    assert_eq!(hear(&mut one, welcome.clone()), told(1, 4, Why::Answer));
+    assert_eq!(hear(&mut one, welcome.clone()), []);
+    one.greet(NOW);
+    assert_eq!(hear(&mut one, welcome), told(1, 4, Why::Answer));
+}
+
+#[test]
 fn at_the_end_of_a_life_what_was_not_told_is_told() {
     let mut one = participant();
     hear(&mut one, watch(1, 10, 0));
