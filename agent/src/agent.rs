@@ -12,6 +12,7 @@ use anyhow::Context;
 use hsw_pipeline::Pipeline;
 use hsw_shell::tls::Identity;
 use hsw_shell::{Shutdown, Signals, systemd, tls};
+use hsw_types::WindowIndex;
 use tokio::sync::{mpsc, watch};
 use tokio::time::timeout;
 
@@ -22,7 +23,7 @@ use crate::report::Report;
 use crate::shipper::{self, Shipper};
 use crate::sources::postgres;
 use crate::spool::Spool;
-use crate::wiring;
+use crate::{triggers, wiring};
 
 /// After this the process ends even if the aggregator or the disk hangs.
 const STOP_MAX: Duration = Duration::from_secs(8);
@@ -52,20 +53,18 @@ pub async fn run(config: Config, signals: Signals) -> anyhow::Result<()> {
     let clock = Clock::start();
     let identity = identity(&config)?;
     let (spool, recovered) = Spool::open(&config.spool_dir(), config.spool.clone())?;
-    let pipeline = Pipeline::new(hsw_pipeline::Config {
-        windows_per_summary: 2,
-        n_series_max: 2_000,
-        repeat_after: 150,
-        n_log_samples_max: 5,
-        dictionary_epoch: clock.wall().0.cast_unsigned(),
-        tenant: config.hot.tenant_key()?,
-        last_window: recovered.last_window,
-    });
-
+    let pipeline = pipeline(&config, clock, recovered.last_window)?;
     let host = driver::host_facts(&config.shard, &config.cluster);
-    let (driver, driven) = Driver::new(pipeline, spool.clone(), clock, host);
+    let (counting, line) = triggers::line(clock, config.state_dir.join("triggers"));
+    let (driver, driven) = Driver::new(pipeline, spool.clone(), clock, host, counting);
     let aggregator = config.aggregator.clone();
-    let (shipper, shipped) = Shipper::new(aggregator, Arc::clone(&identity), spool.clone(), clock);
+    let (shipper, shipped) = Shipper::new(
+        aggregator,
+        Arc::clone(&identity),
+        spool.clone(),
+        clock,
+        line,
+    );
     let report = Report::new(driven, shipped, spool.clone(), Arc::clone(&identity));
 
     let (sink, events) = mpsc::channel(driver::N_EVENTS_MAX);
@@ -123,6 +122,22 @@ pub async fn run(config: Config, signals: Signals) -> anyhow::Result<()> {
         .context("could not stop in order in time: what is on disk is safe")??;
     tracing::info!("stopped");
     Ok(())
+}
+
+fn pipeline(
+    config: &Config,
+    clock: Clock,
+    last_window: Option<WindowIndex>,
+) -> anyhow::Result<Pipeline> {
+    Ok(Pipeline::new(hsw_pipeline::Config {
+        windows_per_summary: 2,
+        n_series_max: 2_000,
+        repeat_after: 150,
+        n_log_samples_max: 5,
+        dictionary_epoch: clock.wall().0.cast_unsigned(),
+        tenant: config.hot.tenant_key()?,
+        last_window,
+    }))
 }
 
 /// What `hsw-agent check` found.

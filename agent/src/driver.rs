@@ -2,6 +2,7 @@
 //!
 //! In: [`SourceEvent`]s. Out: summaries, handed to the spool. Invariants: DR-1 the clock is told once a second, whatever
 //! the sources do. DR-2 only this loop talks to the pipeline. DR-3 a summary that cannot be encoded is counted, not sent.
+//! DR-5 what the log tells of statements is counted for triggers before the pipeline hears it.
 //! DR-4 the service manager's watchdog hears from this loop alone: a stuck loop is restarted.
 //! Limits: [`N_EVENTS_MAX`] events wait. Does not: read sources, know connections.
 
@@ -17,6 +18,7 @@ use tokio::time::{Instant, MissedTickBehavior, interval_at};
 use crate::clock::Clock;
 use crate::sources::SourceEvent;
 use crate::spool::Spool;
+use crate::triggers::{self, Triggers};
 
 /// Events that may wait for the driver; a source waits or drops beyond it.
 pub const N_EVENTS_MAX: usize = 1024;
@@ -44,6 +46,8 @@ pub struct Statistics {
     pub unencodable: u64,
     /// What the pipeline left out.
     pub pipeline: Counters,
+    /// Of triggers.
+    pub triggers: triggers::Counts,
 }
 
 /// See the module's header.
@@ -54,6 +58,7 @@ pub struct Driver {
     clock: Clock,
     /// What the host and the configuration say; the database's word is merged into it.
     host: NodeFacts,
+    triggers: Triggers,
     statistics: watch::Sender<Statistics>,
     counts: Statistics,
 }
@@ -66,6 +71,7 @@ impl Driver {
         spool: Spool,
         clock: Clock,
         host: NodeFacts,
+        triggers: Triggers,
     ) -> (Self, watch::Receiver<Statistics>) {
         let (statistics, watched) = watch::channel(Statistics::default());
         let driver = Self {
@@ -73,6 +79,7 @@ impl Driver {
             spool,
             clock,
             host,
+            triggers,
             statistics,
             counts: Statistics::default(),
         };
@@ -95,6 +102,7 @@ impl Driver {
                 _ = tick.tick() => {
                     let now = self.clock.wall();
                     self.tell(Input::Clock(now));
+                    self.triggers.tick(self.clock.now());
                     self.publish();
                     if watchdog.is_some_and(|every| pinged.elapsed() >= every) {
                         pinged = Instant::now();
@@ -104,6 +112,7 @@ impl Driver {
                         break;
                     }
                 }
+                heard = self.triggers.next() => self.triggers.hear(heard, self.clock.now()),
                 n = events.recv_many(&mut batch, N_EVENTS_PER_ROUND) => {
                     if n == 0 {
                         break;
@@ -117,6 +126,7 @@ impl Driver {
                 }
             }
         }
+        self.triggers.finish();
         let grace = i64::try_from(WINDOW_GRACE.as_micros()).unwrap_or(0);
         let now = WallTime(self.clock.wall().0 + grace);
         self.tell(Input::Clock(now));
@@ -132,6 +142,9 @@ impl Driver {
 
     fn take(&mut self, event: SourceEvent) {
         self.counts.events += 1;
+        if let SourceEvent::Statements(told) = &event {
+            self.triggers.add(&told.statements, self.clock.now());
+        }
         self.tell(match event {
             // The database knows nothing of its host.
             SourceEvent::Facts(facts) => Input::Facts(Box::new(merge(*facts, &self.host))),
@@ -171,6 +184,7 @@ impl Driver {
 
     fn publish(&mut self) {
         self.counts.pipeline = self.pipeline.counters();
+        self.counts.triggers = self.triggers.counts();
         self.statistics.send_if_modified(|old| {
             let is_new = *old != self.counts;
             if is_new {

@@ -15,5 +15,6 @@ pub mod driver;
 
 pub mod shipper;
 pub mod spool;
+pub mod triggers;
 
 pub mod report;

@@ -2,7 +2,7 @@
 //!
 //! In: the spool, an identity. Out: frames over QUIC; [`Statistics`] to watch.
 //! Invariants: SI-1 connected means that the aggregator's Welcome arrived. SI-2 a heartbeat is never behind a summary that
-//! was not yet written. SI-3 reconnects back off from 0.2 s to 10 s, each agent at its own pace. SI-4 a trouble is logged
+//! was not yet written, nor is what was counted for triggers. SI-3 reconnects back off from 0.2 s to 10 s, each agent at its own pace. SI-4 a trouble is logged
 //! when it begins and when it ends, not in between.
 //! Limits: the sender's window, [`Config::summaries_per_second_max`]. Does not: hold summaries (the spool does).
 
@@ -16,8 +16,9 @@ use anyhow::Context;
 use hsw_delivery::{Input, Output, Sender};
 use hsw_shell::Shutdown;
 use hsw_shell::tls::Identity;
+use hsw_trigger::Down;
 use hsw_types::Sequence;
-use hsw_wire::{ToAgent, ToAggregator, VERSION};
+use hsw_wire::{ToAgent, ToAggregator, VERSION_TRIGGERS};
 use quinn::{Connection, Endpoint, VarInt};
 use serde::{Deserialize, Serialize};
 use tokio::sync::watch;
@@ -25,13 +26,13 @@ use tokio::time::{Instant, MissedTickBehavior, interval, sleep, sleep_until, tim
 
 use crate::clock::Clock;
 use crate::spool::{self, Answer, Spool};
+use crate::triggers::{Heard, Line};
 use link::Writer;
 
 const BACKOFF_MIN: Duration = Duration::from_millis(200);
 const BACKOFF_MAX: Duration = Duration::from_secs(10);
 /// A connection that held this long was a good one: the next attempt starts without delay.
 const GOOD_AFTER: Duration = Duration::from_secs(5);
-const WELCOME_TIMEOUT: Duration = Duration::from_secs(5);
 const HEARTBEAT_INTERVAL: Duration = Duration::from_secs(5);
 /// An aggregator that answers no heartbeat for this long is gone, whatever its kernel says.
 const SILENCE_MAX: Duration = Duration::from_secs(30);
@@ -127,6 +128,7 @@ pub struct Shipper {
     spool: Spool,
     sender: Sender,
     clock: Clock,
+    line: Line,
     endpoint: Option<Endpoint>,
     statistics: watch::Sender<Statistics>,
     /// Traffic of connections that are gone.
@@ -142,6 +144,7 @@ impl Shipper {
         identity: Arc<Identity>,
         spool: Spool,
         clock: Clock,
+        line: Line,
     ) -> (Self, watch::Receiver<Statistics>) {
         let state = spool.state();
         let (statistics, watched) = watch::channel(Statistics::default());
@@ -152,6 +155,7 @@ impl Shipper {
             spool,
             sender,
             clock,
+            line,
             endpoint: None,
             statistics,
             past: [0; 4],
@@ -230,22 +234,15 @@ impl Shipper {
         let mut state = self.spool.watch();
         let incarnation = state.borrow_and_update().incarnation;
         let (mut writer, mut reader) = link::open(connection).await?;
-        writer
-            .write(&ToAggregator::Hello {
-                versions: (VERSION, VERSION),
-                incarnation: incarnation.0,
-                agent_version: env!("CARGO_PKG_VERSION").to_owned(),
-            })
-            .await?;
-        let welcome = timeout(WELCOME_TIMEOUT, reader.read())
-            .await
-            .context("the aggregator does not welcome us")??;
-        let last = match welcome {
-            ToAgent::Welcome { last_sequence, .. } => Sequence(last_sequence),
-            ToAgent::Refused { message, .. } => return Ok(End::Refused(message)),
-            other => anyhow::bail!("the aggregator began with {other:?}"),
+        let (last, version) = match link::greet(&mut writer, &mut reader, incarnation).await? {
+            Ok(welcome) => welcome,
+            Err(refusal) => return Ok(End::Refused(refusal)),
         };
         self.welcomed(connection, last);
+        let knows_triggers = version >= VERSION_TRIGGERS;
+        if knows_triggers {
+            let _driver_has_ended = self.line.heard.send(Heard::Connected).await;
+        }
 
         let mut heartbeat = interval(HEARTBEAT_INTERVAL);
         heartbeat.set_missed_tick_behavior(MissedTickBehavior::Delay);
@@ -258,6 +255,9 @@ impl Shipper {
             }
             let is_empty = self.sender.acked_position() >= self.spool.state().newest;
             if stop_at.is_some_and(|at| is_empty || Instant::now() >= at) {
+                while let Ok(list) = self.line.ups.try_recv() {
+                    link::tell(&mut writer, list, knows_triggers).await?;
+                }
                 writer.finish(GOODBYE_PATIENCE).await;
                 return Ok(End::Stopped);
             }
@@ -271,10 +271,11 @@ impl Shipper {
                 }
                 message = reader.read() => {
                     last_heard = Instant::now();
-                    if let Some(end) = self.heard(message?) {
+                    if let Some(end) = self.heard(message?).await {
                         return Ok(end);
                     }
                 }
+                list = self.line.next() => link::tell(&mut writer, list, knows_triggers).await?,
                 found = arrival(&mut answer) => {
                     answer = None;
                     self.write(&mut writer, found).await?;
@@ -361,7 +362,7 @@ impl Shipper {
             .await
     }
 
-    fn heard(&mut self, message: ToAgent) -> Option<End> {
+    async fn heard(&mut self, message: ToAgent) -> Option<End> {
         match message {
             ToAgent::Ack { sequence } => {
                 let acked = Input::Acked(Sequence(sequence));
@@ -369,6 +370,13 @@ impl Shipper {
                 None
             }
             ToAgent::Refused { message, .. } => Some(End::Refused(message)),
+            ToAgent::Triggers(list) => {
+                // Decoding has held each of them to what can be.
+                let list = list.into_iter().filter_map(|one| Down::try_from(one).ok());
+                let heard = Heard::Messages(list.collect());
+                let _driver_has_ended = self.line.heard.send(heard).await;
+                None
+            }
             // A heartbeat's answer is heard, which is all it is for; the aggregator measures the clocks.
             ToAgent::Heartbeat { .. } | ToAgent::Welcome { .. } => None,
         }

@@ -11,7 +11,7 @@ use hsw_engine::{ShardEntry, ShardMap};
 use hsw_types::{NodeId, ShardId};
 use serde::{Deserialize, Serialize};
 
-use crate::{alerts, ingest, store};
+use crate::{alerts, ingest, store, triggers};
 
 /// Prefix of environment variables that set keys.
 pub const ENVIRONMENT: &str = "HSW_AGGREGATOR__";
@@ -49,6 +49,11 @@ pub struct Config {
     pub log: hsw_shell::telemetry::Config,
     /// Who is told of incidents.
     pub alerts: alerts::Config,
+    /// Limits of triggers.
+    pub triggers: triggers::Config,
+    /// Standing triggers: one that is taken out ends, one that is changed begins anew.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub trigger: Vec<triggers::Spec>,
     /// The shard map.
     pub shard: Vec<Shard>,
 }
@@ -105,6 +110,8 @@ impl Default for Config {
             engine: Engine::default(),
             log: hsw_shell::telemetry::Config::default(),
             alerts: alerts::Config::default(),
+            triggers: triggers::Config::default(),
+            trigger: Vec::new(),
             shard: Vec::new(),
         }
     }
@@ -156,6 +163,7 @@ impl Config {
             );
         }
         self.check_limits()?;
+        self.check_triggers()?;
         if self.store.keep_days == 0 || self.store.size_max_mib == 0 {
             bail!("store.keep_days and store.size_max_mib must be at least 1");
         }
@@ -178,6 +186,7 @@ impl Config {
                 1_440,
             ),
             ("store.queue", self.store.queue as u64, 1, 1_000_000),
+            ("triggers.max", self.triggers.max as u64, 0, 10_000),
             (
                 "ingest.connections_max",
                 self.ingest.connections_max as u64,
@@ -189,6 +198,26 @@ impl Config {
             if !(least..=most).contains(&value) {
                 bail!("{key} = {value}: it may be {least} to {most}");
             }
+        }
+        Ok(())
+    }
+
+    fn check_triggers(&self) -> anyhow::Result<()> {
+        let mut names = std::collections::BTreeSet::new();
+        for trigger in &self.trigger {
+            if let Err(why) = trigger.check() {
+                bail!("[[trigger]] `{}`: {why}", trigger.name);
+            }
+            if !names.insert(&trigger.name) {
+                bail!("[[trigger]] `{}` stands twice: name it once", trigger.name);
+            }
+        }
+        if self.trigger.len() > self.triggers.max {
+            bail!(
+                "there are {} [[trigger]], more than triggers.max = {}",
+                self.trigger.len(),
+                self.triggers.max
+            );
         }
         Ok(())
     }
@@ -283,6 +312,10 @@ mod tests {
             ("open = false", "open = true"),
             ("colour = 1", "colour"),
             ("[store]\nkeep_days = 0", "keep_days"),
+            (
+                "[[trigger]]\nname = \"a\"\non = \"age\"\nrange = \"1..\"\ncount = 1",
+                "latency_ms",
+            ),
         ] {
             let error = format!("{:#}", read(text).unwrap_err());
             assert!(error.contains(remedy), "{text}: {error}");

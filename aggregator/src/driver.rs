@@ -2,16 +2,19 @@
 //!
 //! In: [`Event`]s, everything that can wake it. Out: incidents to the store and to watchers, a [`Snapshot`] a second.
 //! Invariants: DR-1 the engine hears of a summary only after its commit, because only the store tells it. DR-2 the
-//! driver never waits for the store (the store waits for the driver): incidents that find no room wait here, the newest
-//! revision of each. DR-3 the engine's clock never runs backwards. Does not: judge.
+//! driver never waits for the store (the store waits for the driver): incidents and triggers that find no room wait here,
+//! the newest state of each. DR-3 the engine's clock never runs backwards. Does not: judge.
+
+mod triggers;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use anyhow::Context as _;
-use hsw_engine::{Engine, Incident, IncidentId, Input, Output};
+use hsw_engine::{Engine, Incident, IncidentId, Input, Output, ShardView};
 use hsw_hot::{HotRow, MINUTE_S};
+use hsw_trigger::Up;
 use hsw_types::{HotKind, Monotonic, NodeId, WallTime};
 use tokio::sync::{broadcast, mpsc, watch};
 
@@ -20,6 +23,7 @@ use crate::shared::{
     Counter, Counters, IncidentChange, IncidentEvent, Question, Snapshot, StoreStatus,
 };
 use crate::store::{Command, Committed, StoreHandle};
+use crate::triggers::Triggers;
 
 /// Ticks between two views of the graph.
 const GRAPH_EVERY_TICKS: u64 = 5;
@@ -42,6 +46,13 @@ pub enum Event {
         /// Its clock minus ours.
         clock_offset_us: Option<i64>,
     },
+    /// What an agent counted for triggers.
+    Counted {
+        /// Who.
+        node: NodeId,
+        /// What it says.
+        messages: Vec<Up>,
+    },
     /// Somebody asks.
     Question(Question),
     /// A second has passed.
@@ -54,6 +65,8 @@ pub enum Event {
 pub struct Driver {
     /// The engine.
     pub engine: Engine,
+    /// The triggers.
+    pub triggers: Triggers,
     /// Name of the cluster, for the snapshot.
     pub cluster: String,
     /// Agents' connections.
@@ -152,12 +165,19 @@ impl Loop {
                     node,
                     clock_offset_us,
                 }),
+                Event::Counted { node, messages } => {
+                    let now = self.now();
+                    self.driver.triggers.hear(&node, messages, now, wall_now());
+                    self.tell_agents();
+                }
                 Event::Question(question) => self.answer(question),
                 Event::Tick => self.tick(),
                 Event::Stop => break,
             }
         }
-        self.publish();
+        self.save_triggers();
+        let shards = self.driver.engine.shards();
+        self.publish(shards);
     }
 
     fn committed(&mut self, committed: Committed) {
@@ -185,18 +205,28 @@ impl Loop {
                 received,
                 is_replay,
             }),
+            Committed::Triggers(kept) => {
+                let now = self.now();
+                self.driver.triggers.restore(kept, now, wall_now());
+                self.tell_agents();
+            }
             Committed::Stopped { node } => self.tell(Input::Stopped { node }),
             Committed::ReplayDone => {
                 self.tell(Input::ReplayDone { wall: wall_now() });
                 self.is_replayed = true;
-                self.publish();
+                let shards = self.driver.engine.shards();
+                self.publish(shards);
             }
         }
     }
 
+    fn now(&self) -> Monotonic {
+        Monotonic(u64::try_from(self.began.elapsed().as_micros()).unwrap_or(u64::MAX))
+    }
+
     /// Tells the engine and does what it says next.
     fn tell(&mut self, input: Input) {
-        let now = Monotonic(u64::try_from(self.began.elapsed().as_micros()).unwrap_or(u64::MAX));
+        let now = self.now();
         self.driver.engine.handle(now, input);
         while let Some(output) = self.driver.engine.poll_output() {
             let (change, incident) = match output {
@@ -274,12 +304,16 @@ impl Loop {
         }
         self.save();
         self.save_hot(wall);
+        let (now, shards) = (self.now(), self.driver.engine.shards());
+        self.driver.triggers.tick(&shards, now, wall);
+        self.tell_agents();
+        self.save_triggers();
         // A full queue means that the store is busy; it will be asked again in a second.
         let _ = self.driver.store.try_send(Command::Maintain { now: wall });
-        self.publish();
+        self.publish(shards);
     }
 
-    fn publish(&mut self) {
+    fn publish(&mut self, shards: Vec<ShardView>) {
         let last = Arc::clone(&self.driver.snapshot.borrow());
         let engine = &self.driver.engine;
         let graph = if self.ticks.is_multiple_of(GRAPH_EVERY_TICKS) {
@@ -291,7 +325,7 @@ impl Loop {
             wall: wall_now(),
             started: last.started,
             cluster: last.cluster.clone(),
-            shards: engine.shards(),
+            shards,
             incidents: engine.incidents(),
             graph,
             armed: engine.armed(),
@@ -299,12 +333,16 @@ impl Loop {
             agents: self.driver.agents.views(),
             store: self.driver.store_status.borrow().clone(),
             engine_counters: engine.counters(),
+            triggers: self.driver.triggers.views(),
+            trigger_totals: self.driver.triggers.totals(),
         };
         self.driver.snapshot.send_replace(Arc::new(snapshot));
     }
 
-    fn answer(&self, question: Question) {
+    fn answer(&mut self, question: Question) {
         match question {
+            Question::AddTrigger { spec, reply } => self.add_trigger(*spec, reply),
+            Question::RemoveTrigger { name, reply } => self.remove_trigger(name, reply),
             Question::Series {
                 key,
                 shards,

@@ -10,6 +10,8 @@ pub mod config;
 pub mod ingest;
 pub mod store;
 
+pub mod triggers;
+
 pub mod driver;
 pub mod shared;
 

@@ -19,6 +19,7 @@ use crate::driver::{self, Driver};
 use crate::ingest::{self, Agents, Ingest};
 use crate::shared::{Counters, DriverHandle, Shared, Snapshot};
 use crate::store::{self, Store, StoreHandle};
+use crate::triggers::Triggers;
 
 /// Batches the store may be ahead of the driver.
 const COMMITTED_QUEUE: usize = 64;
@@ -65,6 +66,7 @@ impl Service {
             config.store.clone(),
             Arc::clone(&counters),
         )?;
+        let triggers = Triggers::new(config, store.life());
         let endpoint = ingest::bind(config.listen, &config.ingest, &identity)?;
         let listening = endpoint.local_addr().context("ask for the address")?;
 
@@ -78,6 +80,7 @@ impl Service {
         let driver_thread = driver::start(
             Driver {
                 engine: Engine::new(config.engine(), map.clone()),
+                triggers,
                 cluster: config.cluster.clone(),
                 agents: Arc::clone(&agents),
                 store: running.handle.clone(),

@@ -14,6 +14,7 @@ use hsw_types::{HotKind, NodeId, SeriesKey, ShardId, WallTime, WindowIndex};
 use tokio::sync::{broadcast, mpsc, oneshot, watch};
 
 use crate::store::StoreHandle;
+use crate::triggers::{Refusal, Spec, Totals, TriggerView};
 
 /// Everything web and alerts need. Cheap to clone.
 #[derive(Debug, Clone)]
@@ -55,6 +56,10 @@ pub struct Snapshot {
     pub store: StoreStatus,
     /// The engine's counters, `(name, total)`.
     pub engine_counters: Vec<(&'static str, u64)>,
+    /// Triggers in name order.
+    pub triggers: Vec<TriggerView>,
+    /// What triggers came to since the start.
+    pub trigger_totals: Totals,
 }
 
 impl Default for Snapshot {
@@ -74,6 +79,8 @@ impl Default for Snapshot {
             agents: Vec::new(),
             store: StoreStatus::default(),
             engine_counters: Vec::new(),
+            triggers: Vec::new(),
+            trigger_totals: Totals::default(),
         }
     }
 }
@@ -177,7 +184,7 @@ pub struct Counters {
 }
 
 /// Names of the shell's [`Counters`], as in `/metrics` after the prefix `hsw_`.
-pub const COUNTERS: [&str; 19] = [
+pub const COUNTERS: [&str; 20] = [
     "ingest_connections_total",
     "ingest_refused_unknown_node_total",
     "ingest_refused_version_total",
@@ -196,6 +203,7 @@ pub const COUNTERS: [&str; 19] = [
     "store_commits_total",
     "store_commit_failures_total",
     "store_retention_rows_total",
+    "trigger_messages_dropped_total",
     "incident_events_total",
 ];
 
@@ -224,6 +232,7 @@ pub enum Counter {
     Commits,
     CommitFailures,
     RetentionRows,
+    TriggerMessagesDropped,
     IncidentEvents,
 }
 
@@ -295,6 +304,20 @@ pub enum Question {
         /// Where the answer goes.
         reply: oneshot::Sender<HotList>,
     },
+    /// A new trigger.
+    AddTrigger {
+        /// What it asks.
+        spec: Box<Spec>,
+        /// Answered once it is kept.
+        reply: oneshot::Sender<Result<(), Refusal>>,
+    },
+    /// Remove a trigger.
+    RemoveTrigger {
+        /// Which.
+        name: String,
+        /// Answered once that is kept.
+        reply: oneshot::Sender<Result<(), Refusal>>,
+    },
     /// Names of a node's series, ascending.
     SeriesNames {
         /// The node.
@@ -308,6 +331,9 @@ pub enum Question {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("the aggregator is stopping or busy: ask again")]
 pub struct Unanswered;
+
+/// How long the store may take to keep a change of a trigger.
+const CHANGE_MAX: std::time::Duration = std::time::Duration::from_secs(10);
 
 /// Asks the driver.
 #[derive(Debug, Clone)]
@@ -394,6 +420,25 @@ impl DriverHandle {
             reply,
         })?;
         answer.await.map_err(|_| Unanswered)
+    }
+
+    /// Adds a trigger, or removes one: `question` holds where the answer goes.
+    ///
+    /// # Errors
+    /// [`Refusal`]; [`Refusal::Busy`] also when nobody answers.
+    pub async fn change_trigger(
+        &self,
+        question: impl FnOnce(oneshot::Sender<Result<(), Refusal>>) -> Question,
+    ) -> Result<(), Refusal> {
+        let (reply, answer) = oneshot::channel();
+        let busy = |_| Refusal::Busy(Unanswered.to_string());
+        self.ask(question(reply)).map_err(busy)?;
+        match tokio::time::timeout(CHANGE_MAX, answer).await {
+            Ok(Ok(answer)) => answer,
+            _ => Err(Refusal::Busy(
+                "the store does not answer (disk full or slow), it is not certain that the change is kept: see /readyz".to_owned(),
+            )),
+        }
     }
 
     fn ask(&self, question: Question) -> Result<(), Unanswered> {

@@ -16,6 +16,7 @@ mod schema;
 mod stored_incident;
 #[cfg(test)]
 mod tests;
+mod triggers;
 mod worker;
 
 use std::path::PathBuf;
@@ -29,9 +30,11 @@ use serde::{Deserialize, Serialize};
 use tokio::sync::{oneshot, watch};
 
 use crate::shared::Silence;
+use crate::triggers::Refusal;
 
 pub(crate) use handle::wall_now;
 pub use handle::{StoreError, StoreHandle};
+pub use triggers::{Kept, StoredTrigger, TriggerChange};
 pub use worker::{Running, Store, start};
 
 /// Summaries in one transaction at most; more wait for the next one.
@@ -130,6 +133,13 @@ pub enum Command {
         /// The aggregator's clock.
         now: WallTime,
     },
+    /// Store these changes of triggers, in order.
+    Triggers {
+        /// What changed.
+        changes: Vec<TriggerChange>,
+        /// Told once it is committed.
+        reply: Option<oneshot::Sender<Result<(), Refusal>>>,
+    },
     /// What nodes counted in a span.
     HotSpan {
         /// Which nodes.
@@ -188,6 +198,8 @@ pub enum Command {
 pub enum Committed {
     /// An incident of earlier, at start.
     Restored(Box<Incident>),
+    /// Every trigger of earlier, at start.
+    Triggers(Vec<Kept>),
     /// What a key of a hot list stands for, at start.
     HotName {
         /// Of what.

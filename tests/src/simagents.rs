@@ -16,7 +16,10 @@ use hsw_types::{
     CATALOGUE, NodeFacts, NodeId, Role, SeriesDef, SeriesId, SeriesKey, SeriesValues, ShardSummary,
     SourceState, SourceStatus, Unit, WindowIndex,
 };
-use hsw_wire::{FRAME_HEADER_BYTES, ToAgent, ToAggregator, encode_summary, frame_length};
+use hsw_wire::{
+    FRAME_HEADER_BYTES, ToAgent, ToAggregator, VERSION, VERSION_TRIGGERS, encode_summary,
+    frame_length,
+};
 use quinn::crypto::rustls::QuicClientConfig;
 use quinn::{Connection, Endpoint, RecvStream, SendStream};
 use tokio::task::JoinSet;
@@ -209,15 +212,21 @@ fn facts(node: usize) -> NodeFacts {
     }
 }
 
-struct SimAgent {
+/// One connected agent, welcome.
+#[derive(Debug)]
+pub(crate) struct SimAgent {
     n: usize,
-    connection: Connection,
-    send: SendStream,
-    recv: RecvStream,
+    pub(crate) connection: Connection,
+    pub(crate) send: SendStream,
+    pub(crate) recv: RecvStream,
 }
 
 impl SimAgent {
-    async fn connect(load: &Load, n: usize, endpoint: &Endpoint) -> anyhow::Result<Self> {
+    pub(crate) async fn connect(
+        load: &Load,
+        n: usize,
+        endpoint: &Endpoint,
+    ) -> anyhow::Result<Self> {
         let identity = identity(&load.authority, &load.identities, n)?;
         let crypto = QuicClientConfig::try_from(tls::client_config(&identity)?)?;
         let mut config = quinn::ClientConfig::new(Arc::new(crypto));
@@ -230,7 +239,7 @@ impl SimAgent {
             .await?;
         let (mut send, mut recv) = connection.open_bi().await?;
         let hello = ToAggregator::Hello {
-            versions: (1, 1),
+            versions: (VERSION, VERSION_TRIGGERS),
             incarnation: now_us().cast_unsigned() | 1,
             agent_version: "simulated".to_owned(),
         };
@@ -339,7 +348,7 @@ async fn count_acks(
     ack_ms
 }
 
-async fn hear(recv: &mut RecvStream) -> anyhow::Result<ToAgent> {
+pub(crate) async fn hear(recv: &mut RecvStream) -> anyhow::Result<ToAgent> {
     let mut header = [0; FRAME_HEADER_BYTES];
     recv.read_exact(&mut header).await?;
     let mut body = vec![0; frame_length(header)?];

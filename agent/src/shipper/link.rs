@@ -9,13 +9,18 @@ use std::time::Duration;
 
 use anyhow::{Context, bail};
 use hsw_shell::tls::{self, Identity};
-use hsw_wire::{FRAME_HEADER_BYTES, ToAgent, ToAggregator, frame_length};
+use hsw_trigger::Up;
+use hsw_types::{Incarnation, Sequence};
+use hsw_wire::{
+    FRAME_HEADER_BYTES, ToAgent, ToAggregator, TriggerUp, VERSION, VERSION_TRIGGERS, frame_length,
+};
 use quinn::crypto::rustls::QuicClientConfig;
 use quinn::{Connection, Endpoint, RecvStream, SendStream, TransportConfig, VarInt};
 use tokio::time::timeout;
 
 /// A connection that is not up after this is given up.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
+const WELCOME_TIMEOUT: Duration = Duration::from_secs(5);
 /// A write that the aggregator does not take for this long ends the connection.
 const WRITE_TIMEOUT: Duration = Duration::from_secs(30);
 
@@ -117,6 +122,46 @@ fn client_config(identity: &Arc<Identity>) -> anyhow::Result<quinn::ClientConfig
     let mut config = quinn::ClientConfig::new(Arc::new(crypto));
     config.transport_config(Arc::new(transport));
     Ok(config)
+}
+
+/// Hello and Welcome: the highest sequence the aggregator has, and the version to speak; or why it does not want us.
+pub(super) async fn greet(
+    writer: &mut Writer,
+    reader: &mut Reader,
+    incarnation: Incarnation,
+) -> anyhow::Result<Result<(Sequence, u8), String>> {
+    writer
+        .write(&ToAggregator::Hello {
+            versions: (VERSION, VERSION_TRIGGERS),
+            incarnation: incarnation.0,
+            agent_version: env!("CARGO_PKG_VERSION").to_owned(),
+        })
+        .await?;
+    let welcome = timeout(WELCOME_TIMEOUT, reader.read())
+        .await
+        .context("the aggregator does not welcome us")??;
+    match welcome {
+        ToAgent::Welcome {
+            last_sequence,
+            version,
+            ..
+        } => Ok(Ok((Sequence(last_sequence), version))),
+        ToAgent::Refused { message, .. } => Ok(Err(message)),
+        other => anyhow::bail!("the aggregator began with {other:?}"),
+    }
+}
+
+/// Sends what was counted for triggers; an aggregator that does not know them is told nothing.
+pub(super) async fn tell(
+    writer: &mut Writer,
+    list: Vec<Up>,
+    knows_triggers: bool,
+) -> anyhow::Result<()> {
+    if !knows_triggers {
+        return Ok(());
+    }
+    let list = list.into_iter().map(TriggerUp::from).collect();
+    writer.write(&ToAggregator::Triggers(list)).await
 }
 
 /// Writes whole messages.

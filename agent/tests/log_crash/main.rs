@@ -38,7 +38,14 @@ fn begin(folder: &Path, file: &Path) -> Life {
         last_window: recovered.last_window,
         ..hsw_pipeline::Config::default()
     });
-    let (driver, _) = Driver::new(pipeline, spool.clone(), clock, NodeFacts::default());
+    let (triggers, _line) = hsw_agent::triggers::line(clock, std::path::PathBuf::new());
+    let (driver, _) = Driver::new(
+        pipeline,
+        spool.clone(),
+        clock,
+        NodeFacts::default(),
+        triggers,
+    );
     let (sink, events) = mpsc::channel(N_EVENTS_MAX);
     let (stop, shutdown) = Shutdown::manual();
     let config = log::Config {

@@ -165,7 +165,8 @@ async fn serve(connection: &Connection, store: &Mutex<Store>) -> Option<()> {
     let mut n = 0;
     loop {
         match read(&mut recv).await? {
-            ToAggregator::Hello { .. } => return None,
+            // It welcomed in version 1, which has no triggers.
+            ToAggregator::Hello { .. } | ToAggregator::Triggers(_) => return None,
             ToAggregator::Heartbeat {
                 wall_us,
                 spool_summaries,

@@ -66,8 +66,10 @@ fn ship(spool: &Spool, identity: &Arc<Identity>, address: &str) -> Running {
         name: "aggregator".to_owned(),
         summaries_per_second_max: 2000,
     };
+    let clock = Clock::start();
+    let (_, line) = hsw_agent::triggers::line(clock, std::path::PathBuf::new());
     let (shipper, statistics) =
-        Shipper::new(config, Arc::clone(identity), spool.clone(), Clock::start());
+        Shipper::new(config, Arc::clone(identity), spool.clone(), clock, line);
     let (stop, shutdown) = Shutdown::manual();
     Running {
         stop,

@@ -7,7 +7,8 @@ use clap::{Args, Parser, Subcommand};
 use hsw_types::NodeId;
 
 use crate::hot;
-use crate::offline::{fingerprint, graph, logstats, sketch, templates, timeline, trigger};
+use crate::offline::{fingerprint, graph, logstats, sketch, templates, timeline};
+use crate::trigger;
 
 /// HyperShardWatch: which shard, since when, and why.
 #[derive(Debug, Parser)]
@@ -80,7 +81,7 @@ pub enum Command {
     /// Graphs: landmarks, from edge lists.
     #[command(subcommand)]
     Graph(graph::Command),
-    /// Triggers over files.
+    /// Standing questions: tell me when so much has hit this.
     #[command(subcommand)]
     Trigger(trigger::Command),
 }
@@ -102,7 +103,7 @@ pub enum Silence {
 /// A new silence.
 #[derive(Debug, Args)]
 pub struct NewSilence {
-    /// All must hold: NAME=VALUE, NAME!=VALUE, NAME=~PATTERN or NAME!~PATTERN; names: alertname, cluster, shard, node, severity.
+    /// All must hold: NAME=VALUE, NAME!=VALUE, NAME=~PATTERN or NAME!~PATTERN; names: alertname, cluster, shard, node, severity, trigger.
     #[arg(required = true, value_name = "MATCHER")]
     pub matchers: Vec<String>,
     /// Why.

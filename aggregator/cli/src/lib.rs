@@ -10,6 +10,7 @@ pub mod args;
 
 pub mod client;
 pub mod hot;
+pub mod trigger;
 
 pub mod show;
 pub mod show_graph;

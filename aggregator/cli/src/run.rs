@@ -18,6 +18,7 @@ use crate::hot;
 use crate::offline;
 use crate::show::{self, Paint};
 use crate::show_graph;
+use crate::trigger;
 
 /// Fine.
 pub const FINE: u8 = 0;
@@ -42,8 +43,8 @@ pub fn run(cli: Cli) -> anyhow::Result<u8> {
         Command::Graph(command) if !command.is_online() => {
             return offline::graph::run(command, cli.json).map(|()| FINE);
         }
-        Command::Trigger(command) => {
-            return offline::trigger::run(command, cli.json).map(|()| FINE);
+        Command::Trigger(trigger::Command::Eval(options)) => {
+            return offline::trigger::run(options, cli.json).map(|()| FINE);
         }
         _ => {}
     }
@@ -100,14 +101,17 @@ async fn online(cli: &Cli, api: &Api) -> anyhow::Result<u8> {
             let text = hot::text(&answer);
             (answer, text, FINE)
         }
+        Command::Trigger(command) => {
+            let (answer, text) = trigger::ask(command, api).await?;
+            (answer, text, FINE)
+        }
         Command::Silence(command) => silence(command, api).await?,
         Command::Cert(_)
         | Command::Templates(_)
         | Command::Fingerprint(_)
         | Command::Timeline(_)
         | Command::Logstats(_)
-        | Command::Sketch(_)
-        | Command::Trigger(_) => unreachable!("answered before the API is asked"),
+        | Command::Sketch(_) => unreachable!("answered before the API is asked"),
     };
     say(cli, &answer, &text)?;
     Ok(code)

@@ -35,7 +35,7 @@ pub fn list<'a>(answer: &'a Value, name: &str) -> &'a [Value] {
 }
 
 /// Text from the network: control characters would drive the terminal.
-fn clean(value: &Value) -> String {
+pub(crate) fn clean(value: &Value) -> String {
     let text = value.as_str().unwrap_or("–");
     text.chars()
         .map(|c| if c.is_control() { ' ' } else { c })
@@ -302,12 +302,12 @@ pub fn silences(answer: &Value) -> String {
     text
 }
 
-fn number(value: &Value) -> f64 {
+pub(crate) fn number(value: &Value) -> f64 {
     value.as_f64().unwrap_or(0.0)
 }
 
 /// `640 ms`, `12 s`, `3 min`, `2 h 5 min`, `4 d`.
-fn duration(seconds: f64) -> String {
+pub(crate) fn duration(seconds: f64) -> String {
     let t = seconds.max(0.0);
     match t {
         t if t < 1.0 => format!("{:.0} ms", t * 1e3),

@@ -1,6 +1,6 @@
 //! Alerts as the world reads them: labels, annotations, Alertmanager's webhook v4 form and its push form. (step 14)
 //!
-//! In: an incident. Out: an [`Alert`] and its JSON.
+//! In: an incident, or a fired trigger. Out: an [`Alert`] and its JSON.
 //! Invariants: AL-3 the fingerprint depends on the labels alone, by Prometheus' own function, so it is the same after
 //! a restart and the same that Alertmanager shows. AL-4 annotations hold no literal: sentences come from the engine.
 //! Source: prometheus/alertmanager `template/template.go` and `docs/alerts_api.md`; prometheus/common
@@ -13,11 +13,15 @@ use hsw_engine::{Incident, IncidentState, Symptom};
 use hsw_types::{WallTime, fnv1a_64, fnv1a_64_more};
 use serde::Serialize;
 
+use crate::triggers::{TriggerView, grouped};
+
 /// Label set; sorted, as the fingerprint needs it.
 pub(super) type Labels = BTreeMap<String, String>;
 
 /// Alert name of an incident.
 pub const INCIDENT_ALERT: &str = "ShardIncident";
+/// Alert name of a trigger that has fired.
+pub const TRIGGER_ALERT: &str = "ShardTrigger";
 /// Alert name of the dead man's switch.
 pub const WATCHDOG_ALERT: &str = "HyperShardWatchWatchdog";
 /// Sure enough to wake somebody, even where every shard still answers.
@@ -78,6 +82,37 @@ impl Alert {
         }
     }
 
+    /// The alert of a trigger that has fired.
+    #[must_use]
+    pub fn of_trigger(trigger: &TriggerView, sender: &Sender) -> Self {
+        let url = format!("{}/#triggers", sender.external_url);
+        let (at, count) = trigger.fired.unwrap_or_default();
+        let labels = [
+            ("alertname", TRIGGER_ALERT),
+            ("cluster", &sender.cluster),
+            ("severity", trigger.severity.name()),
+            ("trigger", &trigger.name),
+        ];
+        // One that begins anew no longer says since when it counted.
+        let since = if trigger.again {
+            String::new()
+        } else {
+            format!(" since {}", trigger.since.to_rfc3339())
+        };
+        let annotations = [
+            ("dashboard", url.as_str()),
+            ("description", &format!("Counted: {}", grouped(count))),
+            ("summary", &format!("{}{since}", trigger.words)),
+        ];
+        Self {
+            labels: owned(&labels),
+            annotations: owned(&annotations),
+            starts_at: at,
+            ends_at: None,
+            generator_url: url,
+        }
+    }
+
     /// The dead man's switch: fires always; its silence is the alarm.
     #[must_use]
     pub fn watchdog(sender: &Sender, started: WallTime) -> Self {
@@ -125,7 +160,9 @@ impl Alert {
         let group_labels: Labels = self
             .labels
             .iter()
-            .filter(|(name, _)| matches!(name.as_str(), "alertname" | "cluster" | "shard"))
+            .filter(|(name, _)| {
+                matches!(name.as_str(), "alertname" | "cluster" | "shard" | "trigger")
+            })
             .map(|(name, value)| (name.clone(), value.clone()))
             .collect();
         let mut group_key = "{}:{".to_owned();

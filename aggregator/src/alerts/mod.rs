@@ -1,4 +1,4 @@
-//! Alerts: incidents to people, by webhook and by Alertmanager. (step 14)
+//! Alerts: incidents and fired triggers to people, by webhook and by Alertmanager. (step 14)
 //!
 //! In: snapshots of the incidents, silences. Out: HTTP calls to every configured receiver, counters.
 //! Invariants: AL-11 alerts read the state, not the events: an event that is lost delays a message by a second at most,
@@ -8,6 +8,7 @@
 mod book;
 mod client;
 mod config;
+mod fired;
 mod message;
 pub mod silence;
 mod worker;
@@ -27,7 +28,7 @@ use tokio::sync::watch;
 use tokio::task::JoinSet;
 
 pub use config::{Alertmanager, Config, Webhook};
-pub use message::{Alert, INCIDENT_ALERT, Sender, WATCHDOG_ALERT, severity};
+pub use message::{Alert, INCIDENT_ALERT, Sender, TRIGGER_ALERT, WATCHDOG_ALERT, severity};
 pub use silence::{Matcher, Op, Silence, SilenceError, SilenceSpec};
 pub use worker::Receiver;
 
@@ -35,6 +36,7 @@ use crate::shared::{Shared, Snapshot};
 use crate::store::StoreHandle;
 use book::Book;
 use client::Client;
+use fired::Fired;
 use worker::{Queue, Target};
 
 /// What fires is repeated to Alertmanager so often …
@@ -183,6 +185,7 @@ impl Alerts {
         };
         let mut round = Round {
             book: Book::new(sender.clone(), started_of(&first)),
+            fired: Fired::new(sender.clone(), started_of(&first)),
             watchdog: Alert::watchdog(&sender, started_of(&first)),
             sender,
             outlets: Outlets::start(&self),
@@ -213,6 +216,7 @@ impl Alerts {
 /// What one pass of the loop works on.
 struct Round {
     book: Book,
+    fired: Fired,
     sender: Sender,
     watchdog: Alert,
     outlets: Outlets,
@@ -226,12 +230,11 @@ impl Round {
         if !snapshot.is_replayed {
             return;
         }
-        let due = self
-            .book
-            .reconcile(wall_now(), &snapshot.incidents, silences);
-        self.stats
-            .suppressed
-            .store(self.book.n_suppressed(), Ordering::Relaxed);
+        let now = wall_now();
+        let mut due = self.book.reconcile(now, &snapshot.incidents, silences);
+        due.extend(self.fired.reconcile(now, &snapshot.triggers, silences));
+        let n_suppressed = self.book.n_suppressed() + self.fired.n_suppressed();
+        self.stats.suppressed.store(n_suppressed, Ordering::Relaxed);
         if due.is_empty() {
             return;
         }
@@ -249,10 +252,16 @@ impl Round {
     /// Tells every Alertmanager all that stands.
     fn push(&self) {
         let now = wall_now();
-        let alerts = self.book.standing(now);
+        let alerts = self.standing(now);
         if !alerts.is_empty() {
             self.push_these(&alerts, now);
         }
+    }
+
+    fn standing(&self, now: WallTime) -> Vec<Alert> {
+        let mut alerts = self.book.standing(now);
+        alerts.extend(self.fired.standing(now));
+        alerts
     }
 
     fn bark(&self, snapshot: &Snapshot) {
@@ -267,7 +276,7 @@ impl Round {
                 hook.queue.push_if_empty(body.clone(), &hook.receiver);
             }
         }
-        let mut alerts = self.book.standing(now);
+        let mut alerts = self.standing(now);
         alerts.push(self.watchdog.clone());
         self.push_these(&alerts, now);
     }

@@ -22,7 +22,14 @@ pub const MATCHERS_MAX: usize = 10;
 /// A silence ends at most so many days ahead.
 pub const EXPIRY_DAYS_MAX: i64 = 30;
 /// What an alert can be recognised by.
-const LABELS: [&str; 5] = ["alertname", "cluster", "shard", "node", "severity"];
+const LABELS: [&str; 6] = [
+    "alertname",
+    "cluster",
+    "shard",
+    "node",
+    "severity",
+    "trigger",
+];
 /// Characters of a reason, an author, a label name or a value.
 const TEXT_MAX: usize = 256;
 
@@ -39,7 +46,9 @@ pub enum SilenceError {
     #[error("pattern `{0}` is not a regular expression of reasonable size")]
     Pattern(String),
     /// A label that no alert has: it would silence nothing, and its negation everything.
-    #[error("no alert has the label `{0}`: use alertname, cluster, shard, node or severity")]
+    #[error(
+        "no alert has the label `{0}`: use alertname, cluster, shard, node, severity or trigger"
+    )]
     Label(String),
     /// Matchers that match the empty label set match everything.
     #[error(

@@ -94,6 +94,7 @@ fn webhook(url: &str) -> Webhook {
 fn snapshot(incidents: &[hsw_engine::Incident]) -> Arc<Snapshot> {
     let mut snapshot = demo::snapshot(3, true);
     snapshot.incidents = incidents.iter().cloned().map(Arc::new).collect();
+    snapshot.triggers.clear();
     // The fixture's incident lies in the past: this life began before it.
     snapshot.started = hsw_types::WindowIndex(fixture::T0 - 60).start();
     Arc::new(snapshot)
@@ -112,6 +113,28 @@ fn states(heard: &[Heard]) -> Vec<&str> {
         .iter()
         .map(|(_, _, body)| body["status"].as_str().unwrap())
         .collect()
+}
+
+#[tokio::test]
+async fn a_webhook_hears_of_a_fired_trigger_once() {
+    let ear = Ear::default();
+    let url = ear.clone().listen().await;
+    let (snapshots, _) = started(Config {
+        webhook: vec![webhook(&format!("{url}/hook"))],
+        ..Config::default()
+    });
+    let fired = demo::snapshot(3, true).triggers;
+    for _ in 0..3 {
+        let mut now = Snapshot::clone(&snapshot(&[]));
+        now.triggers.clone_from(&fired);
+        snapshots.send_replace(Arc::new(now));
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+    let heard = ear.until(1).await;
+    assert_eq!(states(&heard), ["firing"]);
+    let alert = &heard[0].2["alerts"][0];
+    assert_eq!(alert["labels"]["alertname"], "ShardTrigger");
+    assert_eq!(alert["labels"]["trigger"], "big-scans");
 }
 
 #[tokio::test]

@@ -9,6 +9,8 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use hsw_types::{NodeId, WallTime};
 
 use crate::shared::AgentView;
+use hsw_wire::TriggerDown;
+use tokio::sync::mpsc;
 
 /// Entries kept, connected or not; far above the connections admitted by default.
 const AGENTS_MAX: usize = 10_000;
@@ -23,6 +25,8 @@ pub struct Agents {
 struct Entry {
     view: AgentView,
     connection: quinn::Connection,
+    /// Takes messages about triggers, once the agent is welcomed and if it reads them.
+    triggers: Option<mpsc::Sender<Vec<TriggerDown>>>,
 }
 
 impl Agents {
@@ -74,7 +78,12 @@ impl Agents {
             rtt_us: 0,
         };
         let connection = connection.clone();
-        entries.insert(node.clone(), Entry { view, connection });
+        let entry = Entry {
+            view,
+            connection,
+            triggers: None,
+        };
+        entries.insert(node.clone(), entry);
         before
             .filter(|entry| entry.view.is_connected)
             .map(|entry| entry.connection)
@@ -92,6 +101,28 @@ impl Agents {
         {
             change(&mut entry.view);
         }
+    }
+
+    /// Messages about triggers go here from now on, if this connection owns the entry.
+    pub(super) fn takes_triggers(
+        &self,
+        node: &NodeId,
+        connection: &quinn::Connection,
+        to: mpsc::Sender<Vec<TriggerDown>>,
+    ) {
+        if let Some(entry) = self.lock().get_mut(node)
+            && entry.connection.stable_id() == connection.stable_id()
+        {
+            entry.triggers = Some(to);
+        }
+    }
+
+    /// Hands a list of messages about triggers to a node's connection; false when it has no room for them. Without a
+    /// connection they are let go: a new one tells everything again.
+    pub(crate) fn tell(&self, node: &NodeId, list: Vec<TriggerDown>) -> bool {
+        let entries = self.lock();
+        let to = entries.get(node).and_then(|entry| entry.triggers.as_ref());
+        to.is_none_or(|to| !matches!(to.try_send(list), Err(mpsc::error::TrySendError::Full(_))))
     }
 
     /// Whether this connection still speaks for the node.

@@ -2,15 +2,16 @@
 //!
 //! In: an authenticated connection. Out: what its frames say, to store and driver; acknowledgements and answers back.
 //! Invariants: SE-1 nothing is read before the certificate is judged. SE-2 the writing half waits for nobody who reads.
-//! Limits: [`HELLO`] until the hello, one frame in memory, [`ANSWERS`] unsent answers.
+//! Limits: [`HELLO`] until the hello, one frame in memory, [`ANSWERS`] unsent answers, [`LISTS`] of messages about triggers.
 
 use std::time::Duration;
 
 use hsw_shell::tls;
+use hsw_trigger::Up;
 use hsw_types::{NodeId, WallTime};
 use hsw_wire::{
-    Error, FRAME_HEADER_BYTES, RefusalCode, ToAgent, ToAggregator, VERSION, decode_summary,
-    frame_length,
+    Error, FRAME_HEADER_BYTES, RefusalCode, ToAgent, ToAggregator, TriggerDown, TriggerUp, VERSION,
+    VERSION_TRIGGERS, decode_summary, frame_length,
 };
 use quinn::{Connection, RecvStream, SendStream, VarInt};
 use rustls::pki_types::CertificateDer;
@@ -32,6 +33,9 @@ const FAREWELL: Duration = Duration::from_secs(2);
 /// Answers that may wait to be sent; heartbeats beyond it are not answered, they repeat.
 const ANSWERS: usize = 8;
 
+/// Lists of messages about triggers that may wait to be sent; what does not fit is told again.
+const LISTS: usize = 64;
+
 /// Seconds of its rate that an agent may send at once.
 const BURST_S: f64 = 2.0;
 
@@ -49,6 +53,9 @@ struct Session<'a> {
     connection: &'a Connection,
     node: NodeId,
     incarnation: u64,
+    /// Highest version both sides read.
+    version: u8,
+    triggers: mpsc::Sender<Vec<TriggerDown>>,
     answers: &'a mpsc::Sender<ToAgent>,
     ack: watch::Sender<u64>,
 }
@@ -69,13 +76,15 @@ pub(super) async fn serve(connection: Connection, ingest: &Ingest) {
     };
     let (answers, waiting) = mpsc::channel(ANSWERS);
     let ack = watch::Sender::new(0);
-    let writing = tokio::spawn(write(send, waiting, ack.subscribe()));
+    let (triggers, lists) = mpsc::channel(LISTS);
+    let writing = tokio::spawn(write(send, waiting, lists, ack.subscribe()));
+    let ways = (&answers, triggers, ack);
     let frames = Frames {
         recv,
         buffer: Vec::new(),
         pace: Pace::new(ingest.config.node_bytes_per_second),
     };
-    if let End::Refused(code, message) = talk(&connection, ingest, frames, &answers, ack).await {
+    if let End::Refused(code, message) = talk(&connection, ingest, frames, ways).await {
         count_refusal(ingest, code);
         let address = connection.remote_address();
         if let Some(left_out) = ingest.refused.now() {
@@ -89,13 +98,19 @@ pub(super) async fn serve(connection: Connection, ingest: &Ingest) {
     connection.close(VarInt::from_u32(0), b"done");
 }
 
+/// Ways to the writing half: answers, messages about triggers, the highest acknowledgement.
+type Ways<'a> = (
+    &'a mpsc::Sender<ToAgent>,
+    mpsc::Sender<Vec<TriggerDown>>,
+    watch::Sender<u64>,
+);
+
 /// Hello, then frames; returns how it ended.
 async fn talk(
     connection: &Connection,
     ingest: &Ingest,
     mut frames: Frames,
-    answers: &mpsc::Sender<ToAgent>,
-    ack: watch::Sender<u64>,
+    (answers, triggers, ack): Ways<'_>,
 ) -> End {
     let node = match admitted(connection, ingest) {
         Ok(node) => node,
@@ -122,7 +137,7 @@ async fn talk(
         return End::Refused(
             RefusalCode::Version,
             format!(
-                "the agent reads frame versions {lowest} to {highest}, this aggregator {VERSION}: upgrade the older side"
+                "the agent reads frame versions {lowest} to {highest}, this aggregator {VERSION} to {VERSION_TRIGGERS}: upgrade the older side"
             ),
         );
     }
@@ -131,6 +146,8 @@ async fn talk(
         connection,
         node,
         incarnation,
+        version: highest.min(VERSION_TRIGGERS),
+        triggers,
         answers,
         ack,
     };
@@ -180,13 +197,18 @@ impl Session<'_> {
             return End::Gone;
         };
         let welcome = ToAgent::Welcome {
-            version: VERSION,
+            version: self.version,
             last_sequence: resume.last_sequence,
             last_window: resume.last_window.map_or(i64::MIN, |window| window.0),
             wall_us: wall_now().0,
         };
         if self.answers.send(welcome).await.is_err() {
             return End::Gone;
+        }
+        if self.version >= VERSION_TRIGGERS {
+            // Behind the welcome, which the writing half has first.
+            let to = self.triggers.clone();
+            self.ingest.agents.takes_triggers(node, self.connection, to);
         }
         self.heard(None);
         tracing::info!(%node, address = %self.connection.remote_address(), agent_version, "agent connected");
@@ -243,11 +265,30 @@ impl Session<'_> {
                 let _store_stopped = self.ingest.store.stopped(self.node.clone()).await;
                 Some(End::Gone)
             }
+            ToAggregator::Triggers(list) => self.counted(list, now).await,
             ToAggregator::Hello { .. } => Some(End::Refused(
                 RefusalCode::Malformed,
                 "a second hello on one connection".to_owned(),
             )),
         }
+    }
+
+    /// What the agent counted for triggers; the driver is waited for, so that nothing told is lost here.
+    async fn counted(&self, list: Vec<TriggerUp>, now: WallTime) -> Option<End> {
+        if self.version < VERSION_TRIGGERS {
+            let message = "a message of version 2 on a connection of version 1".to_owned();
+            return Some(End::Refused(RefusalCode::Malformed, message));
+        }
+        self.update(|view| view.last_heard = now);
+        if !self.ingest.agents.is_current(&self.node, self.connection) {
+            return Some(End::Gone);
+        }
+        let event = Event::Counted {
+            node: self.node.clone(),
+            messages: list.into_iter().map(Up::from).collect(),
+        };
+        let sent = self.ingest.driver.send(event).await;
+        sent.is_err().then_some(End::Gone)
     }
 
     async fn summary(&self, sequence: u64, payload: Vec<u8>, received: WallTime) -> Option<End> {
@@ -360,10 +401,11 @@ impl Pace {
     }
 }
 
-/// The writing half: answers first, then the newest acknowledgement; ends with the session.
+/// The writing half: answers first, then messages about triggers, then the newest acknowledgement; ends with the session.
 async fn write(
     mut send: SendStream,
     mut answers: mpsc::Receiver<ToAgent>,
+    mut lists: mpsc::Receiver<Vec<TriggerDown>>,
     mut ack: watch::Receiver<u64>,
 ) {
     // The last acknowledgement may be marked while the session ends: its sender is gone then, its value is not.
@@ -375,6 +417,7 @@ async fn write(
                 Some(answer) => answer,
                 None => break,
             },
+            Some(list) = lists.recv() => ToAgent::Triggers(list),
             changed = ack.changed(), if !acks_end => {
                 acks_end = changed.is_err();
                 if acks_end {

@@ -12,7 +12,7 @@ use hsw_hot::HotRow;
 use hsw_types::{HotKind, Incarnation, NodeId, Sequence, ShardSummary, WallTime, WindowIndex};
 use rusqlite::{Connection, Transaction, params};
 
-use super::{Received, Resume, StoreError, hot, stored_incident};
+use super::{Received, Resume, StoreError, TriggerChange, hot, stored_incident, triggers};
 use crate::shared::{Matcher, Silence};
 
 /// Row flag: the summary names series.
@@ -266,6 +266,21 @@ impl<'a> Batch<'a> {
         }
         for name in names {
             hot::write_name(self.transaction(), name, now)?;
+        }
+        Ok(())
+    }
+
+    /// Writes changes of triggers, in order.
+    pub(super) fn triggers(&mut self, changes: &[TriggerChange]) -> rusqlite::Result<()> {
+        for change in changes {
+            match change {
+                TriggerChange::Put(trigger) => triggers::put(self.transaction(), trigger)?,
+                TriggerChange::Remove { name } => triggers::remove(self.transaction(), name)?,
+                TriggerChange::Count { id, node, known } => {
+                    let node = self.node(node)?.id;
+                    triggers::count(self.transaction(), *id, node, *known)?;
+                }
+            }
         }
         Ok(())
     }

@@ -221,12 +221,19 @@ fn replay_tells_of_a_silent_node_and_of_one_that_said_goodbye() {
             Committed::Stopped { node } => format!("stopped {node}"),
             Committed::Restored(_) => "restored".to_owned(),
             Committed::HotName { name, .. } => format!("name {name}"),
+            Committed::Triggers(kept) => format!("{} triggers", kept.len()),
             Committed::ReplayDone => "done".to_owned(),
         })
         .collect();
     assert_eq!(
         told,
-        ["summary silent", "summary well", "stopped well", "done"]
+        [
+            "0 triggers",
+            "summary silent",
+            "summary well",
+            "stopped well",
+            "done"
+        ]
     );
 }
 
@@ -316,7 +323,7 @@ fn incidents_and_silences_outlive_the_process() {
         .unwrap();
     assert_eq!(before.len(), 1);
     let restored = replayed(&store, START_US).len();
-    assert_eq!(restored, 3, "two incidents and the end of replay");
+    assert_eq!(restored, 4, "triggers, two incidents and the end of replay");
 
     let in_force = commit::silences(&store.connection, WallTime(START_US)).unwrap();
     assert_eq!(
@@ -328,6 +335,14 @@ fn incidents_and_silences_outlive_the_process() {
     );
     let expired = commit::silences(&store.connection, silence.expires).unwrap();
     assert!(expired.is_empty());
+}
+
+/// Nothing was stored before.
+async fn replay_is_over(committed: &mut mpsc::Receiver<Vec<Committed>>) {
+    let triggers = committed.recv().await.unwrap();
+    assert!(matches!(&triggers[..], [Committed::Triggers(kept)] if kept.is_empty()));
+    let done = committed.recv().await.unwrap();
+    assert!(matches!(done[..], [Committed::ReplayDone]));
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -349,10 +364,7 @@ async fn a_full_disk_acknowledges_nothing_and_says_so() {
         .unwrap();
     let (driver, mut committed) = mpsc::channel(16);
     let mut running = start(store, driver).unwrap();
-    assert!(matches!(
-        committed.recv().await.unwrap()[..],
-        [Committed::ReplayDone]
-    ));
+    replay_is_over(&mut committed).await;
 
     let mut big = plain("a", 1);
     big.payload = vec![1; 200_000];
@@ -379,10 +391,7 @@ async fn an_unreadable_summary_is_kept_and_acknowledged_but_told_to_nobody() {
     let store = open(dir.path(), Config::default());
     let (driver, mut committed) = mpsc::channel(16);
     let running = start(store, driver).unwrap();
-    assert!(matches!(
-        committed.recv().await.unwrap()[..],
-        [Committed::ReplayDone]
-    ));
+    replay_is_over(&mut committed).await;
     let mut torn = plain("a", 1);
     torn.payload = vec![0xff; 10];
     torn.summary = None;

@@ -15,7 +15,7 @@ use tokio::sync::{mpsc, oneshot, watch};
 
 use super::commit::{Batch, Marks, Outcome};
 use super::{BATCH_SUMMARIES_MAX, Command, Committed, Config, StoreError, StoreHandle};
-use super::{commit, handle, hot, replay, retention, schema};
+use super::{commit, handle, hot, replay, retention, schema, triggers};
 use crate::shared::{Counter, Counters, StoreStatus};
 
 /// Pause before a batch that could not be committed is tried again.
@@ -36,6 +36,7 @@ pub struct Store {
     counters: Arc<Counters>,
     status: watch::Sender<StoreStatus>,
     swept: Option<Instant>,
+    life: u32,
 }
 
 /// The running store.
@@ -69,6 +70,7 @@ impl Store {
             )
         })?;
         let connection = schema::open(&super::file_in(data_dir))?;
+        let life = triggers::begin_life(&connection).context("count the starts of the store")?;
         let marks = Marks::load(&connection).context("read the marks of deliveries")?;
         let (status, _) = watch::channel(retention::status(&connection)?);
         Ok(Self {
@@ -78,7 +80,14 @@ impl Store {
             counters,
             status,
             swept: None,
+            life,
         })
+    }
+
+    /// How often the store has been opened, with this time.
+    #[must_use]
+    pub const fn life(&self) -> u32 {
+        self.life
     }
 
     /// Tells everything of earlier that the engine needs: incidents, then summaries received since `since`.
@@ -90,6 +99,7 @@ impl Store {
         since: WallTime,
         tell: &mut dyn FnMut(Committed),
     ) -> Result<(), StoreError> {
+        tell(Committed::Triggers(triggers::load(&self.connection)?));
         hot::names(&self.connection, tell)?;
         replay::incidents(&self.connection, RESTORED_CLOSED, tell)?;
         let replayed = replay::summaries(&self.connection, &self.marks, since, tell)?;
@@ -325,6 +335,10 @@ fn write(batch: &mut Batch<'_>, command: &Command) -> Result<Written, StoreError
             batch.hot(rows, names, now.window())?;
             Written::Nothing
         }
+        Command::Triggers { changes, .. } => {
+            batch.triggers(changes)?;
+            Written::Nothing
+        }
         Command::AddSilence { silence, .. } => Written::Id(batch.add_silence(silence)?),
         Command::RemoveSilence { id, .. } => Written::Existed(batch.remove_silence(*id)?),
         Command::Incidents { .. }
@@ -362,6 +376,16 @@ fn effects(command: Command, written: Written, counters: &Counters) -> Vec<Effec
             }))]
         }
         (Command::Stopped { node }, _) => vec![Effect::Tell(Committed::Stopped { node })],
+        (
+            Command::Triggers {
+                reply: Some(reply), ..
+            },
+            _,
+        ) => {
+            vec![Effect::Answer(Box::new(move || {
+                let _nobody_waits = reply.send(Ok(()));
+            }))]
+        }
         (Command::AddSilence { reply, .. }, Written::Id(id)) => {
             vec![Effect::Answer(Box::new(move || {
                 let _nobody_waits = reply.send(Ok(id));

@@ -9,8 +9,8 @@ use hsw_engine::{
 use hsw_hot::HotLists;
 use hsw_sketch::{HeavyHitters, hot_window};
 use hsw_types::{
-    Bad, EdgeKind, HotKind, HotWindow, LogSample, NodeFacts, NodeId, Role, SeriesKey, ShardId,
-    SourceState, SourceStatus, WallTime, WindowIndex, key_of, metric_spec,
+    Bad, EdgeKind, HotKind, HotWindow, LogSample, Monotonic, NodeFacts, NodeId, Role, SeriesKey,
+    ShardId, SourceState, SourceStatus, WallTime, WindowIndex, key_of, metric_spec,
 };
 use tokio::sync::{broadcast, mpsc, watch};
 
@@ -20,6 +20,7 @@ use crate::shared::{
     AgentView, Counters, DriverHandle, Question, Shared, Silence, Snapshot, StoreStatus,
 };
 use crate::store::{Command, StoreHandle};
+use crate::triggers::{Totals, Triggers};
 
 /// When the incident began, seconds before the snapshot.
 pub(crate) const BEGAN_S: i64 = 200;
@@ -77,6 +78,8 @@ fn noise(seed: i64) -> f64 {
 }
 
 async fn answer(mut asked: mpsc::Receiver<Question>, snapshot: watch::Receiver<Arc<Snapshot>>) {
+    let mut triggers = Triggers::new(&crate::config::Config::default(), 1);
+    triggers.restore(Vec::new(), Monotonic(0), wall_now());
     while let Some(question) = asked.recv().await {
         let snapshot = snapshot.borrow().clone();
         match question {
@@ -101,6 +104,18 @@ async fn answer(mut asked: mpsc::Receiver<Question>, snapshot: watch::Receiver<A
             } => {
                 let seconds = span.n_minutes() as f64 * 60.0;
                 drop(reply.send(hot(&snapshot).in_span(kind, &stored, seconds, limit)));
+            }
+            Question::AddTrigger { spec, reply } => {
+                let added = triggers.propose(*spec, wall_now());
+                let added = added.map(|one| triggers.begin(one, Monotonic(0), wall_now()));
+                drop(reply.send(added));
+            }
+            Question::RemoveTrigger { name, reply } => {
+                let removed = triggers.may_remove(&name);
+                if removed.is_ok() {
+                    triggers.remove(&name, Monotonic(0), wall_now());
+                }
+                drop(reply.send(removed));
             }
             Question::SeriesNames { reply, .. } => {
                 drop(reply.send(vec![SeriesKey::node("pg.commits")]));
@@ -482,5 +497,7 @@ pub(crate) fn snapshot(n: usize, is_calm: bool) -> Snapshot {
         agents,
         store: StoreStatus::default(),
         engine_counters: vec![("series_refused", 0)],
+        triggers: super::triggers::demo::views(now),
+        trigger_totals: Totals::default(),
     }
 }

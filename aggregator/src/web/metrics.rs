@@ -14,6 +14,7 @@ use hsw_engine::{Health, IncidentState, NodeLiveness};
 use super::{Parts, probes};
 use crate::alerts::Stats;
 use crate::shared::{AgentView, Snapshot};
+use crate::triggers::TriggerState;
 
 /// `GET /metrics`.
 pub(super) async fn metrics(State(parts): State<Parts>) -> impl IntoResponse {
@@ -40,6 +41,7 @@ fn text(parts: &Parts) -> String {
             *total,
         );
     }
+    triggers(&mut page, &snapshot);
     shards(&mut page, &snapshot);
     nodes_of_shards(&mut page, &snapshot);
     agents(&mut page, &snapshot);
@@ -107,6 +109,39 @@ fn about_itself(page: &mut Page, snapshot: &Snapshot, parts: &Parts) {
         .filter(|s| s.is_active(now))
         .count();
     page.gauge("silences", "Silences in force.", n_silences as f64);
+}
+
+fn triggers(page: &mut Page, snapshot: &Snapshot) {
+    let all = snapshot.triggers.iter();
+    let n_waiting = all.filter(|t| t.state == TriggerState::Waiting).count();
+    let n_fired = snapshot.triggers.len() - n_waiting;
+    page.gauge("triggers_waiting", "Triggers that count.", n_waiting as f64);
+    page.gauge(
+        "triggers_fired",
+        "Triggers that have fired and are not removed.",
+        n_fired as f64,
+    );
+    let totals = snapshot.trigger_totals;
+    for (name, help, total) in [
+        ("trigger_fired_total", "Firings of triggers.", totals.fired),
+        (
+            "trigger_refused_total",
+            "Triggers not taken.",
+            totals.refused,
+        ),
+        (
+            "trigger_messages_up_total",
+            "What agents told of triggers.",
+            totals.ups,
+        ),
+        (
+            "trigger_messages_down_total",
+            "What agents were told of triggers.",
+            totals.downs,
+        ),
+    ] {
+        page.counter(name, help, total);
+    }
 }
 
 fn shards(page: &mut Page, snapshot: &Snapshot) {

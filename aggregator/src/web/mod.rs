@@ -17,6 +17,7 @@ mod metrics;
 mod page;
 mod probes;
 mod series;
+mod triggers;
 
 #[cfg(test)]
 pub(crate) mod demo;
@@ -130,6 +131,8 @@ fn router(parts: Parts, guard: Arc<Guard>) -> Router {
         .route("/agents", get(api::agents))
         .route("/silences", get(api::silences).post(api::add_silence))
         .route("/silences/{id}", delete(api::remove_silence))
+        .route("/triggers", get(triggers::list).post(triggers::add))
+        .route("/triggers/{name}", delete(triggers::remove))
         .route("/events", get(events::events));
     Router::new()
         .nest("/api/v1", api)

@@ -63,6 +63,38 @@ async fn post(address: SocketAddr, extra: &str, body: &Value) -> (u16, Value) {
     (status, serde_json::from_str(&body).unwrap_or(Value::Null))
 }
 
+#[tokio::test]
+async fn a_trigger_is_added_once_shown_and_removed() {
+    let (address, _kept) = started(demo::snapshot(5, false), None).await;
+    let listed = get_json(address, "/api/v1/triggers").await;
+    assert_eq!(listed["triggers"][0]["state"], "fired");
+    assert_eq!(listed["triggers"][1]["count"], 6_200);
+    let request = |method: &str, path: &str, body: &str| {
+        format!(
+            "{method} /api/v1/triggers{path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n{JSON}Content-Length: {}\r\n\r\n{body}",
+            body.len()
+        )
+    };
+    let spec = r#"{"name":"slow","on":"latency_ms","range":"100..1000","count":10000}"#;
+    let (status, _, body) = send(address, &request("POST", "", spec)).await;
+    assert_eq!(status, 201, "{body}");
+    assert!(
+        body.contains("statements with latency_ms in [100, 1000)"),
+        "{body}"
+    );
+    assert_eq!(send(address, &request("POST", "", spec)).await.0, 409);
+    let bad = spec.replace("100..1000", "1000..100");
+    let (status, _, body) = send(address, &request("POST", "", &bad)).await;
+    assert!(
+        status == 400 && body.contains("FROM below TO"),
+        "{status} {body}"
+    );
+    let unknown = spec.replace("count", "cuont");
+    assert_eq!(send(address, &request("POST", "", &unknown)).await.0, 422);
+    assert_eq!(send(address, &request("DELETE", "/slow", "")).await.0, 204);
+    assert_eq!(send(address, &request("DELETE", "/slow", "")).await.0, 404);
+}
+
 const JSON: &str = "Content-Type: application/json\r\n";
 
 #[tokio::test]

@@ -5,18 +5,21 @@
 //! is never more than it has counted. CO-2 while every participant of a round lives and what was sent has arrived, the
 //! true count is below the threshold until the round's h-th signal; then one collection decides. CO-3 who does not
 //! answer is left out with its last known count and the rest share the slack; it is in again when it is heard.
-//! Limits: what a dead participant did not tell is not counted. O(h) per trigger.
-//! Does not: survive its process; a new one has a higher incarnation, registers its triggers again before it hears
-//! anybody, and learns all counts of living participants from their first answers.
+//! CO-4 what was known of a participant and is handed back at registration ([`Known`]) is never counted twice, nor lost.
+//! Limits: what a dead participant did not tell is not counted; one that is dismissed and admitted again within one epoch
+//! counts on from what was known. O(h) per trigger.
+//! Does not: survive its process; a new one has a higher incarnation, registers its triggers again (with what was known)
+//! before it hears anybody, and learns the counts of living participants from their first answers.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::time::Duration;
+use std::sync::Arc;
 
 use hsw_types::Monotonic;
 
 use crate::message::{Down, ParticipantId, Patience, Up, Why};
-use crate::range::{QueryId, Range};
-use crate::slack::Step;
+use crate::range::QueryId;
+use crate::space::Question;
+use crate::track::{Known, Member, Track};
 
 /// What the coordinator wants done.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -37,6 +40,19 @@ pub enum Output {
     },
 }
 
+/// How far a trigger is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Progress {
+    /// What is known to have been counted.
+    pub known: u64,
+    /// When it fires.
+    pub threshold: u64,
+    /// Who is to take part.
+    pub n_members: usize,
+    /// Who is heard and counts.
+    pub n_in: usize,
+}
+
 /// The coordinator of all triggers.
 #[derive(Debug)]
 pub struct Coordinator {
@@ -47,173 +63,8 @@ pub struct Coordinator {
     /// Those with somebody who has been asked and has not answered.
     open: BTreeSet<QueryId>,
     epochs: BTreeMap<ParticipantId, u64>,
-}
-
-#[derive(Debug)]
-struct Track {
-    ranges: Vec<Range>,
-    threshold: u64,
-    members: BTreeMap<ParticipantId, Member>,
-    round: u64,
-    /// λ of the round; 1 where every hit is told.
-    slack: u64,
-    is_direct: bool,
-    is_collecting: bool,
-}
-
-#[derive(Debug, Default)]
-struct Member {
-    /// Known of epochs that are over.
-    carried: u64,
-    epoch: u64,
-    /// Known of this epoch.
-    count: u64,
-    /// `carried + count` when the round began.
-    known_before: u64,
-    /// Takes part in the round.
-    is_in: bool,
-    /// Has told that the round's beginning has arrived or, while collecting, has answered.
-    has_answered: bool,
-    send_at: Monotonic,
-    pause: Duration,
-    leave_at: Monotonic,
-}
-
-impl Member {
-    const fn known(&self) -> u64 {
-        self.carried.saturating_add(self.count)
-    }
-
-    /// Waits for an answer: first for `pause`, at most for `all`.
-    fn ask(&mut self, now: Monotonic, pause: Duration, all: Duration) {
-        self.has_answered = false;
-        self.pause = pause;
-        self.send_at = now + pause;
-        self.leave_at = now + all;
-    }
-}
-
-impl Track {
-    fn known(&self) -> u64 {
-        let known = self.members.values().map(Member::known);
-        known.fold(0, u64::saturating_add)
-    }
-
-    fn n_in(&self) -> u64 {
-        self.members.values().filter(|member| member.is_in).count() as u64
-    }
-
-    fn n_signals(&self) -> u64 {
-        let got = self.members.values().map(|m| m.known() - m.known_before);
-        got.map(|got| got / self.slack).fold(0, u64::saturating_add)
-    }
-
-    fn has_all_answers(&self) -> bool {
-        let mut members = self.members.values();
-        members.all(|member| !member.is_in || member.has_answered)
-    }
-
-    fn watch(&self, query: QueryId, member: &Member) -> Down {
-        Down::Watch {
-            query,
-            epoch: member.epoch,
-            round: self.round,
-            slack: self.slack,
-            // In an epoch that began after the round, all of its count is beyond the base.
-            base: member.known_before.saturating_sub(member.carried),
-            ranges: self.ranges.clone(),
-        }
-    }
-
-    /// The round ends: everybody in it is asked, those left out once.
-    fn collect(
-        &mut self,
-        query: QueryId,
-        now: Monotonic,
-        patience: Patience,
-        out: &mut Vec<Output>,
-    ) {
-        self.is_collecting = true;
-        for (&to, member) in &mut self.members {
-            if member.epoch > 0 {
-                member.ask(now, patience.collect, patience.answer);
-                let message = Down::Collect {
-                    query,
-                    round: self.round,
-                };
-                out.push(Output::Send { to, message });
-            }
-        }
-    }
-
-    /// Shares what is left among those who are in. The threshold has not been reached.
-    fn begin(&mut self, query: QueryId, now: Monotonic, patience: Patience, out: &mut Vec<Output>) {
-        let remaining = self.threshold - self.known();
-        let step = Step::of(remaining, self.n_in().max(1), 1);
-        (self.slack, self.is_direct) = match step {
-            Step::Round { slack } => (slack, false),
-            Step::Direct | Step::Matured => (1, true),
-        };
-        self.round += 1;
-        self.is_collecting = false;
-        for member in self.members.values_mut() {
-            member.known_before = member.known();
-            if member.is_in {
-                member.ask(now, patience.repeat, patience.confirm);
-            }
-        }
-        for (&to, member) in &self.members {
-            if member.is_in {
-                let message = self.watch(query, member);
-                out.push(Output::Send { to, message });
-            }
-        }
-    }
-
-    /// Repeats what was not answered, leaves out who never does, and asks those left out now and then; whether somebody
-    /// was left out.
-    fn remind(
-        &mut self,
-        query: QueryId,
-        now: Monotonic,
-        patience: Patience,
-        out: &mut Vec<Output>,
-    ) -> bool {
-        let mut asked = Vec::new();
-        let mut has_left = false;
-        for (&to, member) in &mut self.members {
-            if member.epoch == 0 || (member.is_in && member.has_answered) {
-                continue;
-            }
-            if member.is_in && now >= member.leave_at {
-                member.is_in = false;
-                has_left = true;
-            } else if now >= member.send_at {
-                member.pause = (member.pause * 2).min(patience.repeat_max);
-                member.send_at = now + member.pause;
-                asked.push(to);
-            }
-        }
-        for to in asked {
-            let member = &self.members[&to];
-            let message = if member.is_in && !self.is_collecting {
-                self.watch(query, member)
-            } else {
-                Down::Collect {
-                    query,
-                    round: self.round,
-                }
-            };
-            out.push(Output::Send { to, message });
-        }
-        has_left
-    }
-
-    /// Whether somebody is still waited for, now or to come back.
-    fn is_open(&self) -> bool {
-        let mut members = self.members.values();
-        self.is_collecting || members.any(|m| m.epoch > 0 && !(m.is_in && m.has_answered))
-    }
+    /// Counts that changed since they were last asked for.
+    changed: BTreeSet<(QueryId, ParticipantId)>,
 }
 
 impl Coordinator {
@@ -226,6 +77,7 @@ impl Coordinator {
             tracks: BTreeMap::new(),
             open: BTreeSet::new(),
             epochs: BTreeMap::new(),
+            changed: BTreeSet::new(),
         }
     }
 
@@ -241,38 +93,37 @@ impl Coordinator {
         self.tracks.is_empty()
     }
 
-    /// What is known of a trigger's count, and its threshold: the progress to show.
+    /// How far a trigger is. O(h).
     #[must_use]
-    pub fn progress(&self, query: QueryId) -> Option<(u64, u64)> {
+    pub fn progress(&self, query: QueryId) -> Option<Progress> {
         let track = self.tracks.get(&query)?;
-        Some((track.known(), track.threshold))
+        let members = track.members.values();
+        Some(Progress {
+            known: track.known(),
+            threshold: track.threshold,
+            n_members: members.filter(|member| !member.is_dismissed).count(),
+            n_in: usize::try_from(track.n_in()).unwrap_or(usize::MAX),
+        })
     }
 
-    /// Registers a trigger over `members`; false where the id is in use or the threshold is 0. An id is never used again.
-    /// Members that have not greeted yet are in as soon as they do.
+    /// Registers a trigger over `members`, with what was known of each in an earlier process (or the default); false where
+    /// the id is in use or the threshold is 0. An id is never used again. Members that have not greeted yet are in as soon
+    /// as they do. What was known may fire it at once.
     pub fn register(
         &mut self,
         query: QueryId,
-        ranges: Vec<Range>,
+        question: Arc<Question>,
         threshold: u64,
-        members: impl IntoIterator<Item = ParticipantId>,
+        members: impl IntoIterator<Item = (ParticipantId, Known)>,
         now: Monotonic,
         out: &mut Vec<Output>,
     ) -> bool {
         if threshold == 0 || self.tracks.contains_key(&query) {
             return false;
         }
-        let member = |id: ParticipantId| {
-            let epoch = self.epochs.get(&id).copied().unwrap_or(0);
-            let member = Member {
-                epoch,
-                is_in: epoch > 0,
-                ..Member::default()
-            };
-            (id, member)
-        };
+        let member = |(id, known): (ParticipantId, Known)| (id, self.member(id, known));
         let mut track = Track {
-            ranges,
+            question,
             threshold,
             members: members.into_iter().map(member).collect(),
             round: self.first_round,
@@ -280,10 +131,114 @@ impl Coordinator {
             is_direct: true,
             is_collecting: false,
         };
+        let count = track.known();
+        if count >= threshold {
+            out.push(Output::Fired { query, count });
+            self.tracks.insert(query, track);
+            self.terminate(query, out);
+            return true;
+        }
         track.begin(query, now, self.patience, out);
         self.tracks.insert(query, track);
         self.open.insert(query);
         true
+    }
+
+    /// A member whose participant may have greeted already.
+    fn member(&self, id: ParticipantId, mut known: Known) -> Member {
+        let epoch = self.epochs.get(&id).copied().unwrap_or(0);
+        if epoch > known.epoch {
+            known = Known {
+                carried: known.sum(),
+                epoch,
+                count: 0,
+            };
+        }
+        Member {
+            known,
+            is_in: epoch > 0 && epoch == known.epoch,
+            ..Member::default()
+        }
+    }
+
+    /// Lets a participant take part from now on; false where there is no such trigger or it does already. Its slack is new,
+    /// so everybody's is.
+    pub fn admit(
+        &mut self,
+        query: QueryId,
+        id: ParticipantId,
+        now: Monotonic,
+        out: &mut Vec<Output>,
+    ) -> bool {
+        let Some(track) = self.tracks.get(&query) else {
+            return false;
+        };
+        let known = match track.members.get(&id) {
+            Some(member) if !member.is_dismissed => return false,
+            Some(member) => member.known,
+            None => Known::default(),
+        };
+        let mut member = self.member(id, known);
+        member.known_before = member.known();
+        let is_in = member.is_in;
+        let patience = self.patience;
+        if let Some(track) = self.tracks.get_mut(&query) {
+            track.members.insert(id, member);
+            if is_in {
+                track.collect(query, now, patience, out);
+                self.open.insert(query);
+            }
+        }
+        true
+    }
+
+    /// Lets a participant take part no more: what is known of it stays counted; false where it does not take part.
+    pub fn dismiss(
+        &mut self,
+        query: QueryId,
+        id: ParticipantId,
+        now: Monotonic,
+        out: &mut Vec<Output>,
+    ) -> bool {
+        let patience = self.patience;
+        let Some(track) = self.tracks.get_mut(&query) else {
+            return false;
+        };
+        let Some(member) = track.members.get_mut(&id).filter(|m| !m.is_dismissed) else {
+            return false;
+        };
+        let was_in = member.is_in;
+        (member.is_dismissed, member.is_in) = (true, false);
+        let message = Down::Forget { query };
+        out.push(Output::Send { to: id, message });
+        if was_in {
+            // The rest share the slack.
+            track.collect(query, now, patience, out);
+            self.open.insert(query);
+        }
+        true
+    }
+
+    /// Who takes part in a trigger.
+    pub fn members(&self, query: QueryId) -> impl Iterator<Item = ParticipantId> + '_ {
+        let members = self.tracks.get(&query).into_iter();
+        let members = members.flat_map(|track| &track.members);
+        members.filter(|(_, m)| !m.is_dismissed).map(|(&id, _)| id)
+    }
+
+    /// What is known of members whose count has changed since the last call, of triggers that wait: to be kept, and handed
+    /// back at registration after a restart.
+    pub fn take_changed(&mut self) -> Vec<(QueryId, ParticipantId, Known)> {
+        let changed = std::mem::take(&mut self.changed).into_iter();
+        let known = |(query, id)| Some((query, id, self.known_of(query, id)?));
+        changed.filter_map(known).collect()
+    }
+
+    /// What was taken could not be kept: it is taken again with the next call.
+    pub fn mark_changed(&mut self, query: QueryId, member: ParticipantId) {
+        if self.known_of(query, member).is_some() {
+            self.changed.insert((query, member));
+        }
     }
 
     /// Takes a trigger back; false where none waits by this id.
@@ -291,11 +246,12 @@ impl Coordinator {
         let Some(track) = self.tracks.remove(&query) else {
             return false;
         };
-        let forget = |&to| Output::Send {
+        let forget = |(&to, _): (&ParticipantId, &Member)| Output::Send {
             to,
             message: Down::Forget { query },
         };
-        out.extend(track.members.keys().map(forget));
+        let told = track.members.iter().filter(|(_, m)| m.is_reachable());
+        out.extend(told.map(forget));
         true
     }
 
@@ -325,7 +281,10 @@ impl Coordinator {
                 count,
                 why,
             } => {
-                let is_member = |track: &Track| track.members.contains_key(&from);
+                let is_member = |track: &Track| {
+                    let member = track.members.get(&from);
+                    member.is_some_and(|member| !member.is_dismissed)
+                };
                 if !self.tracks.get(&query).is_some_and(is_member) {
                     let message = Down::Forget { query };
                     out.push(Output::Send { to: from, message });
@@ -359,27 +318,34 @@ impl Coordinator {
             return;
         };
         let (round, is_collecting) = (track.round, track.is_collecting);
-        let Some(member) = track.members.get_mut(&from) else {
+        let Some(member) = track.members.get_mut(&from).filter(|m| !m.is_dismissed) else {
             return;
         };
-        if epoch < member.epoch {
+        if epoch < member.known.epoch {
             return;
         }
         let newest = self.epochs.entry(from).or_insert(0);
         *newest = epoch.max(*newest);
-        let is_new = epoch > member.epoch || !member.is_in;
+        let is_new = epoch > member.known.epoch || !member.is_in;
+        let before = member.known;
         if told.is_none() {
             // A new connection: what went over the old one may be lost.
             member.send_at = now;
         }
-        if epoch > member.epoch {
-            member.carried = member.known();
-            (member.count, member.epoch) = (0, epoch);
+        if epoch > member.known.epoch {
+            member.known = Known {
+                carried: member.known(),
+                epoch,
+                count: 0,
+            };
         }
         member.is_in = true;
         if let Some((at, count, why)) = told {
-            member.count = member.count.max(count);
+            member.known.count = member.known.count.max(count);
             member.has_answered |= at == round && (!is_collecting || why == Why::Answer);
+        }
+        if member.known != before {
+            self.changed.insert((query, from));
         }
         let known = track.known();
         if known >= track.threshold {
@@ -421,10 +387,10 @@ impl Coordinator {
         });
     }
 
-    /// What is known of a member: of epochs that are over, and of this one.
-    #[cfg(test)]
-    pub(crate) fn known_of(&self, query: QueryId, member: ParticipantId) -> Option<(u64, u64)> {
+    /// What is known of a member.
+    #[must_use]
+    pub fn known_of(&self, query: QueryId, member: ParticipantId) -> Option<Known> {
         let member = self.tracks.get(&query)?.members.get(&member)?;
-        Some((member.carried, member.count))
+        Some(member.known)
     }
 }

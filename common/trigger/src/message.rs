@@ -4,9 +4,11 @@
 //! without harm: the highest counts. ME-2 rounds of a trigger only rise; what belongs to an earlier one changes nothing.
 //! Does not: know bytes (the wire does).
 
+use std::sync::Arc;
 use std::time::Duration;
 
-use crate::range::{QueryId, Range};
+use crate::range::QueryId;
+use crate::space::Question;
 
 /// A participant, as the coordinator numbers them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -32,8 +34,8 @@ pub enum Down {
         slack: u64,
         /// The participant's count that the coordinator knew when the round began.
         base: u64,
-        /// The box.
-        ranges: Vec<Range>,
+        /// What to count.
+        question: Arc<Question>,
     },
     /// The round ends: tell the exact count.
     Collect {

@@ -1,33 +1,42 @@
-//! The agent's half of a distributed trigger: its slack is itself a trigger of its own forest. (ALGORITHMS 2.5)
+//! The agent's half of a distributed trigger: its slack is itself a trigger of its own forests. (ALGORITHMS 2.5)
 //!
 //! In: weighted elements, messages of the coordinator, ticks. Out: messages.
 //! Invariants: PA-1 a count is what lay inside the box since the trigger came in this epoch, exactly. PA-2 once what is
 //! told has arrived, the coordinator knows all but less than one slack of it. PA-3 no element costs more than the forest
-//! does: triggers are not scanned.
-//! Limits: those of the forest. Memory: a box and five numbers per trigger beside it.
-//! Does not: survive its process: a new life has a higher epoch and counts from zero, what was told before stays known.
+//! does: triggers are not scanned. PA-4 what an earlier life counted for and a later one remembers is counted from its
+//! first element on, before anybody has asked.
+//! Limits: [`Config::n_queries_max`] triggers; a forest per [`Space`] and combination of named categories in use. Memory:
+//! a box and six numbers per trigger beside the forest. Does not: survive its process: a new life has a higher epoch and
+//! counts from zero, what was told before stays known ([`Participant::tell_all`]).
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 use std::time::Duration;
 
 use hsw_types::Monotonic;
 
 use crate::choose::Config;
-use crate::forest::{Error, Forest};
+use crate::forest::{Error, Matured};
 use crate::message::{Down, Patience, Up, Why};
-use crate::range::{QueryId, Range, WEIGHT_MAX};
+use crate::range::{QueryId, WEIGHT_MAX};
+use crate::route::Router;
+use crate::space::{Element, N_CATEGORIES, Question, Space};
 
 /// One participant.
 #[derive(Debug)]
 pub struct Participant {
     epoch: u64,
     patience: Patience,
-    forest: Forest,
+    config: Config,
+    routers: BTreeMap<Space, Router>,
+    matured: Vec<Matured>,
     watches: BTreeMap<QueryId, Watch>,
     unheard: BTreeMap<QueryId, Waiting>,
     /// When to greet again; none once welcomed.
     greet: Option<Waiting>,
-    /// Triggers it could not take, because its forest refused them.
+    /// Raised whenever what it counts for becomes more or less.
+    n_changes: u64,
+    /// Triggers it could not take: too many, or refused by the forest.
     n_refused: u64,
 }
 
@@ -40,8 +49,13 @@ struct Watch {
     count: u64,
     /// The local trigger's threshold.
     need: u64,
-    ranges: Vec<Range>,
+    /// The highest count that was told.
+    told: u64,
+    question: Arc<Question>,
 }
+
+/// The round of what is remembered: before every one of a coordinator's.
+const REMEMBERED: u64 = 0;
 
 /// Something told that nothing has followed yet.
 #[derive(Debug, Clone, Copy)]
@@ -77,7 +91,6 @@ impl Participant {
     #[must_use]
     pub fn new(
         epoch: u64,
-        n_dimensions: usize,
         config: Config,
         patience: Patience,
         now: Monotonic,
@@ -87,12 +100,44 @@ impl Participant {
         Self {
             epoch,
             patience,
-            forest: Forest::new(n_dimensions, config),
+            config,
+            routers: BTreeMap::new(),
+            matured: Vec::new(),
             watches: BTreeMap::new(),
             unheard: BTreeMap::new(),
             greet: Some(Waiting::new(0, now, patience.collect)),
+            n_changes: 0,
             n_refused: 0,
         }
+    }
+
+    /// Counts for a trigger of an earlier life, until the coordinator says what becomes of it; before anything is added.
+    pub fn remember(&mut self, query: QueryId, question: Arc<Question>) {
+        if self.watches.len() < self.config.n_queries_max && !self.watches.contains_key(&query) {
+            let watch = Watch {
+                round: REMEMBERED,
+                slack: WEIGHT_MAX,
+                base: 0,
+                count: 0,
+                need: 0,
+                told: 0,
+                question,
+            };
+            self.watches.insert(query, watch);
+            self.arm(query);
+        }
+    }
+
+    /// What it counts for: to be remembered by the next life.
+    pub fn questions(&self) -> impl Iterator<Item = (QueryId, &Arc<Question>)> {
+        let watches = self.watches.iter();
+        watches.map(|(&query, watch)| (query, &watch.question))
+    }
+
+    /// How often that has changed.
+    #[must_use]
+    pub const fn n_changes(&self) -> u64 {
+        self.n_changes
     }
 
     /// A connection is new: greets again, until it is welcomed, and repeats with the next tick what nothing has followed.
@@ -127,22 +172,41 @@ impl Participant {
     #[must_use]
     pub fn count(&self, query: QueryId) -> Option<u64> {
         let watch = self.watches.get(&query)?;
-        let left = self.forest.remaining(query)?;
+        let left = self
+            .routers
+            .get(&watch.question.space())?
+            .remaining(query)?;
         Some(watch.count + (watch.need - left))
     }
 
     /// Takes an element; appends the signals it causes.
-    pub fn add(&mut self, point: &[u64], weight: u64, now: Monotonic, out: &mut Vec<Up>) {
-        let matured = self.forest.add(point, weight);
-        if matured.is_empty() {
-            return;
+    pub fn add(&mut self, element: &Element, now: Monotonic, out: &mut Vec<Up>) {
+        let mut matured = std::mem::take(&mut self.matured);
+        for (&space, router) in &mut self.routers {
+            if let Some((point, weight)) = element.point(space) {
+                let point = &point[..space.n_dimensions()];
+                matured.extend_from_slice(router.add(&element.categories, point, weight));
+            }
         }
-        let matured = matured.to_vec();
-        for one in matured {
+        for one in matured.drain(..) {
             if let Some(watch) = self.watches.get_mut(&one.id) {
                 watch.count = watch.count.saturating_add(watch.need + one.over);
                 self.tell(one.id, Why::Signal, now, out);
                 self.arm(one.id);
+            }
+        }
+        self.matured = matured;
+    }
+
+    /// Tells every count that nobody is known to have heard: for the end of a life, so that nothing is lost with it.
+    pub fn tell_all(&mut self, out: &mut Vec<Up>) {
+        let queries: Vec<_> = self.watches.keys().copied().collect();
+        for query in queries {
+            let told = self.watches.get(&query).map_or(0, |watch| watch.told);
+            let is_unheard = self.unheard.contains_key(&query);
+            let count = self.count(query);
+            if let Some(count) = count.filter(|&count| count > told || is_unheard) {
+                self.report(query, count, Why::Signal, out);
             }
         }
     }
@@ -151,8 +215,8 @@ impl Participant {
     pub fn hear(&mut self, message: Down, now: Monotonic, out: &mut Vec<Up>) {
         match message {
             Down::Welcome { epoch } => {
-                if epoch == self.epoch {
-                    self.greet = None;
+                if epoch == self.epoch && self.greet.take().is_some() {
+                    self.tell_what_it_counts(out);
                 }
             }
             Down::Watch {
@@ -161,17 +225,20 @@ impl Participant {
                 round,
                 slack,
                 base,
-                ranges,
+                question,
             } => {
                 if epoch == self.epoch {
                     let round = (round, slack.max(1), base);
-                    self.watch(query, round, ranges, now, out);
+                    self.watch(query, round, question, now, out);
                 }
             }
             Down::Collect { query, round } => {
                 // What it does not know it has counted nothing for in this epoch.
                 let count = self.count(query).unwrap_or(0);
-                out.push(self.report(query, round, count, Why::Answer));
+                if let Some(watch) = self.watches.get_mut(&query) {
+                    watch.told = count;
+                }
+                out.push(report(query, self.epoch, round, count, Why::Answer));
             }
             Down::Heard {
                 query,
@@ -184,10 +251,29 @@ impl Participant {
                 }
             }
             Down::Forget { query } => {
-                self.forest.terminate(query);
-                self.watches.remove(&query);
+                self.disarm(query);
+                let was_there = self.watches.remove(&query).is_some();
+                self.n_changes += u64::from(was_there);
                 self.unheard.remove(&query);
+                self.routers.retain(|_, router| !router.is_empty());
             }
+        }
+    }
+
+    /// Over a new connection each count is told: a coordinator that does not know a trigger (any more) says so.
+    fn tell_what_it_counts(&mut self, out: &mut Vec<Up>) {
+        let queries: Vec<_> = self.watches.keys().copied().collect();
+        for query in queries {
+            let count = self.count(query).unwrap_or(0);
+            self.report(query, count, Why::Answer, out);
+        }
+    }
+
+    /// Takes the local trigger back.
+    fn disarm(&mut self, query: QueryId) {
+        let space = self.watches.get(&query).map(|watch| watch.question.space());
+        if let Some(router) = space.and_then(|space| self.routers.get_mut(&space)) {
+            router.terminate(query);
         }
     }
 
@@ -195,7 +281,7 @@ impl Participant {
         &mut self,
         query: QueryId,
         (round, slack, base): (u64, u64, u64),
-        ranges: Vec<Range>,
+        question: Arc<Question>,
         now: Monotonic,
         out: &mut Vec<Up>,
     ) {
@@ -207,26 +293,32 @@ impl Participant {
             let count = count.unwrap_or(watch.count);
             if round == watch.round {
                 // Repeated: the coordinator does not know yet that it has arrived.
-                out.push(self.report(query, round, count, Why::Answer));
+                self.report(query, count, Why::Answer, out);
                 return;
             }
-            self.forest.terminate(query);
             (watch.round, watch.slack, watch.base) = (round, slack, base);
             watch.count = count;
+            self.disarm(query);
             self.unheard.remove(&query);
             if count.saturating_sub(base) >= slack {
                 self.tell(query, Why::Signal, now, out);
             }
         } else {
+            if self.watches.len() >= self.config.n_queries_max {
+                self.n_refused += 1;
+                return;
+            }
             let watch = Watch {
                 round,
                 slack,
                 base,
                 count: 0,
                 need: 0,
-                ranges,
+                told: 0,
+                question,
             };
             self.watches.insert(query, watch);
+            self.n_changes += 1;
         }
         self.arm(query);
     }
@@ -240,10 +332,18 @@ impl Participant {
         let beyond = watch.count.saturating_sub(watch.base);
         let to_base = watch.base.saturating_sub(watch.count);
         watch.need = (to_base + watch.slack - beyond % watch.slack).min(WEIGHT_MAX);
-        let armed: Result<(), Error> = self.forest.register(query, &watch.ranges, watch.need);
+        let question = &*watch.question;
+        let space = question.space();
+        let router = self
+            .routers
+            .entry(space)
+            .or_insert_with(|| Router::new(N_CATEGORIES, space.n_dimensions(), self.config));
+        let armed: Result<(), Error> =
+            router.register(query, question.categories(), question.ranges(), watch.need);
         if armed.is_err() {
             self.watches.remove(&query);
             self.unheard.remove(&query);
+            self.n_changes += 1;
             self.n_refused += 1;
         }
     }
@@ -253,17 +353,14 @@ impl Participant {
         if let Some(watch) = self.watches.get(&query) {
             let waiting = Waiting::new(watch.count, now, self.patience.repeat);
             self.unheard.insert(query, waiting);
-            out.push(self.report(query, watch.round, watch.count, why));
+            self.report(query, watch.count, why, out);
         }
     }
 
-    const fn report(&self, query: QueryId, round: u64, count: u64, why: Why) -> Up {
-        Up::Report {
-            query,
-            epoch: self.epoch,
-            round,
-            count,
-            why,
+    fn report(&mut self, query: QueryId, count: u64, why: Why, out: &mut Vec<Up>) {
+        if let Some(watch) = self.watches.get_mut(&query) {
+            watch.told = count;
+            out.push(report(query, self.epoch, watch.round, count, why));
         }
     }
 
@@ -294,135 +391,16 @@ impl Participant {
     }
 }
 
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    const ID: QueryId = QueryId(4);
-    const NOW: Monotonic = Monotonic(0);
-
-    fn participant() -> Participant {
-        let patience = Patience::default();
-        Participant::new(7, 1, Config::default(), patience, NOW, &mut Vec::new())
-    }
-
-    fn watch(round: u64, slack: u64, base: u64) -> Down {
-        Down::Watch {
-            query: ID,
-            epoch: 7,
-            round,
-            slack,
-            base,
-            ranges: vec![Range { lo: 10, hi: 20 }],
-        }
-    }
-
-    fn told(round: u64, count: u64, why: Why) -> Vec<Up> {
-        vec![Up::Report {
-            query: ID,
-            epoch: 7,
-            round,
-            count,
-            why,
-        }]
-    }
-
-    fn hear(one: &mut Participant, message: Down) -> Vec<Up> {
-        let mut out = Vec::new();
-        one.hear(message, NOW, &mut out);
-        out
-    }
-
-    fn add(one: &mut Participant, weight: u64) -> Vec<Up> {
-        let mut out = Vec::new();
-        one.add(&[15], weight, NOW, &mut out);
-        out
-    }
-
-    #[test]
-    fn a_signal_is_told_once_per_slack_with_the_exact_count() {
-        let mut one = participant();
-        assert_eq!(hear(&mut one, watch(1, 10, 0)), []);
-        assert_eq!(add(&mut one, 9), []);
-        assert_eq!(add(&mut one, 13), told(1, 22, Why::Signal));
-        assert_eq!(add(&mut one, 7), []);
-        assert_eq!(add(&mut one, 1), told(1, 30, Why::Signal));
-    }
-
-    #[test]
-    fn what_was_counted_while_a_round_was_on_its_way_is_told_at_once() {
-        let mut one = participant();
-        hear(&mut one, watch(1, 100, 0));
-        add(&mut one, 30);
-        assert_eq!(hear(&mut one, watch(2, 8, 20)), told(2, 30, Why::Signal));
-        assert_eq!(add(&mut one, 5), []);
-        assert_eq!(add(&mut one, 1), told(2, 36, Why::Signal));
-        assert_eq!(hear(&mut one, watch(3, 8, 36)), []);
-    }
-
-    #[test]
-    fn an_earlier_round_changes_nothing_and_the_same_once_more_is_answered() {
-        let mut one = participant();
-        hear(&mut one, watch(5, 10, 0));
-        add(&mut one, 3);
-        assert_eq!(hear(&mut one, watch(4, 1, 0)), []);
-        assert_eq!(add(&mut one, 3), []);
-        assert_eq!(hear(&mut one, watch(5, 10, 0)), told(5, 6, Why::Answer));
-        assert_eq!(add(&mut one, 4), told(5, 10, Why::Signal));
-        let collect = Down::Collect {
-            query: ID,
-            round: 5,
-        };
-        assert_eq!(hear(&mut one, collect), told(5, 10, Why::Answer));
-    }
-
-    #[test]
-    fn a_message_for_another_life_is_not_heard() {
-        let mut one = participant();
-        let mut other = watch(1, 1, 0);
-        if let Down::Watch { epoch, .. } = &mut other {
-            *epoch = 6;
-        }
-        assert_eq!(hear(&mut one, other), []);
-        assert!(one.is_empty() && add(&mut one, 5).is_empty());
-    }
-
-    #[test]
-    fn a_signal_is_repeated_until_it_is_heard_and_at_once_over_a_new_connection() {
-        let mut one = participant();
-        hear(&mut one, Down::Welcome { epoch: 7 });
-        hear(&mut one, watch(1, 10, 0));
-        add(&mut one, 10);
-        let mut out = Vec::new();
-        let (soon, later) = (Monotonic(1_000_000), Monotonic(70_000_000));
-        one.tick(soon, &mut out);
-        assert_eq!(out, []);
-        one.tick(later, &mut out);
-        assert_eq!(out, told(1, 10, Why::Repeat));
-        one.greet(later);
-        out.clear();
-        one.tick(later, &mut out);
-        assert_eq!(out, told(1, 10, Why::Repeat));
-        let heard = Down::Heard {
-            query: ID,
-            epoch: 7,
-            count: 10,
-        };
-        hear(&mut one, heard);
-        hear(&mut one, Down::Welcome { epoch: 7 });
-        out.clear();
-        one.tick(Monotonic(9_000_000_000), &mut out);
-        assert_eq!(out, []);
-    }
-
-    #[test]
-    fn a_box_that_the_forest_refuses_is_counted_and_not_watched() {
-        let mut one = participant();
-        let mut bad = watch(1, 1, 0);
-        if let Down::Watch { ranges, .. } = &mut bad {
-            ranges.clear();
-        }
-        assert_eq!(hear(&mut one, bad), []);
-        assert!(one.is_empty() && one.n_refused() == 1);
+const fn report(query: QueryId, epoch: u64, round: u64, count: u64, why: Why) -> Up {
+    Up::Report {
+        query,
+        epoch,
+        round,
+        count,
+        why,
     }
 }
+
+#[cfg(test)]
+#[path = "participant_tests.rs"]
+mod tests;

@@ -47,6 +47,12 @@ impl Router {
         }
     }
 
+    /// Whether nobody waits.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.by_id.is_empty()
+    }
+
     /// Registers a trigger for elements with the categories it names.
     ///
     /// # Errors

@@ -1,312 +1,7 @@
 //! Coordinator and participants over a network that loses, repeats and delays, with lives that end. (ALGORITHMS 2.7)
-//!
-//! Everything follows from a seed. Known to the test alone: how much truly lay inside each trigger's box.
 
-use std::time::Duration;
-
-use hsw_types::Monotonic;
-
-use crate::{
-    Config, Coordinator, Down, Output, Participant, ParticipantId, Patience, QueryId, Range, Up,
-};
-
-const STEP: Duration = Duration::from_millis(100);
-
-/// For a network that loses: everything is repeated soon.
-const QUICK: Patience = Patience {
-    repeat: Duration::from_secs(2),
-    repeat_max: Duration::from_secs(20),
-    confirm: Duration::from_secs(10),
-    collect: Duration::from_secs(2),
-    answer: Duration::from_secs(10),
-};
-
-/// Splitmix64.
-struct Random(u64);
-
-impl Random {
-    const fn below(&mut self, n: u64) -> u64 {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mut z = self.0;
-        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        (z ^ (z >> 31)) % n
-    }
-
-    const fn percent(&mut self, p: u64) -> bool {
-        self.below(100) < p
-    }
-}
-
-#[derive(Debug, Clone, Copy, Default)]
-struct Faults {
-    drop_percent: u64,
-    repeat_percent: u64,
-    /// Longest delay, in steps; every message draws its own, so they overtake each other.
-    delay_max: u64,
-    /// Of a step, in 10,000.
-    restarts: u64,
-    deaths: u64,
-    coordinator_restarts: u64,
-}
-
-enum Letter {
-    Down(ParticipantId, Down),
-    Up(ParticipantId, Up),
-}
-
-impl Letter {
-    fn copy(&self) -> Self {
-        match self {
-            Self::Down(to, message) => Self::Down(*to, message.clone()),
-            Self::Up(from, message) => Self::Up(*from, *message),
-        }
-    }
-}
-
-struct Trigger {
-    id: QueryId,
-    range: Range,
-    threshold: u64,
-    truth: u64,
-    known: u64,
-    has_fired: bool,
-}
-
-struct World {
-    random: Random,
-    faults: Faults,
-    patience: Patience,
-    now: Monotonic,
-    n_steps: u64,
-    coordinator: Coordinator,
-    incarnation: u32,
-    /// None once dead for good.
-    participants: Vec<Option<Participant>>,
-    epoch: u64,
-    letters: Vec<(u64, u64, Letter)>,
-    n_letters: u64,
-    triggers: Vec<Trigger>,
-}
-
-impl World {
-    fn new(seed: u64, n: u32, faults: Faults, patience: Patience) -> Self {
-        let mut world = Self {
-            random: Random(seed),
-            faults,
-            patience,
-            now: Monotonic(0),
-            n_steps: 0,
-            coordinator: Coordinator::new(1, patience),
-            incarnation: 1,
-            participants: Vec::new(),
-            epoch: 1,
-            letters: Vec::new(),
-            n_letters: 0,
-            triggers: Vec::new(),
-        };
-        for i in 0..n {
-            world.participants.push(None);
-            world.live(i);
-        }
-        world
-    }
-
-    fn live(&mut self, i: u32) {
-        let mut out = Vec::new();
-        self.epoch += 1;
-        let life = Participant::new(
-            self.epoch,
-            1,
-            Config::default(),
-            self.patience,
-            self.now,
-            &mut out,
-        );
-        self.participants[i as usize] = Some(life);
-        self.send_up(i, out);
-    }
-
-    fn members(&self) -> impl Iterator<Item = ParticipantId> + use<> {
-        (0..self.participants.len() as u32).map(ParticipantId)
-    }
-
-    fn register(&mut self, id: u64, range: Range, threshold: u64) {
-        let (id, mut out) = (QueryId(id), Vec::new());
-        let members = self.members();
-        let is_new =
-            self.coordinator
-                .register(id, vec![range], threshold, members, self.now, &mut out);
-        assert!(is_new);
-        self.triggers.push(Trigger {
-            id,
-            range,
-            threshold,
-            truth: 0,
-            known: 0,
-            has_fired: false,
-        });
-        self.take(out);
-    }
-
-    fn post(&mut self, letter: Letter) {
-        self.n_letters += 1;
-        let n_copies = 1 + u64::from(self.random.percent(self.faults.repeat_percent));
-        for _ in 0..n_copies {
-            if !self.random.percent(self.faults.drop_percent) {
-                let at = self.n_steps + self.random.below(self.faults.delay_max + 1);
-                let order = self.letters.len() as u64;
-                self.letters.push((at, order, letter.copy()));
-            }
-        }
-    }
-
-    fn send_up(&mut self, from: u32, messages: Vec<Up>) {
-        for message in messages {
-            self.post(Letter::Up(ParticipantId(from), message));
-        }
-    }
-
-    fn take(&mut self, outputs: Vec<Output>) {
-        for output in outputs {
-            match output {
-                Output::Send { to, message } => self.post(Letter::Down(to, message)),
-                Output::Fired { query, count } => {
-                    let trigger = self.triggers.iter_mut().find(|t| t.id == query).unwrap();
-                    assert!(!trigger.has_fired, "{query:?} fired twice");
-                    assert!(count >= trigger.threshold, "{query:?} told {count}");
-                    assert!(trigger.truth >= count, "{query:?} fired early: {count}");
-                    trigger.has_fired = true;
-                }
-            }
-        }
-    }
-
-    /// Delivers until nothing is due in this step.
-    fn deliver(&mut self) {
-        loop {
-            let n_steps = self.n_steps;
-            let due = |(at, ..): &mut (u64, u64, Letter)| *at <= n_steps;
-            let mut due: Vec<_> = self.letters.extract_if(.., due).collect();
-            if due.is_empty() {
-                return;
-            }
-            due.sort_by_key(|(at, order, _)| (*at, *order));
-            for (_, _, letter) in due {
-                match letter {
-                    Letter::Down(to, message) => {
-                        let mut out = Vec::new();
-                        if let Some(one) = &mut self.participants[to.0 as usize] {
-                            one.hear(message, self.now, &mut out);
-                        }
-                        self.send_up(to.0, out);
-                    }
-                    Letter::Up(from, message) => {
-                        let mut out = Vec::new();
-                        self.coordinator.hear(from, message, self.now, &mut out);
-                        self.take(out);
-                    }
-                }
-            }
-        }
-    }
-
-    fn element(&mut self, at: u32, key: u64, weight: u64) {
-        let mut out = Vec::new();
-        let Some(participant) = &mut self.participants[at as usize] else {
-            return;
-        };
-        for trigger in &mut self.triggers {
-            trigger.truth += if trigger.range.contains(key) {
-                weight
-            } else {
-                0
-            };
-        }
-        participant.add(&[key], weight, self.now, &mut out);
-        self.send_up(at, out);
-    }
-
-    fn restart_coordinator(&mut self) {
-        self.incarnation += 1;
-        self.coordinator = Coordinator::new(self.incarnation, self.patience);
-        self.triggers.iter_mut().for_each(|one| one.known = 0);
-        let mut out = Vec::new();
-        for trigger in self.triggers.iter().filter(|trigger| !trigger.has_fired) {
-            let ranges = vec![trigger.range];
-            let members = self.members();
-            self.coordinator.register(
-                trigger.id,
-                ranges,
-                trigger.threshold,
-                members,
-                self.now,
-                &mut out,
-            );
-        }
-        self.take(out);
-        // Connections are new, so every participant greets.
-        for i in 0..self.participants.len() {
-            if let Some(one) = &mut self.participants[i] {
-                let hello = one.greet(self.now);
-                self.send_up(i as u32, vec![hello]);
-            }
-        }
-    }
-
-    fn step(&mut self) {
-        self.n_steps += 1;
-        self.now = self.now + STEP;
-        let n = self.participants.len() as u64;
-        if self.random.below(10_000) < self.faults.restarts {
-            let i = self.random.below(n) as u32;
-            if self.participants[i as usize].is_some() {
-                self.live(i);
-            }
-        }
-        if self.random.below(10_000) < self.faults.deaths {
-            let i = self.random.below(n) as usize;
-            self.participants[i] = None;
-        }
-        if self.random.below(10_000) < self.faults.coordinator_restarts {
-            self.restart_coordinator();
-        }
-        self.deliver();
-        if self.n_steps.is_multiple_of(10) {
-            let mut out = Vec::new();
-            self.coordinator.tick(self.now, &mut out);
-            self.take(out);
-            for i in 0..n as usize {
-                let mut out = Vec::new();
-                if let Some(one) = &mut self.participants[i] {
-                    one.tick(self.now, &mut out);
-                }
-                self.send_up(i as u32, out);
-            }
-        }
-    }
-
-    fn check_that_nothing_known_is_forgotten(&mut self) {
-        for trigger in self.triggers.iter_mut().filter(|one| !one.has_fired) {
-            let (known, _) = self.coordinator.progress(trigger.id).unwrap();
-            assert!(known >= trigger.known, "{:?} forgot", trigger.id);
-            trigger.known = known;
-        }
-    }
-
-    /// Weight that somebody alive has counted or somebody has told.
-    fn surviving(&self, query: QueryId) -> u64 {
-        let count = |(i, one): (usize, &Option<Participant>)| {
-            let (carried, known) = self
-                .coordinator
-                .known_of(query, ParticipantId(i as u32))
-                .unwrap();
-            let counted = one.as_ref().and_then(|one| one.count(query)).unwrap_or(0);
-            carried + counted.max(known)
-        };
-        self.participants.iter().enumerate().map(count).sum()
-    }
-}
+use crate::simulation::{Faults, Letter, QUICK, World};
+use crate::{ParticipantId, Patience, QueryId, Range};
 
 const N_TRIGGERS: u64 = 30;
 
@@ -325,6 +20,9 @@ fn simulate(seed: u64, faults: Faults) -> (usize, u64) {
     for step in 0..3_000 {
         world.step();
         world.check_that_nothing_known_is_forgotten();
+        if step == n_busy / 3 {
+            world.admit_the_late();
+        }
         if step < n_busy {
             for _ in 0..world.random.below(8) {
                 let at = world.random.below(n) * world.random.below(2);
@@ -407,6 +105,72 @@ fn a_coordinator_that_starts_again_learns_the_counts_of_the_living() {
     for seed in 0..100 {
         simulate(2_000 + seed, faults);
     }
+}
+
+#[test]
+fn a_coordinator_that_is_told_what_it_knew_forgets_nothing_and_fires_nothing_early() {
+    let faults = Faults {
+        drop_percent: 10,
+        repeat_percent: 10,
+        delay_max: 10,
+        restarts: 100,
+        deaths: 10,
+        coordinator_restarts: 50,
+        is_kept: true,
+        ..Faults::default()
+    };
+    let n_fired: usize = (0..200).map(|seed| simulate(3_000 + seed, faults).0).sum();
+    assert!(n_fired > 1_000, "{n_fired} of 6000");
+}
+
+#[test]
+fn who_takes_part_later_counts_from_then_on() {
+    let faults = Faults {
+        drop_percent: 20,
+        repeat_percent: 10,
+        delay_max: 20,
+        restarts: 50,
+        coordinator_restarts: 20,
+        is_kept: true,
+        n_late: 3,
+        ..Faults::default()
+    };
+    let n_fired: usize = (0..200).map(|seed| simulate(4_000 + seed, faults).0).sum();
+    assert!(n_fired > 1_000, "{n_fired} of 6000");
+}
+
+#[test]
+fn who_is_dismissed_stays_counted_and_may_come_back() {
+    let mut world = World::new(11, 3, Faults::default(), QUICK);
+    world.step();
+    world.register(1, Range { lo: 0, hi: 10 }, 1_000);
+    world.step();
+    (0..300).for_each(|i| world.element(i % 3, 5, 1));
+    world.step();
+    let (query, id) = (QueryId(1), ParticipantId(2));
+    let mut out = Vec::new();
+    let now = world.now;
+    assert!(world.coordinator.dismiss(query, id, now, &mut out));
+    assert!(!world.coordinator.dismiss(query, id, now, &mut out));
+    world.take(out);
+    (0..20).for_each(|_| world.step());
+    let known = |world: &World| world.coordinator.progress(query).unwrap();
+    let before = known(&world);
+    assert_eq!((before.n_members, before.n_in), (2, 2));
+    assert!(world.participants[2].as_ref().unwrap().is_empty());
+    assert_eq!(world.coordinator.members(query).count(), 2);
+    // What it counts meanwhile is not the trigger's.
+    world.triggers[0].truth -= 50;
+    (0..50).for_each(|_| world.element(2, 5, 1));
+    let mut out = Vec::new();
+    assert!(world.coordinator.admit(query, id, world.now, &mut out));
+    world.take(out);
+    (0..20).for_each(|_| world.step());
+    for i in 0..900 {
+        world.element(i % 3, 5, 1);
+        world.step();
+    }
+    assert!(world.triggers[0].has_fired, "{:?}", known(&world));
 }
 
 #[test]

@@ -14,15 +14,19 @@ pub const FRAME_BYTES_MAX: usize = 1 << 20;
 /// Length field and version.
 pub const FRAME_HEADER_BYTES: usize = 5;
 
-/// The frame version this code writes; the only one so far.
+/// The frame version every peer reads, and most messages are written in.
 pub const VERSION: u8 = 1;
+
+/// The version that adds messages about triggers; the highest this code reads. Only such messages carry it, and only
+/// peers that say they read it are sent any.
+pub const VERSION_TRIGGERS: u8 = 2;
 
 /// Why bytes are not a message.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum Error {
     /// The peer speaks a version this side cannot read.
     #[error(
-        "frame version {found} is not known here (this side reads {VERSION}): upgrade the older side"
+        "frame version {found} is not known here (this side reads {VERSION} to {VERSION_TRIGGERS}): upgrade the older side"
     )]
     UnknownVersion {
         /// What the frame says.
@@ -51,7 +55,7 @@ pub enum Error {
 /// Bytes of the body that follow this header.
 ///
 /// # Errors
-/// [`Error::TooLong`] over [`FRAME_BYTES_MAX`], [`Error::UnknownVersion`] for another version, [`Error::Malformed`]
+/// [`Error::TooLong`] over [`FRAME_BYTES_MAX`], [`Error::UnknownVersion`] for a version it does not read, [`Error::Malformed`]
 /// for a frame without a version byte.
 pub fn frame_length(header: [u8; FRAME_HEADER_BYTES]) -> Result<usize, Error> {
     let [a, b, c, d, version] = header;
@@ -69,14 +73,14 @@ pub fn frame_length(header: [u8; FRAME_HEADER_BYTES]) -> Result<usize, Error> {
             why: "no version byte".to_owned(),
         });
     };
-    if version != VERSION {
+    if !(VERSION..=VERSION_TRIGGERS).contains(&version) {
         return Err(Error::UnknownVersion { found: version });
     }
     Ok(body)
 }
 
-/// A whole frame around `message`.
-pub(crate) fn encode<T>(message: &T) -> Result<Vec<u8>, Error>
+/// A whole frame of this version around `message`.
+pub(crate) fn encode<T>(message: &T, version: u8) -> Result<Vec<u8>, Error>
 where
     T: SchemaWrite<DefaultConfig, Src = T>,
 {
@@ -91,7 +95,7 @@ where
     }
     let mut frame = Vec::with_capacity(FRAME_HEADER_BYTES + body.len());
     frame.extend_from_slice(&u32::try_from(bytes).unwrap_or(u32::MAX).to_le_bytes());
-    frame.push(VERSION);
+    frame.push(version);
     frame.extend_from_slice(&body);
     Ok(frame)
 }

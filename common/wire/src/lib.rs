@@ -9,7 +9,11 @@ mod column;
 mod frame;
 mod message;
 mod summary;
+mod trigger;
 
-pub use frame::{Error, FRAME_BYTES_MAX, FRAME_HEADER_BYTES, VERSION, frame_length};
+pub use frame::{
+    Error, FRAME_BYTES_MAX, FRAME_HEADER_BYTES, VERSION, VERSION_TRIGGERS, frame_length,
+};
 pub use message::{RefusalCode, ToAgent, ToAggregator};
 pub use summary::{SUMMARY_BYTES_MAX, decode_summary, encode_summary};
+pub use trigger::{TRIGGERS_MAX, TriggerDown, TriggerQuestion, TriggerUp, TriggerWhy};

@@ -2,7 +2,8 @@
 
 use wincode::{SchemaRead, SchemaWrite};
 
-use crate::frame::{self, Error};
+use crate::frame::{self, Error, VERSION, VERSION_TRIGGERS};
+use crate::trigger::{TriggerDown, TriggerUp, check_down, check_up};
 
 /// From an agent to the aggregator.
 #[derive(Debug, Clone, PartialEq, Eq, SchemaWrite, SchemaRead)]
@@ -36,6 +37,8 @@ pub enum ToAggregator {
     },
     /// The agent stops in order; its silence is not a fault.
     Goodbye,
+    /// What it has counted for triggers; version 2.
+    Triggers(Vec<TriggerUp>),
 }
 
 /// Why an aggregator refuses; the agent logs it and tries again later.
@@ -56,7 +59,7 @@ pub enum RefusalCode {
 pub enum ToAgent {
     /// First message: the agent is connected when this has arrived.
     Welcome {
-        /// Frame version to use.
+        /// Highest version both sides read.
         version: u8,
         /// Highest sequence committed of this incarnation; 0 for none.
         last_sequence: u64,
@@ -84,6 +87,8 @@ pub enum ToAgent {
         /// One line for the operator.
         message: String,
     },
+    /// What to count for triggers; version 2.
+    Triggers(Vec<TriggerDown>),
 }
 
 impl ToAggregator {
@@ -92,15 +97,23 @@ impl ToAggregator {
     /// # Errors
     /// [`Error::TooLong`] when the frame would be longer than the limit.
     pub fn encode(&self) -> Result<Vec<u8>, Error> {
-        frame::encode(self)
+        let version = match self {
+            Self::Triggers(_) => VERSION_TRIGGERS,
+            _ => VERSION,
+        };
+        frame::encode(self, version)
     }
 
     /// Reads a frame's body (what follows the header).
     ///
     /// # Errors
-    /// [`Error::Malformed`] when the bytes are not exactly one message.
+    /// [`Error::Malformed`] when the bytes are not exactly one message, [`Error::TooLong`] for a list over its limit.
     pub fn decode(body: &[u8]) -> Result<Self, Error> {
-        frame::decode(body)
+        let message = frame::decode(body)?;
+        if let Self::Triggers(list) = &message {
+            check_up(list)?;
+        }
+        Ok(message)
     }
 }
 
@@ -110,14 +123,22 @@ impl ToAgent {
     /// # Errors
     /// [`Error::TooLong`] when the frame would be longer than the limit.
     pub fn encode(&self) -> Result<Vec<u8>, Error> {
-        frame::encode(self)
+        let version = match self {
+            Self::Triggers(_) => VERSION_TRIGGERS,
+            _ => VERSION,
+        };
+        frame::encode(self, version)
     }
 
     /// Reads a frame's body (what follows the header).
     ///
     /// # Errors
-    /// [`Error::Malformed`] when the bytes are not exactly one message.
+    /// [`Error::Malformed`] when the bytes are not exactly one message, [`Error::TooLong`] for a list over its limit.
     pub fn decode(body: &[u8]) -> Result<Self, Error> {
-        frame::decode(body)
+        let message = frame::decode(body)?;
+        if let Self::Triggers(list) = &message {
+            check_down(list)?;
+        }
+        Ok(message)
     }
 }

@@ -1,6 +1,7 @@
 //! Golden bytes, bincode as the oracle, hostile input. (steps 4–6)
 
 use expect_test::expect;
+use hsw_trigger::{Down, Measure, QueryId, Question, Range, Space, Up, Weight, Why};
 use hsw_types::{
     EdgeKind, EdgeSubject, HotKind, HotWindow, Latencies, LogSample, NodeFacts, Role, SeriesDef,
     SeriesId, SeriesKey, SeriesValues, ShardSummary, SourceState, SourceStatus, WallTime,
@@ -9,8 +10,8 @@ use hsw_types::{
 use proptest::prelude::*;
 
 use crate::{
-    Error, FRAME_HEADER_BYTES, ToAgent, ToAggregator, VERSION, decode_summary, encode_summary,
-    frame_length,
+    Error, FRAME_HEADER_BYTES, TRIGGERS_MAX, ToAgent, ToAggregator, TriggerDown, TriggerUp,
+    VERSION, VERSION_TRIGGERS, decode_summary, encode_summary, frame_length,
 };
 
 fn sample_summary() -> ShardSummary {
@@ -89,6 +90,92 @@ fn the_bytes_of_version_1_do_not_change() {
     expect!["00d2496b00000000020007000000000000000100000000000000000000000000000000010000000000000000000000000000000000000000000000000300000000000000646231000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000200000000000000000000000a0000000000000070672e636f6d6d69747300000000010000000d00000000000000656467652e73657373696f6e7302000000000000080000000000000031302e302e302e3903000000000000006170700800000000000000636865636b6f7574040000000000000073686f700900000000000000020278819f21030210010000000000000003000000030000000000000001020301000000000000002021a0281765060005000000000000004552524f52050000000000000034305030311100000000000000646561646c6f636b20646574656374656401000000000000000800000000000000706f7374677265730000000000000000000000000000000000"].assert_eq(&hex(&encode_summary(&sample_summary()).unwrap()));
 }
 
+fn a_watch() -> Down {
+    let space = Space::new(&[Measure::LatencyMs, Measure::Rows], Weight::Ms).unwrap();
+    let ranges = vec![Range { lo: 1, hi: 2 }, Range { lo: 3, hi: 4 }];
+    let question = Question::new(space, [None, Some(9), None, Some(8)], ranges).unwrap();
+    Down::Watch {
+        query: QueryId(258),
+        epoch: 5,
+        round: 6,
+        slack: 7,
+        base: 10,
+        question: std::sync::Arc::new(question),
+    }
+}
+
+fn a_report(why: Why) -> Up {
+    Up::Report {
+        query: QueryId(258),
+        epoch: 5,
+        round: 6,
+        count: 11,
+        why,
+    }
+}
+
+#[test]
+fn the_bytes_of_version_2_do_not_change() {
+    let ups = [Up::Hello { epoch: 5 }, a_report(Why::Answer)];
+    let ups = ToAggregator::Triggers(ups.map(TriggerUp::from).to_vec());
+    expect!["4100000002040000000200000000000000000000000500000000000000010000000201000000000000050000000000000006000000000000000b0000000000000002000000"].assert_eq(&hex(&ups.encode().unwrap()));
+    let query = QueryId(258);
+    let downs = [
+        Down::Welcome { epoch: 5 },
+        a_watch(),
+        Down::Collect { query, round: 6 },
+        Down::Heard {
+            query,
+            epoch: 5,
+            count: 11,
+        },
+        Down::Forget { query },
+    ];
+    let downs = ToAgent::Triggers(downs.iter().map(TriggerDown::from).collect());
+    expect!["c6000000020400000005000000000000000000000005000000000000000100000002010000000000000500000000000000060000000000000007000000000000000a00000000000000020200000000000000000100000000000000020000000000000002030000000000000004000000000000000200000000000000010900000000000000030800000000000000020000000201000000000000060000000000000003000000020100000000000005000000000000000b00000000000000040000000201000000000000"].assert_eq(&hex(&downs.encode().unwrap()));
+}
+
+#[test]
+fn messages_about_triggers_come_back_as_they_went() {
+    for why in [Why::Signal, Why::Repeat, Why::Answer] {
+        let message = a_report(why);
+        assert_eq!(Up::from(TriggerUp::from(message)), message);
+    }
+    let frame = ToAgent::Triggers(vec![(&a_watch()).into()]).encode();
+    let read = ToAgent::decode(&frame.unwrap()[FRAME_HEADER_BYTES..]);
+    let Ok(ToAgent::Triggers(list)) = read else {
+        panic!("{read:?}");
+    };
+    assert_eq!(Down::try_from(list[0].clone()), Ok(a_watch()));
+}
+
+#[test]
+fn a_question_that_cannot_be_and_a_list_over_its_limit_are_refused() {
+    let frame = ToAgent::Triggers(vec![(&a_watch()).into()]).encode();
+    let body = frame.unwrap()[FRAME_HEADER_BYTES..].to_vec();
+    // Behind variant, length, variant and five numbers: the weight, the ranges' number, the first range's measure.
+    let weight = 4 + 8 + 4 + 5 * 8;
+    for (at, bad) in [
+        (weight, 3),
+        (weight + 1, 1),
+        (weight + 9, 2),
+        (weight + 10, 3),
+    ] {
+        let mut changed = body.clone();
+        changed[at] = bad;
+        let read = ToAgent::decode(&changed);
+        assert!(
+            matches!(read, Err(Error::Malformed { .. })),
+            "{at}: {read:?}"
+        );
+    }
+    let hello = TriggerUp::Hello { epoch: 1 };
+    let list = |n| ToAggregator::Triggers(vec![hello; n]).encode().unwrap();
+    assert!(ToAggregator::decode(&list(TRIGGERS_MAX)[FRAME_HEADER_BYTES..]).is_ok());
+    let over = ToAggregator::decode(&list(TRIGGERS_MAX + 1)[FRAME_HEADER_BYTES..]);
+    assert!(matches!(over, Err(Error::TooLong { .. })), "{over:?}");
+}
+
 #[test]
 fn what_is_hot_follows_the_summary_and_one_of_before_there_was_any_is_read() {
     let without = encode_summary(&sample_summary()).unwrap();
@@ -159,6 +246,7 @@ fn a_header_over_the_limit_or_of_another_version_is_refused() {
         frame_length([a, b, c, d, version])
     };
     assert_eq!(header(11, VERSION), Ok(10));
+    assert_eq!(header(11, VERSION_TRIGGERS), Ok(10));
     assert!(matches!(
         header(u32::MAX, VERSION),
         Err(Error::TooLong { .. })
@@ -185,6 +273,18 @@ proptest! {
         let _ = ToAggregator::decode(&bytes);
         let _ = ToAgent::decode(&bytes);
         let _ = decode_summary(&bytes);
+    }
+
+    #[test]
+    fn prop_a_changed_trigger_message_decodes_or_fails_but_never_panics(at in 0_usize..400, to in any::<u8>()) {
+        let mut bytes = ToAgent::Triggers(vec![(&a_watch()).into(); 2]).encode().unwrap();
+        let at = at % bytes.len();
+        bytes[at] = to;
+        if let Ok(ToAgent::Triggers(list)) = ToAgent::decode(&bytes[FRAME_HEADER_BYTES..]) {
+            for message in list {
+                prop_assert!(Down::try_from(message).is_ok(), "decoded, and is none");
+            }
+        }
     }
 
     #[test]

@@ -25,7 +25,7 @@ pub(super) fn aggregator(args: &Args, stop: &Stop, n_agents: usize) -> Result<Re
     let span = Duration::from_secs(args.seconds.unwrap_or(120));
     let dir = tempfile::tempdir().context("make a folder")?;
     let web = SocketAddr::from(([127, 0, 0, 1], args.web));
-    let running = Running::start(args, dir.path(), web)?;
+    let running = Running::start(args, dir.path(), web, "")?;
     let load = Load {
         address: listen(args)?,
         server_name: "aggregator".to_owned(),
@@ -238,17 +238,18 @@ fn size(folder: &Path) -> Result<f64> {
     Ok(bytes as f64)
 }
 
-fn listen(args: &Args) -> Result<SocketAddr> {
+pub(super) fn listen(args: &Args) -> Result<SocketAddr> {
     format!("127.0.{}.20:7443", args.subnet)
         .parse()
         .context("make an address")
 }
 
 /// A running aggregator; dropping it ends it.
-struct Running(Child);
+pub(super) struct Running(Child);
 
 impl Running {
-    fn start(args: &Args, dir: &Path, web: SocketAddr) -> Result<Self> {
+    /// With `shards` at the end of its configuration.
+    pub(super) fn start(args: &Args, dir: &Path, web: SocketAddr, shards: &str) -> Result<Self> {
         let ids = dir.join("ids");
         cert::init(&dir.join("ca"))?;
         cert::issue(&dir.join("ca"), &NodeId::new("aggregator")?, &[], &ids)?;
@@ -265,6 +266,7 @@ impl Running {
             writeln!(config, "{key} = \"{}\"", ids.join(file).display())?;
         }
         config.push_str("[ingest]\nconnections_max = 4096\n");
+        config.push_str(shards);
         let path = dir.join("aggregator.toml");
         std::fs::write(&path, config).context("write the aggregator's config")?;
         let log = std::fs::File::create(dir.join("aggregator.log")).context("make a log")?;

@@ -123,7 +123,18 @@ fn searches(folder: &Path, (n, each, k): (u32, usize, usize), report: &mut Repor
         events: &events,
         landmarks: &landmarks,
     };
-    let Some(peer) = peer(folder, &written)? else {
+    beside_peer(folder, &of, &written, (rebuild, p50, mean), report)
+}
+
+/// The peer's figures, and how many times as fast ours are: a rebuild in ms, an event in µs at the median and in the mean.
+fn beside_peer(
+    folder: &Path,
+    of: &str,
+    written: &Written<'_>,
+    (rebuild, p50, mean): (f64, f64, f64),
+    report: &mut Report,
+) -> Result<()> {
+    let Some(peer) = peer(folder, written)? else {
         report.note(format!("{PEER_PYTHON} is not set: no peer was measured"));
         return Ok(());
     };

@@ -27,13 +27,14 @@ mod graph;
 mod log_lines;
 mod spooled;
 mod templates;
+mod triggers;
 mod watched;
 
 /// Measures what the agent, the aggregator and their formats cost.
 #[derive(Clone, Debug, Parser)]
 #[command(name = "hsw-bench", version)]
 pub struct Args {
-    /// Benchmarks: wire, templates, spool, detect, graph, agent-cost, log-storm, database-loss, aggregator-200, aggregator-2000.
+    /// Benchmarks: wire, templates, spool, detect, graph, agent-cost, log-storm, database-loss, aggregator-200, aggregator-2000, trigger-messages.
     #[arg(required = true, value_parser = NAMES)]
     names: Vec<String>,
     /// Write NAME.json into this folder.
@@ -59,7 +60,7 @@ pub struct Args {
     programs: Option<PathBuf>,
 }
 
-const NAMES: [&str; 10] = [
+const NAMES: [&str; 11] = [
     "wire",
     "templates",
     "spool",
@@ -70,6 +71,7 @@ const NAMES: [&str; 10] = [
     "database-loss",
     "aggregator-200",
     "aggregator-2000",
+    "trigger-messages",
 ];
 
 impl Args {
@@ -136,6 +138,7 @@ fn measure(name: &str, args: &Args, stop: &Stop) -> Result<Report> {
         "database-loss" => database_loss::database_loss(args, stop),
         "aggregator-200" => aggregator::aggregator(args, stop, 200),
         "aggregator-2000" => aggregator::aggregator(args, stop, 2_000),
+        "trigger-messages" => triggers::trigger_messages(args, stop),
         _ => bail!("there is no benchmark {name}"),
     }
 }

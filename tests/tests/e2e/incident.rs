@@ -12,7 +12,7 @@ use serde_json::Value;
 use crate::rig::{Database, Rig, wait_for};
 
 /// Receives webhooks: every body as JSON, in order of arrival.
-fn receive(at: SocketAddr) -> Receiver<Value> {
+pub(crate) fn receive(at: SocketAddr) -> Receiver<Value> {
     let listener = TcpListener::bind(at).unwrap();
     let (send, received) = channel();
     std::thread::spawn(move || {

@@ -22,3 +22,4 @@ mod hot;
 mod incident;
 mod kill;
 mod protocol;
+mod triggers;

@@ -10,7 +10,7 @@ use std::io::{BufWriter, Write as _};
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, bail, ensure};
-use clap::{Args, Subcommand};
+use clap::Args;
 use hsw_trigger::{Config, Forest, QueryId, Range, WEIGHT_MAX, key_of_f64, key_of_i64};
 use serde_json::{Value, json};
 
@@ -18,13 +18,6 @@ use super::input::Input;
 
 /// Most triggers of a file; some 700 bytes each.
 const N_QUERIES_MAX: usize = 8 << 20;
-
-/// Triggers over files.
-#[derive(Debug, Subcommand)]
-pub enum Command {
-    /// At which event each trigger matures.
-    Eval(Options),
-}
 
 /// The eval command.
 #[derive(Debug, Args)]
@@ -41,8 +34,7 @@ pub struct Options {
 ///
 /// # Errors
 /// A file cannot be read, a row is none, or standard output is gone.
-pub fn run(command: &Command, as_json: bool) -> anyhow::Result<()> {
-    let Command::Eval(options) = command;
+pub fn run(options: &Options, as_json: bool) -> anyhow::Result<()> {
     let queries = queries(&options.queries)?;
     let rows = replay(&queries, &options.events)?;
     let mut out = BufWriter::new(std::io::stdout().lock());

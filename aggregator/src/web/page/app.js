@@ -3,7 +3,7 @@
 import { ago, amount, chart, clock, duration, h, net, refreshTimes, skew } from './draw.js';
 import { hotPage, hotPath, hotPlace } from './hot.js';
 
-const state = { shards: null, incidents: [], silences: [], agents: null, graph: null, fault: null, asksToken: false };
+const state = { shards: null, incidents: [], silences: [], agents: null, graph: null, triggers: null, fault: null, asksToken: false };
 const main = document.getElementById('main');
 const dialog = document.getElementById('dialog');
 const POLL_MS = 5000;
@@ -41,6 +41,7 @@ async function load() {
     if (name === 'agents') state.agents = (await ask('agents')).agents;
     if (name === 'graph') state.graph = await ask('graph');
     if (name === 'hot') state.hot = { path: location.hash, answer: await ask(hotPath(hotPlace(id === undefined ? [] : [id, ...rest]))) };
+    if (name === 'triggers') state.triggers = (await ask('triggers')).triggers;
     skew.seconds = shards.now > 0 ? shards.now - Date.now() / 1000 : 0;
     Object.assign(state, { shards, incidents: incidents.incidents, silences: silences.silences, one, fault: null, asksToken: false });
   } catch (error) {
@@ -85,7 +86,7 @@ function route() {
   return [name || 'overview', ...rest];
 }
 
-const VIEWS = { overview, incidents: incidentList, incident: incidentPage, graph: graphPage, hot: hotView, agents: agentsPage, silences: silencesPage };
+const VIEWS = { overview, incidents: incidentList, incident: incidentPage, hot: hotView, graph: graphPage, agents: agentsPage, triggers: triggersPage, silences: silencesPage };
 let drawn = '';
 
 /** Draws when something that is shown has changed; keeps the focus where it was. */
@@ -326,6 +327,20 @@ function silencesPage() {
         h('tbody', null, state.silences.map((one) => h('tr', null,
           h('td', null, one.matchers.map((m) => h('div', null, h('code', null, `${m.name}${m.op}"${m.value}"`)))), h('td', { class: 'wide' }, one.reason), h('td', null, one.author || '–'), h('td', null, ago(one.expires_at)),
           h('td', { class: 'num' }, h('button', { type: 'button', 'data-key': `end-${one.id}`, 'aria-label': `End silence: ${one.reason}`, click: () => change(`silences/${one.id}`, { method: 'DELETE' }) }, 'End it')))))))];
+}
+
+function triggersPage() {
+  const rows = state.triggers;
+  const head = h('div', { class: 'head' }, h('h2', null, 'Triggers'), h('span', { class: 'legend' }, 'Tell me when so much has hit this.'));
+  if (!rows) return [head, h('p', { class: 'empty' }, 'Reading the triggers …')];
+  if (rows.length === 0) return [head, h('p', { class: 'empty' }, 'None stands. ', h('code', null, 'hsw trigger add --name slow --on latency_ms --range 100..1000 --count 10000'), ' adds one.')];
+  return [head, h('div', { class: 'scroll' }, h('table', null, h('thead', null, h('tr', null, ['Trigger', 'Waits for', 'Counted', 'State', ''].map((title) => h('th', { scope: 'col' }, title)))),
+    h('tbody', null, rows.map((one) => h('tr', null,
+      h('td', null, h('b', null, one.name), h('div', { class: 'quiet small' }, `${one.severity}${one.again ? ', each time' : ''}`)),
+      h('td', { class: 'wide' }, one.what, h('div', { class: 'quiet small' }, 'since ', ago(one.since))),
+      h('td', { class: 'nowrap' }, h('meter', { class: 'weight far', min: 0, max: one.threshold, value: Math.min(one.count, one.threshold), 'aria-label': `counted by ${one.name}` }), h('div', { class: 'small' }, `${one.count.toLocaleString('en')} of ${one.threshold.toLocaleString('en')}`)),
+      h('td', null, h('b', null, one.state), one.state === 'waiting' && h('div', { class: 'quiet small' }, `${one.n_nodes_heard} of ${one.n_nodes} nodes count`), one.fired_at !== null && h('div', { class: 'quiet small' }, 'fired ', ago(one.fired_at))),
+      h('td', { class: 'num' }, one.from_config ? h('span', { class: 'quiet small' }, 'in the configuration') : h('button', { type: 'button', 'data-key': `drop-${one.name}`, 'aria-label': `Remove trigger: ${one.name}`, click: () => change(`triggers/${one.name}`, { method: 'DELETE' }) }, 'Remove')))))))];
 }
 
 async function change(path, options) {
