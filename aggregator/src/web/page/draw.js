@@ -230,7 +230,6 @@ export function net(vertices, edges, healthOf, { landmarks = [], fresh = new Set
     const { x, y } = at.get(vertex.id);
     const text = vertex.label.length > 25 ? `${vertex.label.slice(0, 24)}…` : vertex.label;
     return s('g', { class: landmarks.includes(vertex.id) ? `${healthOf(vertex.shard)} landmark` : healthOf(vertex.shard) },
-      landmarks.includes(vertex.id) && s('rect', { x: x + 3.5, y: y - 12, width: BOX_W - 7, height: 24, rx: 4 }),
       s('rect', { x: x + 0.5, y: y - 15, width: BOX_W - 1, height: 30, rx: 6 }),
       s('text', { x: x + 10, y: y + 4 }, text), s('title', null, `${vertex.kind} ${vertex.label}`));
   });
