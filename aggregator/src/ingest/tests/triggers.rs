@@ -5,6 +5,7 @@ use tokio::time::timeout;
 
 use super::{Agent, PATIENCE, Stage};
 use crate::Service;
+use crate::triggers::Spec;
 
 impl Agent {
     /// Says hello in version 2, is welcome, greets as a participant.
@@ -51,21 +52,25 @@ impl Agent {
     }
 }
 
-#[tokio::test]
-async fn a_trigger_of_the_configuration_fires_by_what_an_agent_of_version_2_counts() {
-    let dir = tempfile::tempdir().unwrap();
-    let mut config = Stage::config(dir.path());
-    config.trigger = vec![crate::triggers::Spec {
+fn slow(count: u64) -> Spec {
+    Spec {
         name: "slow".to_owned(),
         on: "latency_ms".to_owned(),
         range: "100..".to_owned(),
-        count: 50,
+        count,
         weight: String::new(),
         shards: Vec::new(),
         wanted: Default::default(),
         severity: Default::default(),
         again: false,
-    }];
+    }
+}
+
+#[tokio::test]
+async fn a_trigger_of_the_configuration_fires_by_what_an_agent_of_version_2_counts() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut config = Stage::config(dir.path());
+    config.trigger = vec![slow(50)];
     let service = Service::start(&config).unwrap();
     let stage = Stage { dir, service };
     let mut old = stage.agent("shard-1-a").await;
@@ -91,4 +96,33 @@ async fn a_trigger_of_the_configuration_fires_by_what_an_agent_of_version_2_coun
     });
     assert_eq!(fired.await.unwrap(), 50);
     stage.service.stop().await.unwrap();
+}
+
+#[tokio::test]
+async fn what_an_agent_tells_just_before_both_sides_stop_is_known_afterwards() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut config = Stage::config(dir.path());
+    config.trigger = vec![slow(50)];
+    let service = Service::start(&config).unwrap();
+    let stage = Stage { dir, service };
+    let mut agent = stage.agent("shard-1-a").await;
+    agent.greet(5).await;
+    let (query, round) = agent.watch().await;
+    agent.report(query, 5, round, 30, TriggerWhy::Signal).await;
+    agent.say(&ToAggregator::Goodbye).await;
+    agent.connection.closed().await;
+    let Stage { dir, service } = stage;
+    service.stop().await.unwrap();
+
+    let service = Service::start(&config).unwrap();
+    let mut snapshots = service.shared.snapshot.clone();
+    let known = timeout(PATIENCE, async {
+        while snapshots.borrow().triggers.is_empty() {
+            snapshots.changed().await.unwrap();
+        }
+        snapshots.borrow().triggers[0].known
+    });
+    assert_eq!(known.await.unwrap(), 30);
+    service.stop().await.unwrap();
+    drop(dir);
 }
