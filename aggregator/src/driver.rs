@@ -16,7 +16,7 @@ use hsw_engine::{Engine, Incident, IncidentId, Input, Output, ShardView};
 use hsw_hot::{HotRow, MINUTE_S};
 use hsw_trigger::Up;
 use hsw_types::{HotKind, Monotonic, NodeId, WallTime};
-use tokio::sync::{broadcast, mpsc, watch};
+use tokio::sync::{broadcast, mpsc, oneshot, watch};
 
 use crate::ingest::Agents;
 use crate::shared::{
@@ -52,6 +52,11 @@ pub enum Event {
         node: NodeId,
         /// What it says.
         messages: Vec<Up>,
+    },
+    /// Hand the store everything that waits for it.
+    Save {
+        /// Answered when it has been handed over.
+        done: oneshot::Sender<()>,
     },
     /// Somebody asks.
     Question(Question),
@@ -170,12 +175,16 @@ impl Loop {
                     self.driver.triggers.hear(&node, messages, now, wall_now());
                     self.tell_agents();
                 }
+                Event::Save { done } => {
+                    self.save();
+                    self.save_triggers();
+                    let _nobody_waits = done.send(());
+                }
                 Event::Question(question) => self.answer(question),
                 Event::Tick => self.tick(),
                 Event::Stop => break,
             }
         }
-        self.save_triggers();
         let shards = self.driver.engine.shards();
         self.publish(shards);
     }
@@ -210,7 +219,11 @@ impl Loop {
                 self.driver.triggers.restore(kept, now, wall_now());
                 self.tell_agents();
             }
-            Committed::Stopped { node } => self.tell(Input::Stopped { node }),
+            Committed::Stopped { node } => {
+                // It has told all it counted and will not tell it again.
+                self.save_triggers();
+                self.tell(Input::Stopped { node });
+            }
             Committed::ReplayDone => {
                 self.tell(Input::ReplayDone { wall: wall_now() });
                 self.is_replayed = true;

@@ -1,7 +1,7 @@
 //! The aggregator put together; main and the tests start the same. (steps 6–15)
 //!
 //! In: a checked [`Config`]. Out: a running [`Service`]. Invariants: SV-1 it ends in order: ingest, store (commits what
-//! came), driver. Does not: listen to signals.
+//! came and what the driver hands over), driver. Does not: listen to signals.
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -11,7 +11,7 @@ use anyhow::Context as _;
 use hsw_engine::Engine;
 use hsw_shell::tls::{self, Identity};
 use hsw_shell::{Seldom, Shutdown};
-use tokio::sync::{broadcast, mpsc, watch};
+use tokio::sync::{broadcast, mpsc, oneshot, watch};
 use tokio::task::JoinHandle;
 
 use crate::config::Config;
@@ -44,6 +44,7 @@ pub struct Service {
 pub struct ServiceParts {
     stop: watch::Sender<bool>,
     ingest: JoinHandle<()>,
+    driver: mpsc::Sender<driver::Event>,
     feed: JoinHandle<()>,
     store: StoreHandle,
     store_thread: thread::JoinHandle<()>,
@@ -98,7 +99,7 @@ impl Service {
             config: config.ingest.clone(),
             map,
             store: running.handle.clone(),
-            driver: events,
+            driver: events.clone(),
             agents,
             counters: Arc::clone(&counters),
             strangers: Seldom::default(),
@@ -118,6 +119,7 @@ impl Service {
             parts: ServiceParts {
                 stop,
                 ingest: tokio::spawn(ingest::serve(endpoint, ingest, stopping)),
+                driver: events,
                 feed,
                 store: running.handle,
                 store_thread: running.thread,
@@ -134,6 +136,15 @@ impl Service {
         let parts = self.parts;
         parts.stop.send_replace(true);
         parts.ingest.await.context("stop ingest")?;
+        let (done, saved) = oneshot::channel();
+        if parts
+            .driver
+            .send(driver::Event::Save { done })
+            .await
+            .is_ok()
+        {
+            let _ended_either_way = saved.await;
+        }
         parts.store.close().await;
         parts.feed.await.context("stop the feed")?;
         tokio::task::spawn_blocking(move || {

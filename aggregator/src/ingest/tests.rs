@@ -1,5 +1,7 @@
 //! Ingest over real QUIC, with a store on disk behind it: what an agent sees. (step 6)
 
+mod triggers;
+
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;

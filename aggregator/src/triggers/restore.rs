@@ -21,6 +21,8 @@ impl Triggers {
                 self.insert(row, &known, now);
             }
         }
+        // The store has them as they are.
+        self.unsaved.clear();
         let asked: BTreeMap<_, _> = self
             .from_config
             .iter()
@@ -41,7 +43,11 @@ impl Triggers {
         }
         for spec in self.from_config.clone() {
             match self.rows.get_mut(&spec.name) {
-                Some(row) => row.body.from_config = true,
+                Some(row) if row.body.from_config => {}
+                Some(row) => {
+                    row.body.from_config = true;
+                    self.unsaved.insert(spec.name);
+                }
                 None => {
                     // Checked with the configuration.
                     if let Ok(row) = self.row(spec, true, wall) {

@@ -97,13 +97,18 @@ impl Coordinator {
     #[must_use]
     pub fn progress(&self, query: QueryId) -> Option<Progress> {
         let track = self.tracks.get(&query)?;
-        let members = track.members.values();
-        Some(Progress {
-            known: track.known(),
+        let mut progress = Progress {
+            known: 0,
             threshold: track.threshold,
-            n_members: members.filter(|member| !member.is_dismissed).count(),
-            n_in: usize::try_from(track.n_in()).unwrap_or(usize::MAX),
-        })
+            n_members: 0,
+            n_in: 0,
+        };
+        for member in track.members.values() {
+            progress.known = progress.known.saturating_add(member.known());
+            progress.n_members += usize::from(!member.is_dismissed);
+            progress.n_in += usize::from(member.is_in);
+        }
+        Some(progress)
     }
 
     /// Registers a trigger over `members`, with what was known of each in an earlier process (or the default); false where

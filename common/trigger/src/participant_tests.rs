@@ -2,6 +2,7 @@
 
 use super::*;
 use crate::{Measure, Range, Weight};
+use proptest::prelude::*;
 
 const ID: QueryId = QueryId(4);
 const NOW: Monotonic = Monotonic(0);
@@ -229,4 +230,89 @@ fn at_the_end_of_a_life_what_was_not_told_is_told() {
     add(&mut one, 4);
     one.tell_all(&mut out);
     assert_eq!(out, told(1, 14, Why::Signal));
+}
+
+/// Measures, weight, names, and the box in each measure.
+type Asked = (usize, usize, [Option<u64>; 4], [(u64, u64); 2]);
+
+const MEASURES: [&[Measure]; 6] = [
+    &[Measure::LatencyMs],
+    &[Measure::LockMs],
+    &[Measure::Rows],
+    &[Measure::LatencyMs, Measure::LockMs],
+    &[Measure::LatencyMs, Measure::Rows],
+    &[Measure::LockMs, Measure::Rows],
+];
+
+fn as_question((measures, weight, names, boxes): &Asked) -> Question {
+    let measures = MEASURES[*measures];
+    let space = Space::new(measures, Weight::ALL[*weight]).unwrap();
+    let range = |&(lo, n): &(u64, u64)| Range { lo, hi: lo + n };
+    let ranges = boxes[..measures.len()].iter().map(range).collect();
+    Question::new(space, *names, ranges).unwrap()
+}
+
+/// What an element adds, read off the question itself.
+fn brute_force(question: &Question, element: &Element) -> u64 {
+    let inside = |(measure, range): (Measure, &Range)| {
+        element.measures[measure as usize].is_some_and(|key| range.contains(key))
+    };
+    let space = question.space();
+    let names = question.categories().iter().zip(&element.categories);
+    let is_hit = space.measures().zip(question.ranges()).all(inside)
+        && names
+            .clone()
+            .all(|(wanted, name)| wanted.is_none_or(|wanted| wanted == *name));
+    u64::from(is_hit) * element.weights[space.weight() as usize]
+}
+
+proptest! {
+    #[test]
+    fn prop_every_trigger_counts_what_brute_force_says(
+        asked in prop::collection::vec(
+            (
+                0usize..6,
+                0usize..3,
+                prop::array::uniform4(prop::option::weighted(0.2, 0u64..3)),
+                prop::array::uniform2((0u64..20, 1u64..20)),
+            ),
+            1..40,
+        ),
+        elements in prop::collection::vec(
+            (
+                prop::array::uniform3(prop::option::weighted(0.8, 0u64..40)),
+                prop::array::uniform3(0u64..5),
+                prop::array::uniform4(0u64..3),
+            ),
+            0..150,
+        ),
+        slack in 1u64..30,
+    ) {
+        let mut one = participant();
+        let questions: Vec<_> = asked.iter().map(as_question).collect();
+        for (i, question) in questions.iter().enumerate() {
+            let mut watch = asked_of(i as u64, question);
+            if let Down::Watch { slack: told, .. } = &mut watch {
+                *told = slack;
+            }
+            hear(&mut one, watch);
+        }
+        let mut counts = vec![0; questions.len()];
+        for (measures, weights, categories) in elements {
+            let element = Element { measures, weights, categories };
+            let mut out = Vec::new();
+            one.add(&element, NOW, &mut out);
+            for (i, question) in questions.iter().enumerate() {
+                let before = counts[i];
+                counts[i] += brute_force(question, &element);
+                prop_assert_eq!(one.count(QueryId(i as u64)), Some(counts[i]));
+                let signals = out.iter().filter(|up| matches!(up, Up::Report { query, .. } if query.0 == i as u64));
+                prop_assert_eq!(signals.count() as u64, u64::from(counts[i] / slack > before / slack));
+            }
+        }
+    }
+}
+
+fn asked_of(id: u64, question: &Question) -> Down {
+    asked(QueryId(id), Arc::new(question.clone()))
 }
