@@ -20,7 +20,7 @@ impl Default for Config {
     fn default() -> Self {
         Self {
             direct_factor: DIRECT_FACTOR,
-            n_scanned_max: 64,
+            n_scanned_max: N_SCANNED_MAX,
             n_queries_max: 1 << 21,
         }
     }
@@ -59,7 +59,28 @@ impl Rule {
     pub(crate) fn factor(&self) -> u64 {
         self.direct_factor.max(1).saturating_mul(self.mean())
     }
+
+    /// Whether a trigger on a line is told of every hit: `left` of its threshold, `got` of the `total` weight it met, and
+    /// `share` of the endpoints in its range, which counts as a few elements until there are more. Of `n` triggers.
+    pub(crate) fn is_told(&self, left: u64, got: u64, total: u64, share: f64, n: usize) -> bool {
+        let mean = self.mean() as f64;
+        let prior = N_PRIOR * mean;
+        let p = (got as f64 + prior * share) / (total as f64 + prior);
+        let scanned = (SCANNED * p).min(1.0) + VISIT / n as f64;
+        left as f64 * scanned < LOOK * mean
+    }
 }
+
+/// Elements that a range's share of the endpoints counts for. Ours, not swept.
+const N_PRIOR: f64 = 64.0;
+/// Rows of a block that an element scans for each one it hits.
+const SCANNED: f64 = 3.0;
+/// Rows that are scanned in the time a look at one trigger takes.
+const LOOK: f64 = 14.0;
+/// Rows that are scanned in the time that visiting blocks takes.
+const VISIT: f64 = 100.0;
+/// A scan of so many costs what a tree does.
+const N_SCANNED_MAX: usize = 128;
 
 /// Ours, `examples/forest.rs big-sweep`, through the maturity of all, ranges of a tenth, mean nanoseconds an element for
 /// 1, 4, 8, 32: 2712, 2604, 2349, 2282 with 10^5 triggers of 20,000 hits; with 10^6 of 200,000 hits 7976, 6765, 5907 for

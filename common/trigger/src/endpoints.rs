@@ -9,7 +9,7 @@
 use crate::range::Range;
 
 /// Keys of a step of the search: two cache lines.
-const FAN_OUT: usize = 16;
+pub(crate) const FAN_OUT: usize = 16;
 
 /// The shape over n leaves: nodes 1..2n, the leaf i being node n+i, the parent of v being v/2.
 #[derive(Debug)]
@@ -24,6 +24,11 @@ impl Endpoints {
     pub(crate) fn new(mut keys: Vec<u64>) -> Self {
         keys.sort_unstable();
         keys.dedup();
+        Self::of_sorted(keys)
+    }
+
+    /// From sorted distinct endpoints. O(n).
+    pub(crate) fn of_sorted(keys: Vec<u64>) -> Self {
         let n_leaves = keys.len().saturating_sub(1);
         let mut levels = vec![keys];
         while let Some(last) = levels.last().filter(|last| last.len() > FAN_OUT) {
@@ -38,14 +43,78 @@ impl Endpoints {
         2 * self.n_leaves
     }
 
+    /// Of one range each: besides the shape the ranks of each range's ends, and the ranges by where they begin.
+    /// O(n log n).
+    pub(crate) fn ranked(ranges: &[Range]) -> (Self, Vec<(u32, u32)>, Vec<u32>) {
+        let mut ranked = vec![(0, 0); ranges.len()];
+        let mut by_lo = Vec::with_capacity(ranges.len());
+        let mut keys = Vec::with_capacity(2 * ranges.len());
+        let mut take = |key: u64, end: u32| {
+            if keys.last() != Some(&key) {
+                keys.push(key);
+            }
+            let (range, rank) = (end >> 1, keys.len() as u32 - 1);
+            if end & 1 == 1 {
+                ranked[range as usize].1 = rank;
+            } else {
+                ranked[range as usize].0 = rank;
+                by_lo.push(range);
+            }
+        };
+        let ends = (0..).zip(ranges).flat_map(|(i, range)| {
+            let end: u32 = 2 * i;
+            [(range.lo, end), (range.hi, end + 1)]
+        });
+        let first = ranges.iter().map(|range| range.lo).min().unwrap_or(0);
+        let last = ranges.iter().map(|range| range.hi).max().unwrap_or(0);
+        if last - first <= u64::from(u32::MAX) {
+            // One word each sorts twice as fast.
+            let pack = |(key, end)| (key - first) << u32::BITS | u64::from(end);
+            let mut packed: Vec<u64> = ends.map(pack).collect();
+            packed.sort_unstable();
+            for end in packed {
+                take(first + (end >> u32::BITS), end as u32);
+            }
+        } else {
+            let mut pairs: Vec<(u64, u32)> = ends.collect();
+            pairs.sort_unstable();
+            for (key, end) in pairs {
+                take(key, end);
+            }
+        }
+        (Self::of_sorted(keys), ranked, by_lo)
+    }
+
+    /// Endpoints on each level of the search, the last one's step first.
+    pub(crate) fn sizes(&self) -> impl Iterator<Item = usize> {
+        self.levels.iter().map(Vec::len)
+    }
+
+    /// The endpoint of a rank.
+    pub(crate) fn key(&self, rank: u32) -> u64 {
+        self.levels[0][rank as usize]
+    }
+
     /// The last endpoint that is not above `key`. O(log n).
     fn rank(&self, key: u64) -> Option<usize> {
+        self.rank_through(key, |_, _| ())
+    }
+
+    /// As [`Self::rank`], shown the level and the place of each step: rank / 16^level, level 0 last. None is shown where
+    /// the key lies below all.
+    #[inline]
+    pub(crate) fn rank_through(
+        &self,
+        key: u64,
+        mut show: impl FnMut(usize, usize),
+    ) -> Option<usize> {
         let mut at = 0;
-        for level in self.levels.iter().rev() {
+        for (number, level) in self.levels.iter().enumerate().rev() {
             let start = at * FAN_OUT;
             let window = &level[start..level.len().min(start + FAN_OUT)];
             let n_below: usize = window.iter().map(|&x| usize::from(x <= key)).sum();
             at = (start + n_below).checked_sub(1)?;
+            show(number, at);
         }
         Some(at)
     }

@@ -1,0 +1,222 @@
+//! A fixed set of triggers of one dimension: looked at when they can have matured at the earliest, told of every hit when
+//! that is often. (ALGORITHMS 2.2, 2.6)
+//!
+//! In: a [`Batch`], then elements and terminations. Out: what matured, and the rest as a batch again.
+//! Invariants: LI-1 a trigger matures with the element that reaches its threshold, never before and never after. LI-2 a
+//! trigger with `left` to go stands in the list of the octave `2^k ≤ left`, and all of that list are looked at whenever
+//! the weight of all elements passes a multiple of 2^k: before that, no more than 2^k can have come.
+//! Limits: an element costs a search; a trigger is looked at about `ln(threshold)/p` times, p being the share of the
+//! weight that hits it, in passes over columns; near its threshold it is told of every hit ([`Blocks`]).
+//! Source: ours. Qiao, Gan, Tao (SIGMOD 2016, section 4) give each canonical node of a trigger a slack and a heap; the
+//! same bound on what is still unknown holds with one slack for the whole line, and then a pass over all triggers of an
+//! octave takes the place of their heaps: 2 ns a look instead of 50 a signal.
+
+use crate::batch::Batch;
+use crate::blocks::Blocks;
+use crate::choose::Rule;
+use crate::columns::LEFT_MAX;
+use crate::endpoints::Endpoints;
+use crate::range::{Range, WEIGHT_MAX};
+use crate::tally::Tally;
+
+/// Octaves of what is left.
+const N_OCTAVES: usize = 64;
+/// Looks at single triggers that cost as much as summing up one interval of the tally. Ours, measured.
+const LOOK_ALONE: usize = 64;
+
+/// The triggers.
+#[derive(Debug)]
+pub(crate) struct Line {
+    tally: Tally,
+    /// First and last endpoint of each.
+    ranges: Vec<(u32, u32)>,
+    /// The weight inside at which each matures; 0 once it has gone.
+    targets: Vec<u64>,
+    handles: Vec<u32>,
+    octaves: Vec<Vec<u32>>,
+    blocks: Blocks,
+    n_alive: usize,
+    rule: Rule,
+    /// Weight of all elements.
+    total: u64,
+    /// The weight of all elements at which somebody is looked at.
+    next: u64,
+    matured: Vec<(u32, u64)>,
+}
+
+impl Line {
+    /// Over all of a batch. O(m log m).
+    pub(crate) fn new(batch: Batch, rule: Rule) -> Self {
+        let (ends, ranked, by_lo) = Endpoints::ranked(&batch.ranges);
+        let n_leaves = ends.sizes().next().unwrap_or(0);
+        let (blocks, order) = Blocks::new(&ranked, &by_lo, n_leaves);
+        let in_order = |place: &u32| *place as usize;
+        let mut line = Self {
+            tally: Tally::new(ends),
+            ranges: order.iter().map(|place| ranked[in_order(place)]).collect(),
+            targets: order
+                .iter()
+                .map(|place| batch.remaining[in_order(place)])
+                .collect(),
+            handles: order
+                .iter()
+                .map(|place| batch.handles[in_order(place)])
+                .collect(),
+            octaves: vec![Vec::new(); N_OCTAVES],
+            blocks,
+            n_alive: order.len(),
+            rule,
+            total: 0,
+            next: 0,
+            matured: Vec::new(),
+        };
+        for trigger in 0..order.len() as u32 {
+            let left = line.targets[trigger as usize];
+            line.place(trigger, left, 0);
+        }
+        line.plan();
+        line
+    }
+
+    pub(crate) fn handles(&self) -> &[u32] {
+        &self.handles
+    }
+
+    /// Triggers that have neither matured nor been terminated.
+    pub(crate) const fn n_alive(&self) -> usize {
+        self.n_alive
+    }
+
+    /// Whether the counters have come so far that the next element might overflow one: time to begin anew.
+    pub(crate) const fn is_full(&self) -> bool {
+        self.total >= WEIGHT_MAX
+    }
+
+    /// Adds an element's weight (at most [`WEIGHT_MAX`]); appends the handle of each trigger that matures with what it
+    /// got beyond its threshold.
+    pub(crate) fn add(&mut self, key: u64, weight: u64, gone: &mut Vec<(u32, u64)>) {
+        let Some(leaf) = self.tally.add(key, weight) else {
+            return;
+        };
+        self.total += weight;
+        self.rule.see(weight);
+        self.blocks.add(leaf, weight, &mut self.matured);
+        if self.total >= self.next {
+            self.look(self.total - weight);
+        }
+        if !self.matured.is_empty() {
+            self.retire(gone);
+        }
+    }
+
+    #[cold]
+    fn retire(&mut self, gone: &mut Vec<(u32, u64)>) {
+        self.n_alive -= self.matured.len();
+        for (trigger, over) in self.matured.drain(..) {
+            self.targets[trigger as usize] = 0;
+            gone.push((self.handles[trigger as usize], over));
+        }
+    }
+
+    /// Looks at the octaves of which a multiple has been passed since `before`.
+    #[cold]
+    fn look(&mut self, before: u64) {
+        for octave in 0..N_OCTAVES {
+            if before >> octave == self.total >> octave {
+                break;
+            }
+            if !self.octaves[octave].is_empty() {
+                self.look_at(octave);
+            }
+        }
+        self.plan();
+    }
+
+    /// Looks at each trigger of an octave. What moves goes to lower octaves, which have been looked at.
+    fn look_at(&mut self, octave: usize) {
+        let mut list = std::mem::take(&mut self.octaves[octave]);
+        if list.len() * LOOK_ALONE > self.tally.len() {
+            self.tally.sum_up();
+        }
+        list.retain(|&trigger| {
+            let target = self.targets[trigger as usize];
+            if target == 0 {
+                return false;
+            }
+            let (lo, hi) = self.ranges[trigger as usize];
+            let got = self.tally.below(hi) - self.tally.below(lo);
+            if got >= target {
+                self.matured.push((trigger, got - target));
+                return false;
+            }
+            let left = target - got;
+            let stays = left >> octave > 0 && !self.is_told(trigger, left, got);
+            if !stays {
+                self.place(trigger, left, got);
+            }
+            stays
+        });
+        // Nothing has come to it meanwhile.
+        self.octaves[octave] = list;
+    }
+
+    /// Puts a trigger where it belongs by what is left and what it got.
+    fn place(&mut self, trigger: u32, left: u64, got: u64) {
+        if self.is_told(trigger, left, got) {
+            let range = self.ranges[trigger as usize];
+            self.blocks.insert(trigger, range, left);
+        } else {
+            self.octaves[left.ilog2() as usize].push(trigger);
+        }
+    }
+
+    /// Whether to tell a trigger of every hit costs less than to look at it.
+    fn is_told(&self, trigger: u32, left: u64, got: u64) -> bool {
+        let (lo, hi) = self.ranges[trigger as usize];
+        let share = f64::from(hi - lo) / self.tally.len() as f64;
+        left <= LEFT_MAX
+            && self
+                .rule
+                .is_told(left, got, self.total, share, self.n_alive)
+    }
+
+    /// When to look next: multiples of an octave's step are multiples of each smaller one.
+    fn plan(&mut self) {
+        let least = self.octaves.iter().position(|list| !list.is_empty());
+        self.next = least.map_or(u64::MAX, |octave| ((self.total >> octave) + 1) << octave);
+    }
+
+    /// What is left of a trigger's threshold; 0 once it has matured or been terminated. O(log m).
+    pub(crate) fn remaining(&self, trigger: usize) -> u64 {
+        let target = self.targets[trigger];
+        if target == 0 {
+            return 0;
+        }
+        let (lo, hi) = self.ranges[trigger];
+        target - (self.tally.below(hi) - self.tally.below(lo))
+    }
+
+    /// Forgets a trigger. O(1): what stands in an octave's list goes when that is looked at.
+    pub(crate) fn terminate(&mut self, trigger: usize) {
+        if self.targets[trigger] > 0 {
+            self.targets[trigger] = 0;
+            self.n_alive -= 1;
+            self.blocks.remove(trigger as u32);
+        }
+    }
+
+    /// Appends what lives, in order, each with what is left of its threshold. O(m log m).
+    pub(crate) fn unload(&self, batch: &mut Batch) {
+        let ends = self.tally.ends();
+        for (trigger, &(lo, hi)) in self.ranges.iter().enumerate() {
+            let remaining = self.remaining(trigger);
+            if remaining > 0 {
+                let range = Range {
+                    lo: ends.key(lo),
+                    hi: ends.key(hi),
+                };
+                batch.push(&[range], self.handles[trigger], remaining);
+            }
+        }
+    }
+}

@@ -1,0 +1,109 @@
+//! Weight between endpoints, and below each of them. (ALGORITHMS 2.2)
+//!
+//! In: weighted keys. Out: the weight that has come below an endpoint. Invariant: TA-1 the weight in a range is that below
+//! its end less that below its beginning. Limits: an element costs one search, a question O(16 · log16 n), or O(1) each
+//! after O(n) for all of them.
+//! Does not: know triggers.
+
+use crate::endpoints::{Endpoints, FAN_OUT};
+
+/// The counters: one for each elementary interval, one for each 16 of them, and so on as the search goes.
+#[derive(Debug)]
+pub(crate) struct Tally {
+    ends: Endpoints,
+    counts: Vec<Vec<u64>>,
+    /// Weight below each endpoint, as of [`Self::sum_up`].
+    below: Vec<u64>,
+    is_summed: bool,
+}
+
+impl Tally {
+    pub(crate) fn new(ends: Endpoints) -> Self {
+        let counts = ends.sizes().map(|n| vec![0; n]).collect();
+        Self {
+            ends,
+            counts,
+            below: Vec::new(),
+            is_summed: false,
+        }
+    }
+
+    /// Endpoints.
+    pub(crate) fn len(&self) -> usize {
+        self.counts[0].len()
+    }
+
+    pub(crate) const fn ends(&self) -> &Endpoints {
+        &self.ends
+    }
+
+    /// Counts an element; returns the rank of the interval it lies in, none below all of them. O(log n).
+    #[inline]
+    pub(crate) fn add(&mut self, key: u64, weight: u64) -> Option<u32> {
+        let counts = &mut self.counts;
+        self.is_summed = false;
+        let rank = self
+            .ends
+            .rank_through(key, |level, at| counts[level][at] += weight);
+        rank.map(|rank| rank as u32)
+    }
+
+    /// Makes [`Self::below`] answer in O(1) until the next element. O(n).
+    pub(crate) fn sum_up(&mut self) {
+        if self.is_summed {
+            return;
+        }
+        self.below.clear();
+        let mut sum = 0;
+        self.below.extend(self.counts[0].iter().map(|count| {
+            let below = sum;
+            sum += count;
+            below
+        }));
+        self.is_summed = true;
+    }
+
+    /// Weight below an endpoint.
+    #[inline]
+    pub(crate) fn below(&self, rank: u32) -> u64 {
+        if self.is_summed {
+            return self.below[rank as usize];
+        }
+        let (mut sum, mut at) = (0, rank as usize);
+        for counts in &self.counts {
+            let start = at - at % FAN_OUT;
+            sum += counts[start..at].iter().sum::<u64>();
+            at /= FAN_OUT;
+        }
+        sum
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    proptest! {
+        #[test]
+        fn prop_the_weight_below_an_endpoint_is_that_of_the_keys_below_it(
+            ends in prop::collection::btree_set(0u64..5_000, 1..700),
+            elements in prop::collection::vec((0u64..6_000, 1u64..9), 0..60),
+        ) {
+            let ends: Vec<u64> = ends.into_iter().collect();
+            let mut tally = Tally::new(Endpoints::new(ends.clone()));
+            for &(key, weight) in &elements {
+                let rank = tally.add(key, weight).map(|rank| ends[rank as usize]);
+                prop_assert_eq!(rank, ends.iter().copied().rfind(|&end| end <= key));
+            }
+            for is_summed in [false, true] {
+                for (rank, end) in (0..).zip(&ends) {
+                    let inside = elements.iter().filter(|(key, _)| (ends[0]..*end).contains(key));
+                    let expected: u64 = inside.map(|(_, weight)| weight).sum();
+                    prop_assert_eq!(tally.below(rank), expected, "summed {}", is_summed);
+                }
+                tally.sum_up();
+            }
+        }
+    }
+}
