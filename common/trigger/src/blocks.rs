@@ -2,7 +2,7 @@
 //!
 //! In: triggers as ranges of leaves, all of them at the start; which of them are told, and elements. Out: what matures.
 //! Invariants: BL-1 a range of at most 2^l leaves lies within one of the blocks `j·2^l .. (j+2)·2^l`, and an element in
-//! two of them. BL-2 a block's rows in use stand first. Limits: an element scans at most four times what it hits in even
+//! two of them on each level. BL-2 a block's rows in use stand first. Limits: an element scans at most four times what it hits in even
 //! ranges; 28 bytes a trigger and 8 a block, of which there are at most four per trigger.
 //! Source: ours; overlapping blocks of doubling size as in loose quadtrees (Ulrich, 2000). Each trigger stands in one
 //! place instead of in its O(log m) canonical nodes, and a place is scanned in vectors.
@@ -39,8 +39,11 @@ struct Block {
 
 /// The level of a range's block: blocks' steps are 2^level leaves.
 fn level_of((lo, hi): (u32, u32)) -> usize {
-    (hi - lo).next_power_of_two().ilog2() as usize
+    (hi - lo).next_power_of_two().ilog2().max(LEVEL_MIN) as usize
 }
+
+/// Blocks of fewer leaves would hold so few rows that visiting them costs more than scanning them.
+const LEVEL_MIN: u32 = 5;
 
 impl Blocks {
     /// Places for ranges of leaves, and the order in which they are numbered from now on: `order[i]` is the place in

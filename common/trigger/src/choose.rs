@@ -60,14 +60,42 @@ impl Rule {
         self.direct_factor.max(1).saturating_mul(self.mean())
     }
 
-    /// Whether a trigger on a line is told of every hit: `left` of its threshold, `got` of the `total` weight it met, and
-    /// `share` of the endpoints in its range, which counts as a few elements until there are more. Of `n` triggers.
-    pub(crate) fn is_told(&self, left: u64, got: u64, total: u64, share: f64, n: usize) -> bool {
+    /// The choice for triggers on a line, `n_alive` of them, of `n_leaves` intervals, once so much weight has come.
+    pub(crate) fn choice(&self, total: u64, n_alive: usize, n_leaves: usize) -> Choice {
         let mean = self.mean() as f64;
         let prior = N_PRIOR * mean;
-        let p = (got as f64 + prior * share) / (total as f64 + prior);
-        let scanned = (SCANNED * p).min(1.0) + VISIT / n as f64;
-        left as f64 * scanned < LOOK * mean
+        let total = total as f64 + prior;
+        Choice {
+            total,
+            of_leaf: prior / n_leaves as f64,
+            visit: VISIT / n_alive as f64 * total,
+            look: LOOK * mean * total,
+        }
+    }
+}
+
+/// Whether to tell triggers of every hit, or to look at them when they can have matured.
+///
+/// With r elements to go, a trigger is looked at about once in r elements; told, it costs the rows of its block that an
+/// element scans, [`SCANNED`] times the share p of the weight that hits it, and its part of visiting blocks at all. So
+/// it is told where `r · (min(1, 3p) + VISIT/n) < LOOK`. Divided out, because it is asked at every look.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Choice {
+    /// Weight that has come, with that of the elements imagined.
+    total: f64,
+    /// Weight that was imagined for each interval.
+    of_leaf: f64,
+    visit: f64,
+    look: f64,
+}
+
+impl Choice {
+    /// With `left` of its threshold, after `got`, over so many intervals.
+    #[inline]
+    pub(crate) fn is_told(&self, left: u64, got: u64, n_leaves: u32) -> bool {
+        let hits = got as f64 + self.of_leaf * f64::from(n_leaves);
+        let scanned = (SCANNED * hits).min(self.total) + self.visit;
+        left as f64 * scanned < self.look
     }
 }
 
@@ -76,9 +104,9 @@ const N_PRIOR: f64 = 64.0;
 /// Rows of a block that an element scans for each one it hits.
 const SCANNED: f64 = 3.0;
 /// Rows that are scanned in the time a look at one trigger takes.
-const LOOK: f64 = 14.0;
+const LOOK: f64 = 20.0;
 /// Rows that are scanned in the time that visiting blocks takes.
-const VISIT: f64 = 100.0;
+const VISIT: f64 = 50.0;
 /// A scan of so many costs what a tree does.
 const N_SCANNED_MAX: usize = 128;
 

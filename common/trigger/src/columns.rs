@@ -8,6 +8,9 @@
 /// The sign bit: places are stored off by it, so that one signed comparison, which SSE2 has, compares unsigned.
 const SIGN: u32 = 1 << 31;
 
+/// Rows told at a time: two vectors of the smallest processor.
+const LANES: usize = 8;
+
 /// Most that can be left in a row.
 pub(crate) const LEFT_MAX: u64 = i32::MAX as u64;
 
@@ -151,12 +154,21 @@ impl Columns {
     #[inline]
     pub(crate) fn subtract(&mut self, from: usize, to: usize, place: u32, weight: u64) -> bool {
         let weight = narrow(weight);
-        let columns = self.lo[from..to].iter().zip(&self.width[from..to]);
+        let (lo, width) = (&self.lo[from..to], &self.width[from..to]);
+        let left = &mut self.left[from..to];
+        let even = left.len() / LANES * LANES;
+        let (left, left_rest) = left.split_at_mut(even);
         let mut signs = 0;
-        for ((&lo, &width), left) in columns.zip(&mut self.left[from..to]) {
+        for ((&lo, &width), left) in lo[..even].iter().zip(&width[..even]).zip(left) {
             // Off by the sign already, because `lo` is.
             let inside = place.wrapping_sub(lo).cast_signed();
             *left -= if inside < width { weight } else { 0 };
+            signs |= *left;
+        }
+        for ((&lo, &width), left) in lo[even..].iter().zip(&width[even..]).zip(left_rest) {
+            let inside = place.wrapping_sub(lo).cast_signed();
+            // A branch would be foretold wrongly too often.
+            *left -= std::hint::select_unpredictable(inside < width, weight, 0);
             signs |= *left;
         }
         signs < 0

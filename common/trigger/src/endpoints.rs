@@ -4,18 +4,20 @@
 //! Invariants: EP-1 of a range's canonical nodes exactly one lies on the path of a key inside and none on that of a key
 //! outside. EP-2 a range has at most two canonical nodes per level.
 //! Source: Qiao, Gan, Tao, SIGMOD 2016, section 4; the shape is the bottom-up segment tree, which needs no padding to a
-//! power of two. Search is over samples of every 16th key, so a step reads two cache lines.
+//! power of two. Search is by the first bits of a key, then among those that share them.
 
 use crate::range::Range;
-
-/// Keys of a step of the search: two cache lines.
-pub(crate) const FAN_OUT: usize = 16;
 
 /// The shape over n leaves: nodes 1..2n, the leaf i being node n+i, the parent of v being v/2.
 #[derive(Debug)]
 pub(crate) struct Endpoints {
-    /// Sorted distinct endpoints first, then every 16th of the level before, down to one step.
-    levels: Vec<Vec<u64>>,
+    /// Sorted and distinct.
+    keys: Vec<u64>,
+    /// Of keys that agree in their first bits, the first; as many bits as make about one key each. Keys that crowd
+    /// together are searched in halves.
+    starts: Vec<u32>,
+    /// The other bits.
+    shift: u32,
     n_leaves: usize,
 }
 
@@ -30,12 +32,30 @@ impl Endpoints {
     /// From sorted distinct endpoints. O(n).
     pub(crate) fn of_sorted(keys: Vec<u64>) -> Self {
         let n_leaves = keys.len().saturating_sub(1);
-        let mut levels = vec![keys];
-        while let Some(last) = levels.last().filter(|last| last.len() > FAN_OUT) {
-            let sample = last.iter().step_by(FAN_OUT).copied().collect();
-            levels.push(sample);
+        let first = keys.first().copied().unwrap_or(0);
+        let span = keys.last().map_or(0, |last| last - first);
+        let bits = keys.len().next_power_of_two().ilog2();
+        let shift = (u64::BITS - span.leading_zeros()).saturating_sub(bits);
+        let n_starts = (span >> shift) as usize + 2;
+        let mut starts = Vec::with_capacity(n_starts);
+        for (rank, &key) in (0..).zip(&keys) {
+            let bucket = ((key - first) >> shift) as usize;
+            if bucket >= starts.len() {
+                starts.resize(bucket + 1, rank);
+            }
         }
-        Self { levels, n_leaves }
+        starts.resize(n_starts, keys.len() as u32);
+        Self {
+            keys,
+            starts,
+            shift,
+            n_leaves,
+        }
+    }
+
+    /// How many endpoints there are.
+    pub(crate) const fn len(&self) -> usize {
+        self.keys.len()
     }
 
     /// Nodes, the unused number 0 among them.
@@ -85,38 +105,27 @@ impl Endpoints {
         (Self::of_sorted(keys), ranked, by_lo)
     }
 
-    /// Endpoints on each level of the search, the last one's step first.
-    pub(crate) fn sizes(&self) -> impl Iterator<Item = usize> {
-        self.levels.iter().map(Vec::len)
-    }
-
     /// The endpoint of a rank.
     pub(crate) fn key(&self, rank: u32) -> u64 {
-        self.levels[0][rank as usize]
+        self.keys[rank as usize]
     }
 
-    /// The last endpoint that is not above `key`. O(log n).
-    fn rank(&self, key: u64) -> Option<usize> {
-        self.rank_through(key, |_, _| ())
-    }
-
-    /// As [`Self::rank`], shown the level and the place of each step: rank / 16^level, level 0 last. None is shown where
-    /// the key lies below all.
+    /// The last endpoint that is not above `key`. O(1) where endpoints lie evenly, O(log n) at most.
     #[inline]
-    pub(crate) fn rank_through(
-        &self,
-        key: u64,
-        mut show: impl FnMut(usize, usize),
-    ) -> Option<usize> {
-        let mut at = 0;
-        for (number, level) in self.levels.iter().enumerate().rev() {
-            let start = at * FAN_OUT;
-            let window = &level[start..level.len().min(start + FAN_OUT)];
-            let n_below: usize = window.iter().map(|&x| usize::from(x <= key)).sum();
-            at = (start + n_below).checked_sub(1)?;
-            show(number, at);
-        }
-        Some(at)
+    pub(crate) fn rank(&self, key: u64) -> Option<usize> {
+        let from = key.checked_sub(*self.keys.first()?)?;
+        let bucket = (from >> self.shift) as usize;
+        let Some(&[start, end]) = self.starts.get(bucket..).and_then(<[u32]>::first_chunk) else {
+            return Some(self.n_leaves);
+        };
+        let (start, end) = (start as usize, end as usize);
+        let crowd = &self.keys[start..end];
+        let n_below = if crowd.len() <= CROWD {
+            crowd.iter().map(|&x| usize::from(x <= key)).sum()
+        } else {
+            crowd.partition_point(|&x| x <= key)
+        };
+        Some(start + n_below - 1)
     }
 
     /// The nodes above a key, the leaf first; none outside of all ranges. O(log n).
@@ -150,6 +159,9 @@ impl Endpoints {
         }
     }
 }
+
+/// Keys that are compared one by one.
+const CROWD: usize = 8;
 
 #[cfg(test)]
 mod tests {

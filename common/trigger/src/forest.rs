@@ -264,13 +264,18 @@ impl Forest {
     #[cold]
     fn retire(&mut self) {
         let mut gone = std::mem::take(&mut self.gone);
+        self.matured.reserve(gone.len());
+        self.free.reserve(gone.len());
+        self.n_alive -= gone.len();
         for (handle, over) in gone.drain(..) {
-            let seat = self.seats[handle as usize];
-            if seat.tree == SCANNED {
-                self.unscan(seat.at);
+            let seat = &mut self.seats[handle as usize];
+            let Seat { id, tree, at } = *seat;
+            seat.tree = FREE;
+            self.free.push(handle);
+            self.matured.push(Matured { id, over });
+            if tree == SCANNED && Scan::is_plain(at) {
+                self.unscan(at);
             }
-            self.vacate(handle);
-            self.matured.push(Matured { id: seat.id, over });
         }
         self.matured.sort_unstable();
         self.gone = gone;
@@ -281,12 +286,6 @@ impl Forest {
         let seats = &mut self.seats;
         self.scanned
             .remove(at, |handle, at| seats[handle as usize].at = at);
-    }
-
-    fn vacate(&mut self, handle: u32) {
-        self.seats[handle as usize].tree = FREE;
-        self.free.push(handle);
-        self.n_alive -= 1;
     }
 
     /// Closes gaps that those who have gone leave. O(1) for each of them, amortised.
@@ -325,7 +324,9 @@ impl Forest {
                 self.replant();
             }
         }
-        self.vacate(handle);
+        self.seats[handle as usize].tree = FREE;
+        self.free.push(handle);
+        self.n_alive -= 1;
         self.tidy();
         true
     }

@@ -13,7 +13,7 @@
 
 use crate::batch::Batch;
 use crate::blocks::Blocks;
-use crate::choose::Rule;
+use crate::choose::{Choice, Rule};
 use crate::columns::LEFT_MAX;
 use crate::endpoints::Endpoints;
 use crate::range::{Range, WEIGHT_MAX};
@@ -48,7 +48,7 @@ impl Line {
     /// Over all of a batch. O(m log m).
     pub(crate) fn new(batch: Batch, rule: Rule) -> Self {
         let (ends, ranked, by_lo) = Endpoints::ranked(&batch.ranges);
-        let n_leaves = ends.sizes().next().unwrap_or(0);
+        let n_leaves = ends.len();
         let (blocks, order) = Blocks::new(&ranked, &by_lo, n_leaves);
         let in_order = |place: &u32| *place as usize;
         let mut line = Self {
@@ -70,9 +70,12 @@ impl Line {
             next: 0,
             matured: Vec::new(),
         };
+        let choice = line.choice();
         for trigger in 0..order.len() as u32 {
             let left = line.targets[trigger as usize];
-            line.place(trigger, left, 0);
+            let range = line.ranges[trigger as usize];
+            let is_told = is_told(choice, left, 0, range);
+            line.place(trigger, left, is_told);
         }
         line.plan();
         line
@@ -138,21 +141,23 @@ impl Line {
         if list.len() * LOOK_ALONE > self.tally.len() {
             self.tally.sum_up();
         }
+        let choice = self.choice();
         list.retain(|&trigger| {
             let target = self.targets[trigger as usize];
-            if target == 0 {
-                return false;
-            }
             let (lo, hi) = self.ranges[trigger as usize];
             let got = self.tally.below(hi) - self.tally.below(lo);
             if got >= target {
-                self.matured.push((trigger, got - target));
+                // Who has gone has no target.
+                if target > 0 {
+                    self.matured.push((trigger, got - target));
+                }
                 return false;
             }
             let left = target - got;
-            let stays = left >> octave > 0 && !self.is_told(trigger, left, got);
+            let is_told = is_told(choice, left, got, (lo, hi));
+            let stays = left >> octave > 0 && !is_told;
             if !stays {
-                self.place(trigger, left, got);
+                self.place(trigger, left, is_told);
             }
             stays
         });
@@ -160,9 +165,9 @@ impl Line {
         self.octaves[octave] = list;
     }
 
-    /// Puts a trigger where it belongs by what is left and what it got.
-    fn place(&mut self, trigger: u32, left: u64, got: u64) {
-        if self.is_told(trigger, left, got) {
+    /// Puts a trigger where it belongs.
+    fn place(&mut self, trigger: u32, left: u64, is_told: bool) {
+        if is_told {
             let range = self.ranges[trigger as usize];
             self.blocks.insert(trigger, range, left);
         } else {
@@ -170,14 +175,8 @@ impl Line {
         }
     }
 
-    /// Whether to tell a trigger of every hit costs less than to look at it.
-    fn is_told(&self, trigger: u32, left: u64, got: u64) -> bool {
-        let (lo, hi) = self.ranges[trigger as usize];
-        let share = f64::from(hi - lo) / self.tally.len() as f64;
-        left <= LEFT_MAX
-            && self
-                .rule
-                .is_told(left, got, self.total, share, self.n_alive)
+    fn choice(&self) -> Choice {
+        self.rule.choice(self.total, self.n_alive, self.tally.len())
     }
 
     /// When to look next: multiples of an octave's step are multiples of each smaller one.
@@ -219,4 +218,9 @@ impl Line {
             }
         }
     }
+}
+
+#[inline]
+fn is_told(choice: Choice, left: u64, got: u64, (lo, hi): (u32, u32)) -> bool {
+    left <= LEFT_MAX && choice.is_told(left, got, hi - lo)
 }

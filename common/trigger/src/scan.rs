@@ -1,7 +1,7 @@
 //! Triggers that stand in no tree: few, or new, or soon gone. (ALGORITHMS 2.6)
 //!
 //! In: triggers and elements. Out: what an element matures; whether it is time for a tree.
-//! Invariants: SC-1 rows keep the order in which triggers came. SC-2 at most a quarter of the rows are of triggers that
+//! Invariants: SC-1 rows keep the order in which triggers came. SC-2 at most half of the rows are of triggers that
 //! have gone. Limits: an element costs O(n), a nanosecond for seven triggers of one dimension whose ends lie within 2^32
 //! keys of one another; others stand in a plain list and cost ten times as much.
 
@@ -13,6 +13,8 @@ use crate::range::Range;
 const BLOCK: usize = 512;
 /// Says that a trigger stands in the plain list.
 const PLAIN: u32 = 1 << 31;
+/// Fewer rows than this are closed up at once.
+const FEW: usize = 64;
 /// Elements before it is first asked whether a tree is due.
 const N_FIRST: u32 = 16;
 /// A tree is due where the scan is expected to meet more elements than this: building costs so many scans. Ours, measured
@@ -108,32 +110,36 @@ impl Scan {
     /// What is left of a trigger's threshold.
     pub(crate) fn remaining(&self, at: u32) -> u64 {
         let plain = (at & !PLAIN) as usize;
-        if at & PLAIN > 0 {
+        if Self::is_plain(at) {
             return self.plain.remaining.get(plain).copied().unwrap_or(0);
         }
         self.rows.row(at as usize).left()
     }
 
+    /// Whether a trigger stands in the plain list.
+    #[inline]
+    pub(crate) const fn is_plain(at: u32) -> bool {
+        at & PLAIN > 0
+    }
+
     /// Takes a trigger back, or who matured in the plain list; tells who has moved where.
     pub(crate) fn remove(&mut self, at: u32, mut moved: impl FnMut(u32, u32)) {
-        if at & PLAIN > 0 {
+        if Self::is_plain(at) {
             let at = at & !PLAIN;
             if let Some(handle) = self.plain.remove(at as usize) {
                 moved(handle, at | PLAIN);
             }
             return;
         }
-        if !self.rows.is_buried(at as usize) {
-            self.given -= self.rows.row(at as usize).left();
-            self.rows.bury(at as usize);
-            self.n_buried += 1;
-        }
+        self.given -= self.rows.row(at as usize).left();
+        self.rows.bury(at as usize);
+        self.n_buried += 1;
     }
 
-    /// Closes the rows up where a quarter of them are of nobody; tells who has moved where. O(1) for each that has gone.
+    /// Closes the rows up where half of them are of nobody, or any of a few; tells who has moved where. O(1) for each that has gone.
     #[inline]
     pub(crate) fn close_up(&mut self, moved: impl FnMut(u32, u32)) {
-        if self.n_buried * 4 > self.rows.len() {
+        if self.n_buried * 2 > self.rows.len() || self.rows.len() < FEW {
             self.move_up(moved);
         }
     }

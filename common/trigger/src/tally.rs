@@ -5,9 +5,12 @@
 //! after O(n) for all of them.
 //! Does not: know triggers.
 
-use crate::endpoints::{Endpoints, FAN_OUT};
+use crate::endpoints::Endpoints;
 
-/// The counters: one for each elementary interval, one for each 16 of them, and so on as the search goes.
+/// Counters under one: two cache lines.
+const FAN_OUT: usize = 16;
+
+/// The counters: one for each elementary interval, one for each 16 of them, and so on.
 #[derive(Debug)]
 pub(crate) struct Tally {
     ends: Endpoints,
@@ -19,7 +22,12 @@ pub(crate) struct Tally {
 
 impl Tally {
     pub(crate) fn new(ends: Endpoints) -> Self {
-        let counts = ends.sizes().map(|n| vec![0; n]).collect();
+        let mut n = ends.len();
+        let mut counts = vec![vec![0; n]];
+        while n > FAN_OUT {
+            n = n.div_ceil(FAN_OUT);
+            counts.push(vec![0; n]);
+        }
         Self {
             ends,
             counts,
@@ -29,8 +37,8 @@ impl Tally {
     }
 
     /// Endpoints.
-    pub(crate) fn len(&self) -> usize {
-        self.counts[0].len()
+    pub(crate) const fn len(&self) -> usize {
+        self.ends.len()
     }
 
     pub(crate) const fn ends(&self) -> &Endpoints {
@@ -40,12 +48,14 @@ impl Tally {
     /// Counts an element; returns the rank of the interval it lies in, none below all of them. O(log n).
     #[inline]
     pub(crate) fn add(&mut self, key: u64, weight: u64) -> Option<u32> {
-        let counts = &mut self.counts;
+        let rank = self.ends.rank(key)?;
         self.is_summed = false;
-        let rank = self
-            .ends
-            .rank_through(key, |level, at| counts[level][at] += weight);
-        rank.map(|rank| rank as u32)
+        let mut at = rank;
+        for counts in &mut self.counts {
+            counts[at] += weight;
+            at /= FAN_OUT;
+        }
+        Some(rank as u32)
     }
 
     /// Makes [`Self::below`] answer in O(1) until the next element. O(n).
