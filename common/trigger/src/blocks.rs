@@ -2,12 +2,12 @@
 //!
 //! In: triggers as ranges of leaves, all of them at the start; which of them are told, and elements. Out: what matures.
 //! Invariants: BL-1 a range of at most 2^l leaves lies within one of the blocks `j·2^l .. (j+2)·2^l`, and an element in
-//! two of them on each level. BL-2 a block's rows in use stand first. Limits: an element scans at most four times what it hits in even
-//! ranges; 28 bytes a trigger and 8 a block, of which there are at most four per trigger.
+//! two of them on each level. BL-2 a block's rows in use stand first, and what is not in use is hit by nothing. Limits: an element scans at most four times what it hits in even
+//! ranges; 28 bytes a trigger, or a vector of rows where it is alone in its block, and 8 a block.
 //! Source: ours; overlapping blocks of doubling size as in loose quadtrees (Ulrich, 2000). Each trigger stands in one
 //! place instead of in its O(log m) canonical nodes, and a place is scanned in vectors.
 
-use crate::columns::{Columns, Row};
+use crate::columns::{Columns, LANES, Row};
 
 /// Trigger numbers are given in the order of blocks, each of which has a place for all of its own.
 #[derive(Debug)]
@@ -76,12 +76,13 @@ impl Blocks {
         }
         let mut start = 0;
         for block in levels.iter_mut().flat_map(|level| &mut level.blocks) {
-            (block.start, start) = (start, start + block.start);
+            let size = block.start.next_multiple_of(LANES as u32);
+            (block.start, start) = (start, start + size);
         }
         let blocks = Self {
             levels,
             in_use: 0,
-            rows: Columns::new(ranges.len()),
+            rows: Columns::new(start as usize),
             slots: vec![NOWHERE; ranges.len()],
             due: Vec::new(),
         };
@@ -125,6 +126,7 @@ impl Blocks {
         let last = (block.start + block.n_rows) as usize;
         let moved = self.rows.row(last);
         self.rows.set(slot as usize, moved);
+        self.rows.bury(last);
         self.slots[moved.who as usize] = slot;
         self.slots[trigger as usize] = NOWHERE;
         let level_rows = &mut self.levels[level].n_rows;
@@ -147,7 +149,7 @@ impl Blocks {
             let blocks = &self.levels[level].blocks;
             for block in &blocks[at.saturating_sub(1)..=at] {
                 let from = block.start as usize;
-                let to = from + block.n_rows as usize;
+                let to = from + (block.n_rows as usize).next_multiple_of(LANES);
                 if from < to && self.rows.subtract(from, to, leaf, weight) {
                     self.due.push((from as u32, to as u32));
                 }

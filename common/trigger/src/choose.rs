@@ -104,7 +104,7 @@ const N_PRIOR: f64 = 64.0;
 /// Rows of a block that an element scans for each one it hits.
 const SCANNED: f64 = 3.0;
 /// Rows that are scanned in the time a look at one trigger takes.
-const LOOK: f64 = 20.0;
+const LOOK: f64 = 30.0;
 /// Rows that are scanned in the time that visiting blocks takes.
 const VISIT: f64 = 50.0;
 /// A scan of so many costs what a tree does.

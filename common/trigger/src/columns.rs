@@ -9,7 +9,7 @@
 const SIGN: u32 = 1 << 31;
 
 /// Rows told at a time: two vectors of the smallest processor.
-const LANES: usize = 8;
+pub(crate) const LANES: usize = 8;
 
 /// Most that can be left in a row.
 pub(crate) const LEFT_MAX: u64 = i32::MAX as u64;
@@ -52,6 +52,14 @@ impl Row {
     }
 }
 
+/// A row that nothing hits.
+const NOBODY: Row = Row {
+    lo: 0,
+    width: i32::MIN,
+    left: 0,
+    who: 0,
+};
+
 /// A weight as rows are told it: more than is ever left matures all the same.
 #[inline]
 const fn narrow(weight: u64) -> i32 {
@@ -85,6 +93,14 @@ impl Columns {
     #[inline]
     pub(crate) const fn len(&self) -> usize {
         self.who.len()
+    }
+
+    /// Fills the last vector up with rows that nothing hits.
+    #[inline]
+    pub(crate) fn fill_up(&mut self) {
+        while !self.len().is_multiple_of(LANES) {
+            self.push(NOBODY);
+        }
     }
 
     pub(crate) fn reserve(&mut self, more: usize) {
@@ -150,25 +166,17 @@ impl Columns {
         left.sum()
     }
 
-    /// Subtracts an element from the rows it hits among `from..to`; true where one of them is below zero. O(n), in vectors.
+    /// Subtracts an element from the rows it hits among `from..to`; true where one of them is below zero. Whole vectors
+    /// where both are multiples of [`LANES`]. O(n).
     #[inline]
     pub(crate) fn subtract(&mut self, from: usize, to: usize, place: u32, weight: u64) -> bool {
         let weight = narrow(weight);
-        let (lo, width) = (&self.lo[from..to], &self.width[from..to]);
-        let left = &mut self.left[from..to];
-        let even = left.len() / LANES * LANES;
-        let (left, left_rest) = left.split_at_mut(even);
+        let columns = self.lo[from..to].iter().zip(&self.width[from..to]);
         let mut signs = 0;
-        for ((&lo, &width), left) in lo[..even].iter().zip(&width[..even]).zip(left) {
+        for ((&lo, &width), left) in columns.zip(&mut self.left[from..to]) {
             // Off by the sign already, because `lo` is.
             let inside = place.wrapping_sub(lo).cast_signed();
             *left -= if inside < width { weight } else { 0 };
-            signs |= *left;
-        }
-        for ((&lo, &width), left) in lo[even..].iter().zip(&width[even..]).zip(left_rest) {
-            let inside = place.wrapping_sub(lo).cast_signed();
-            // A branch would be foretold wrongly too often.
-            *left -= std::hint::select_unpredictable(inside < width, weight, 0);
             signs |= *left;
         }
         signs < 0

@@ -21,9 +21,6 @@ use crate::tally::Tally;
 
 /// Octaves of what is left.
 const N_OCTAVES: usize = 64;
-/// Looks at single triggers that cost as much as summing up one interval of the tally. Ours, measured.
-const LOOK_ALONE: usize = 64;
-
 /// The triggers.
 #[derive(Debug)]
 pub(crate) struct Line {
@@ -138,9 +135,7 @@ impl Line {
     /// Looks at each trigger of an octave. What moves goes to lower octaves, which have been looked at.
     fn look_at(&mut self, octave: usize) {
         let mut list = std::mem::take(&mut self.octaves[octave]);
-        if list.len() * LOOK_ALONE > self.tally.len() {
-            self.tally.sum_up();
-        }
+        self.tally.sum_up(list.len());
         let choice = self.choice();
         list.retain(|&trigger| {
             let target = self.targets[trigger as usize];

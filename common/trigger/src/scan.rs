@@ -27,6 +27,8 @@ pub(crate) struct Scan {
     /// The key that is place 0; valid while there are rows.
     base: u64,
     rows: Columns,
+    /// Rows of triggers, those that have gone among them; then the last vector is filled up.
+    n_rows: usize,
     n_buried: usize,
     plain: Batch,
     /// Elements since there are rows, and how many of them before it is asked whether a tree is due.
@@ -39,7 +41,7 @@ pub(crate) struct Scan {
 impl Scan {
     #[inline]
     pub(crate) const fn len(&self) -> usize {
-        self.rows.len() - self.n_buried + self.plain.len()
+        self.n_rows - self.n_buried + self.plain.len()
     }
 
     /// Triggers in the plain list.
@@ -55,18 +57,24 @@ impl Scan {
     #[inline]
     pub(crate) fn push(&mut self, ranges: &[Range], handle: u32, remaining: u64) -> u32 {
         if let &[range] = ranges {
-            if self.rows.len() == 0 {
+            if self.n_rows == 0 {
                 self.base = range.lo.saturating_sub(1 << 31);
                 (self.n_elements, self.n_asked, self.given) = (0, N_FIRST, 0);
             }
             let lo = range.lo.wrapping_sub(self.base);
             let hi = range.hi.wrapping_sub(self.base);
             let fits = lo < hi && hi <= u64::from(u32::MAX) && remaining <= LEFT_MAX;
-            if fits && self.rows.len() < PLAIN as usize {
-                self.rows
-                    .push(Row::new(lo as u32, hi as u32, remaining, handle));
+            if fits && self.n_rows < PLAIN as usize {
+                let row = Row::new(lo as u32, hi as u32, remaining, handle);
+                if self.n_rows < self.rows.len() {
+                    self.rows.set(self.n_rows, row);
+                } else {
+                    self.rows.push(row);
+                    self.rows.fill_up();
+                }
+                self.n_rows += 1;
                 self.given += remaining;
-                return self.rows.len() as u32 - 1;
+                return self.n_rows as u32 - 1;
             }
         }
         self.plain.push(ranges, handle, remaining);
@@ -139,14 +147,14 @@ impl Scan {
     /// Closes the rows up where half of them are of nobody, or any of a few; tells who has moved where. O(1) for each that has gone.
     #[inline]
     pub(crate) fn close_up(&mut self, moved: impl FnMut(u32, u32)) {
-        if self.n_buried * 2 > self.rows.len() || self.rows.len() < FEW {
+        if self.n_buried * 2 > self.n_rows || self.n_rows < FEW {
             self.move_up(moved);
         }
     }
 
     fn move_up(&mut self, mut moved: impl FnMut(u32, u32)) {
         let mut n = 0;
-        for at in 0..self.rows.len() {
+        for at in 0..self.n_rows {
             if !self.rows.is_buried(at) {
                 let row = self.rows.row(at);
                 self.rows.set(n, row);
@@ -155,7 +163,8 @@ impl Scan {
             }
         }
         self.rows.truncate(n);
-        self.n_buried = 0;
+        self.rows.fill_up();
+        (self.n_rows, self.n_buried) = (n, 0);
     }
 
     /// Whether a tree costs less than to go on: asked seldom, because it looks at all rows. What has come so far tells
@@ -168,7 +177,9 @@ impl Scan {
     #[cold]
     fn will_be_long(&mut self) -> bool {
         self.n_asked = self.n_elements.saturating_mul(2);
-        let left = self.rows.left() as f64;
+        // Rows of nobody have one left each.
+        let n_of_nobody = self.rows.len() - self.n_rows + self.n_buried;
+        let left = (self.rows.left() - n_of_nobody as u64) as f64;
         let got = self.given as f64 - left;
         f64::from(self.n_elements) * left > N_WORTH * got
     }
@@ -176,7 +187,7 @@ impl Scan {
     /// Appends all triggers, in the order in which they came, and begins anew.
     pub(crate) fn unload(&mut self, batch: &mut Batch) {
         let rows = std::mem::take(&mut self.rows);
-        for at in 0..rows.len() {
+        for at in 0..self.n_rows {
             if !rows.is_buried(at) {
                 let row = rows.row(at);
                 let (lo, hi) = row.ends();
@@ -185,6 +196,6 @@ impl Scan {
             }
         }
         batch.append(std::mem::take(&mut self.plain));
-        self.n_buried = 0;
+        (self.n_rows, self.n_buried) = (0, 0);
     }
 }

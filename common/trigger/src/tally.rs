@@ -15,9 +15,10 @@ const FAN_OUT: usize = 16;
 pub(crate) struct Tally {
     ends: Endpoints,
     counts: Vec<Vec<u64>>,
-    /// Weight below each endpoint, as of [`Self::sum_up`].
+    /// Weight below each counter of a level, as of [`Self::sum_up`].
     below: Vec<u64>,
-    is_summed: bool,
+    /// That level; as many as there are levels where an element has come since.
+    summed: usize,
 }
 
 impl Tally {
@@ -30,9 +31,9 @@ impl Tally {
         }
         Self {
             ends,
+            summed: counts.len(),
             counts,
             below: Vec::new(),
-            is_summed: false,
         }
     }
 
@@ -49,7 +50,7 @@ impl Tally {
     #[inline]
     pub(crate) fn add(&mut self, key: u64, weight: u64) -> Option<u32> {
         let rank = self.ends.rank(key)?;
-        self.is_summed = false;
+        self.summed = self.counts.len();
         let mut at = rank;
         for counts in &mut self.counts {
             counts[at] += weight;
@@ -58,36 +59,46 @@ impl Tally {
         Some(rank as u32)
     }
 
-    /// Makes [`Self::below`] answer in O(1) until the next element. O(n).
-    pub(crate) fn sum_up(&mut self) {
-        if self.is_summed {
+    /// Makes the next `n` questions cheap, until the next element: sums up one level, the lower the more there are.
+    pub(crate) fn sum_up(&mut self, n: usize) {
+        let level = match self.len() {
+            len if len < n * WORTH_ALL => 0,
+            len if len < n * WORTH_FEW => 1,
+            _ => return,
+        };
+        if level >= self.summed.min(self.counts.len()) {
             return;
         }
         self.below.clear();
         let mut sum = 0;
-        self.below.extend(self.counts[0].iter().map(|count| {
+        self.below.extend(self.counts[level].iter().map(|count| {
             let below = sum;
             sum += count;
             below
         }));
-        self.is_summed = true;
+        self.summed = level;
     }
 
     /// Weight below an endpoint.
     #[inline]
     pub(crate) fn below(&self, rank: u32) -> u64 {
-        if self.is_summed {
-            return self.below[rank as usize];
-        }
         let (mut sum, mut at) = (0, rank as usize);
-        for counts in &self.counts {
+        for counts in &self.counts[..self.summed] {
             let start = at - at % FAN_OUT;
             sum += counts[start..at].iter().sum::<u64>();
             at /= FAN_OUT;
         }
+        if self.summed < self.counts.len() {
+            sum += self.below[at];
+        }
         sum
     }
 }
+
+/// Intervals that are summed up in the time that a question costs more without. Ours, measured: 0.6 ns an interval; a
+/// question takes 3 ns, 8 ns where only sixteens of intervals are summed up, 40 ns where nothing is.
+const WORTH_ALL: usize = 12;
+const WORTH_FEW: usize = 600;
 
 #[cfg(test)]
 mod tests {
@@ -106,13 +117,13 @@ mod tests {
                 let rank = tally.add(key, weight).map(|rank| ends[rank as usize]);
                 prop_assert_eq!(rank, ends.iter().copied().rfind(|&end| end <= key));
             }
-            for is_summed in [false, true] {
+            for n in [0, 1, ends.len()] {
+                tally.sum_up(n);
                 for (rank, end) in (0..).zip(&ends) {
                     let inside = elements.iter().filter(|(key, _)| (ends[0]..*end).contains(key));
                     let expected: u64 = inside.map(|(_, weight)| weight).sum();
-                    prop_assert_eq!(tally.below(rank), expected, "summed {}", is_summed);
+                    prop_assert_eq!(tally.below(rank), expected, "summed for {}", n);
                 }
-                tally.sum_up();
             }
         }
     }

@@ -26,13 +26,15 @@ mod detection;
 mod log_lines;
 mod spooled;
 mod templates;
+mod trigger_grid;
+mod trigger_peers;
 mod watched;
 
 /// Measures what the agent, the aggregator and their formats cost.
 #[derive(Clone, Debug, Parser)]
 #[command(name = "hsw-bench", version)]
 pub struct Args {
-    /// Benchmarks: wire, templates, spool, detect, agent-cost, log-storm, database-loss, aggregator-200, aggregator-2000.
+    /// Benchmarks: wire, templates, spool, detect, agent-cost, log-storm, database-loss, trigger-grid, aggregator-200, aggregator-2000.
     #[arg(required = true, value_parser = NAMES)]
     names: Vec<String>,
     /// Write NAME.json into this folder.
@@ -58,7 +60,7 @@ pub struct Args {
     programs: Option<PathBuf>,
 }
 
-const NAMES: [&str; 9] = [
+const NAMES: [&str; 10] = [
     "wire",
     "templates",
     "spool",
@@ -66,6 +68,7 @@ const NAMES: [&str; 9] = [
     "agent-cost",
     "log-storm",
     "database-loss",
+    "trigger-grid",
     "aggregator-200",
     "aggregator-2000",
 ];
@@ -131,6 +134,7 @@ fn measure(name: &str, args: &Args, stop: &Stop) -> Result<Report> {
         "agent-cost" => agent_cost::agent_cost(args, stop),
         "log-storm" => agent_cost::log_storm(args, stop),
         "database-loss" => database_loss::database_loss(args, stop),
+        "trigger-grid" => trigger_grid::trigger_grid(),
         "aggregator-200" => aggregator::aggregator(args, stop, 200),
         "aggregator-2000" => aggregator::aggregator(args, stop, 2_000),
         _ => bail!("there is no benchmark {name}"),

@@ -3,7 +3,10 @@
 //! In: triggers (a range and a threshold), weighted elements. Out: which triggers each element matures.
 //! Invariants
 //! 1. Every method is told the same and answers the same: ids and elements of maturities add up to one sum.
-//! 2. A method holds what it needs and no more: neither peer can take a trigger back or say what is left of it by id.
+//! 2. Every method does the same work: it refuses an id that is in use and can take a trigger back by its id. A scan that
+//!    cannot ([`BareScan`]) shows what that costs.
+
+use std::collections::HashMap;
 
 use hsw_trigger::{Config, Forest, QueryId, Range};
 
@@ -20,7 +23,9 @@ pub(super) struct Answer {
 impl Answer {
     fn take(&mut self, id: u64, element: usize) {
         self.n_matured += 1;
-        self.sum = self.sum.wrapping_add((id + 1).wrapping_mul(element as u64 + 1));
+        self.sum = self
+            .sum
+            .wrapping_add((id + 1).wrapping_mul(element as u64 + 1));
     }
 }
 
@@ -28,6 +33,9 @@ impl Answer {
 pub(super) trait Method {
     /// With all triggers registered; ids count from 0.
     fn build(ranges: &[Range], threshold: u64) -> Self;
+    /// Takes a trigger back; false where none waits by this id.
+    #[cfg(test)]
+    fn terminate(&mut self, id: u64) -> bool;
     /// One element; `number` is its place in the stream.
     fn add(&mut self, key: u64, weight: u64, number: usize, answer: &mut Answer);
 }
@@ -37,8 +45,15 @@ impl Method for Forest {
         let mut forest = Self::new(1, Config::default());
         let one = |(id, range)| (QueryId(id), std::slice::from_ref(range), threshold);
         let boxes = (0..).zip(ranges).map(one);
-        forest.register_all(boxes).expect("ranges are not empty, ids not repeated");
         forest
+            .register_all(boxes)
+            .expect("ranges are not empty, ids not repeated");
+        forest
+    }
+
+    #[cfg(test)]
+    fn terminate(&mut self, id: u64) -> bool {
+        Self::terminate(self, QueryId(id))
     }
 
     fn add(&mut self, key: u64, weight: u64, number: usize, answer: &mut Answer) {
@@ -49,24 +64,44 @@ impl Method for Forest {
 }
 
 /// A scan over columns: half the bytes of what comes in, compiled to vector code, no branch but one for each block.
-pub(super) struct Scan {
+pub(super) type Scan = Columns<true>;
+/// The same without a notion of who waits: ids are row numbers and taken on trust.
+pub(super) type BareScan = Columns<false>;
+
+/// Triggers in columns; a map says in which row an id is.
+pub(super) struct Columns<const KNOWS_IDS: bool> {
     lo: Vec<u32>,
     width: Vec<u32>,
     left: Vec<i32>,
     ids: Vec<u32>,
+    rows: HashMap<u64, u32>,
 }
 
 /// Triggers between two looks at whether one has matured.
 const BLOCK: usize = 256;
 
-impl Method for Scan {
+impl<const KNOWS_IDS: bool> Method for Columns<KNOWS_IDS> {
     fn build(ranges: &[Range], threshold: u64) -> Self {
+        let n = ranges.len();
         Self {
             lo: ranges.iter().map(|range| range.lo as u32).collect(),
-            width: ranges.iter().map(|range| (range.hi - range.lo) as u32).collect(),
-            left: vec![threshold as i32; ranges.len()],
-            ids: (0..ranges.len() as u32).collect(),
+            width: ranges
+                .iter()
+                .map(|range| (range.hi - range.lo) as u32)
+                .collect(),
+            left: vec![threshold as i32; n],
+            ids: (0..n as u32).collect(),
+            rows: if KNOWS_IDS { known(n) } else { HashMap::new() },
         }
+    }
+
+    #[cfg(test)]
+    fn terminate(&mut self, id: u64) -> bool {
+        let row = self.rows.get(&id).copied();
+        if let Some(row) = row {
+            self.take_out(row as usize);
+        }
+        row.is_some()
     }
 
     fn add(&mut self, key: u64, weight: u64, number: usize, answer: &mut Answer) {
@@ -90,18 +125,40 @@ impl Method for Scan {
     }
 }
 
-impl Scan {
+impl<const KNOWS_IDS: bool> Columns<KNOWS_IDS> {
     #[cold]
     fn remove(&mut self, begin: usize, end: usize, number: usize, answer: &mut Answer) {
         for at in (begin..end).rev() {
             if self.left[at] <= 0 {
-                answer.take(u64::from(self.ids.swap_remove(at)), number);
-                self.lo.swap_remove(at);
-                self.width.swap_remove(at);
-                self.left.swap_remove(at);
+                let id = self.take_out(at);
+                answer.take(u64::from(id), number);
             }
         }
     }
+
+    fn take_out(&mut self, at: usize) -> u32 {
+        self.lo.swap_remove(at);
+        self.width.swap_remove(at);
+        self.left.swap_remove(at);
+        let id = self.ids.swap_remove(at);
+        if KNOWS_IDS {
+            self.rows.remove(&u64::from(id));
+            if let Some(&moved) = self.ids.get(at) {
+                self.rows.insert(u64::from(moved), at as u32);
+            }
+        }
+        id
+    }
+}
+
+/// Which id is in which row, made one by one as they come.
+fn known(n: usize) -> HashMap<u64, u32> {
+    let mut rows = HashMap::with_capacity(n);
+    for row in 0..n as u32 {
+        let before = rows.insert(u64::from(row), row);
+        assert!(before.is_none(), "ids are not repeated");
+    }
+    rows
 }
 
 fn subtract(lo: &[u32], width: &[u32], left: &mut [i32], key: u32, weight: i32) -> i32 {
@@ -123,6 +180,7 @@ pub(super) struct Stabbing {
     lists: Vec<(u32, u32)>,
     entries: Vec<u32>,
     left: Vec<i32>,
+    rows: HashMap<u64, u32>,
 }
 
 impl Method for Stabbing {
@@ -159,7 +217,17 @@ impl Method for Stabbing {
             lists,
             entries,
             left,
+            rows: known(ranges.len()),
         }
+    }
+
+    #[cfg(test)]
+    fn terminate(&mut self, id: u64) -> bool {
+        let row = self.rows.remove(&id);
+        if let Some(row) = row {
+            self.left[row as usize] = 0;
+        }
+        row.is_some()
     }
 
     fn add(&mut self, key: u64, weight: u64, number: usize, answer: &mut Answer) {
@@ -184,6 +252,7 @@ impl Method for Stabbing {
                 }
                 if *left > 0 {
                     answer.take(u64::from(id), number);
+                    self.rows.remove(&u64::from(id));
                     *left = 0;
                 }
                 n -= 1;
@@ -216,6 +285,8 @@ fn canonical(n_leaves: usize, (lo, hi): (u32, u32), mut take: impl FnMut(usize))
 pub(super) enum Weights {
     /// 1.
     One,
+    /// 100.
+    Hundred,
     /// Pareto with exponent 1.2, cut at 10,000.
     Heavy,
 }
@@ -275,6 +346,7 @@ impl Regime {
     fn mean_weight(self) -> f64 {
         match self.weights {
             Weights::One => 1.0,
+            Weights::Hundred => 100.0,
             // ∫ of the quantile function below over (0, 1).
             Weights::Heavy => {
                 let cut = 10_000.0_f64.powf(-1.2);
@@ -305,6 +377,7 @@ impl Regime {
             };
             let weight = match self.weights {
                 Weights::One => 1,
+                Weights::Hundred => 100,
                 Weights::Heavy => (1.0 - random.unit()).powf(-1.0 / 1.2).min(10_000.0) as u64,
             };
             (key, weight)
@@ -317,12 +390,16 @@ impl Regime {
 mod tests {
     use super::*;
 
-    fn answer_of<M: Method>(regime: Regime) -> Answer {
+    fn answer_of<M: Method>(regime: Regime, ids_go: bool) -> Answer {
         let mut method = M::build(&regime.ranges(), regime.threshold);
         let mut answer = Answer::default();
         let stream = regime.stream(regime.n_to_maturity() as usize);
         for (number, &(key, weight)) in stream.iter().enumerate() {
             method.add(key, weight, number, &mut answer);
+            if ids_go && number % 7 == 0 {
+                let id = number as u64 * 31 % 1_000;
+                answer.n_matured += u64::from(method.terminate(id)) << 32;
+            }
         }
         answer
     }
@@ -339,10 +416,15 @@ mod tests {
                         weights,
                         values,
                     };
-                    let ours = answer_of::<Forest>(regime);
+                    let ours = answer_of::<Forest>(regime, false);
                     assert!(ours.n_matured > 100, "{regime:?}: {ours:?}");
-                    assert_eq!(ours, answer_of::<Scan>(regime), "{regime:?}");
-                    assert_eq!(ours, answer_of::<Stabbing>(regime), "{regime:?}");
+                    assert_eq!(ours, answer_of::<Scan>(regime, false), "{regime:?}");
+                    assert_eq!(ours, answer_of::<BareScan>(regime, false), "{regime:?}");
+                    assert_eq!(ours, answer_of::<Stabbing>(regime, false), "{regime:?}");
+                    let ours = answer_of::<Forest>(regime, true);
+                    assert!(ours.n_matured >> 32 > 0, "{regime:?}: {ours:?}");
+                    assert_eq!(ours, answer_of::<Scan>(regime, true), "{regime:?}");
+                    assert_eq!(ours, answer_of::<Stabbing>(regime, true), "{regime:?}");
                 }
             }
         }
