@@ -60,8 +60,14 @@ impl Rule {
         self.direct_factor.max(1).saturating_mul(self.mean())
     }
 
-    /// The choice for triggers on a line, `n_alive` of them, of `n_leaves` intervals, once so much weight has come.
-    pub(crate) fn choice(&self, total: u64, n_alive: usize, n_leaves: usize) -> Choice {
+    /// The choice for triggers in a region of a line: after so much weight on a line of so many triggers and intervals,
+    /// so much of it in the region, which is `share` of the intervals.
+    pub(crate) fn choice(
+        &self,
+        (total, n_alive, n_leaves): (u64, usize, usize),
+        in_region: u64,
+        share: f64,
+    ) -> Choice {
         let mean = self.mean() as f64;
         let prior = N_PRIOR * mean;
         let total = total as f64 + prior;
@@ -69,16 +75,17 @@ impl Rule {
             total,
             of_leaf: prior / n_leaves as f64,
             visit: VISIT / n_alive as f64 * total,
-            look: LOOK * mean * total,
+            look: LOOK * mean * (in_region as f64 + prior * share),
         }
     }
 }
 
 /// Whether to tell triggers of every hit, or to look at them when they can have matured.
 ///
-/// With r elements to go, a trigger is looked at about once in r elements; told, it costs the rows of its block that an
-/// element scans, [`SCANNED`] times the share p of the weight that hits it, and its part of visiting blocks at all. So
-/// it is told where `r · (min(1, 3p) + VISIT/n) < LOOK`. Divided out, because it is asked at every look.
+/// With r elements to go, a trigger is looked at about once in r elements of its region, which gets the share q of all;
+/// told, it costs the rows of its block that an element scans, [`SCANNED`] times the share p of the weight that hits it,
+/// and its part of visiting blocks at all. So it is told where `r · (min(1, 3p) + VISIT/n) < q · LOOK`. Divided out,
+/// because it is asked at every look.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Choice {
     /// Weight that has come, with that of the elements imagined.

@@ -3,10 +3,11 @@
 //!
 //! In: a [`Batch`], then elements and terminations. Out: what matured, and the rest as a batch again.
 //! Invariants: LI-1 a trigger matures with the element that reaches its threshold, never before and never after. LI-2 a
-//! trigger with `left` to go stands in the list of the octave `2^k ≤ left`, and all of that list are looked at whenever
-//! the weight of all elements passes a multiple of 2^k: before that, no more than 2^k can have come.
-//! Limits: an element costs a search; a trigger is looked at about `ln(threshold)/p` times, p being the share of the
-//! weight that hits it, in passes over columns; near its threshold it is told of every hit ([`Blocks`]).
+//! trigger with `left` to go stands in the list of the octave `2^k ≤ left` of a region that its range lies in, and all of
+//! that list are looked at whenever the weight of all elements there passes a multiple of 2^k: before that, no more than
+//! 2^k can have come.
+//! Limits: an element costs a search; a trigger is looked at about `ln(threshold)/p` times, p being the share of its
+//! region's weight that hits it, in passes over columns; near its threshold it is told of every hit ([`Blocks`]).
 //! Source: ours. Qiao, Gan, Tao (SIGMOD 2016, section 4) give each canonical node of a trigger a slack and a heap; the
 //! same bound on what is still unknown holds with one slack for the whole line, and then a pass over all triggers of an
 //! octave takes the place of their heaps: 2 ns a look instead of 50 a signal.
@@ -21,6 +22,11 @@ use crate::tally::Tally;
 
 /// Octaves of what is left.
 const N_OCTAVES: usize = 64;
+/// Levels of regions below the line: the smallest are a sixteenth of it.
+const N_LEVELS: u32 = 4;
+/// Triggers for which it is worth counting by region, eight counters an element. Ours, not swept; the tests' few have regions
+/// as well.
+const N_REGIONS_WORTH: usize = if cfg!(test) { 32 } else { 16_384 };
 /// The triggers.
 #[derive(Debug)]
 pub(crate) struct Line {
@@ -30,15 +36,44 @@ pub(crate) struct Line {
     /// The weight inside at which each matures; 0 once it has gone.
     targets: Vec<u64>,
     handles: Vec<u32>,
-    octaves: Vec<Vec<u32>>,
+    /// The whole line first, then those of each level.
+    regions: Vec<Region>,
+    /// Levels of regions below the line, and leaves of the last level's step as a power of two.
+    n_levels: u32,
+    step_log2: u32,
     blocks: Blocks,
     n_alive: usize,
     rule: Rule,
-    /// Weight of all elements.
-    total: u64,
-    /// The weight of all elements at which somebody is looked at.
-    next: u64,
     matured: Vec<(u32, u64)>,
+}
+
+/// A stretch of the line, and who is looked at by the weight that comes to it.
+#[derive(Debug)]
+struct Region {
+    octaves: Vec<Vec<u32>>,
+    /// Weight of all elements in it.
+    total: u64,
+    /// The weight at which somebody is looked at.
+    next: u64,
+    /// Part of the leaves.
+    share: f64,
+}
+
+impl Region {
+    fn new(share: f64) -> Self {
+        Self {
+            octaves: vec![Vec::new(); N_OCTAVES],
+            total: 0,
+            next: u64::MAX,
+            share,
+        }
+    }
+
+    /// When to look next: multiples of an octave's step are multiples of each smaller one.
+    fn plan(&mut self) {
+        let least = self.octaves.iter().position(|list| !list.is_empty());
+        self.next = least.map_or(u64::MAX, |octave| ((self.total >> octave) + 1) << octave);
+    }
 }
 
 impl Line {
@@ -59,23 +94,58 @@ impl Line {
                 .iter()
                 .map(|place| batch.handles[in_order(place)])
                 .collect(),
-            octaves: vec![Vec::new(); N_OCTAVES],
+            regions: Vec::new(),
+            n_levels: if order.len() < N_REGIONS_WORTH {
+                0
+            } else {
+                N_LEVELS
+            },
+            step_log2: 0,
             blocks,
             n_alive: order.len(),
             rule,
-            total: 0,
-            next: 0,
             matured: Vec::new(),
         };
-        let choice = line.choice();
+        line.divide(n_leaves);
         for trigger in 0..order.len() as u32 {
-            let left = line.targets[trigger as usize];
             let range = line.ranges[trigger as usize];
-            let is_told = is_told(choice, left, 0, range);
-            line.place(trigger, left, is_told);
+            let region = line.region_of(range);
+            let left = line.targets[trigger as usize];
+            let is_told = is_told(line.choice(region), left, 0, range);
+            line.place(region, trigger, left, is_told);
         }
-        line.plan();
+        for region in &mut line.regions {
+            region.plan();
+        }
         line
+    }
+
+    /// Makes the regions: on level l, 2^l ≥ 4 of them, each two steps of the level long.
+    fn divide(&mut self, n_leaves: usize) {
+        let line_log2 = n_leaves.next_power_of_two().ilog2();
+        self.step_log2 = line_log2.saturating_sub(self.n_levels + 1);
+        self.regions.push(Region::new(1.0));
+        for level in 1..=self.n_levels {
+            let n_steps = 1_usize << (level + 1);
+            let share = (2 << (line_log2 - level - 1)) as f64 / n_leaves as f64;
+            self.regions
+                .extend((0..n_steps).map(|_| Region::new(share.min(1.0))));
+        }
+    }
+
+    /// The number of a level's region that begins with the step of a leaf.
+    #[inline]
+    const fn region_at(&self, level: u32, leaf: u32) -> usize {
+        let step = leaf >> (self.step_log2 + self.n_levels - level);
+        // Before a level there are the line and 4 + 8 + … regions.
+        (1 << (level + 1)) - 3 + step as usize
+    }
+
+    /// The smallest region that a range lies in.
+    fn region_of(&self, (lo, hi): (u32, u32)) -> usize {
+        let fits = |level: &u32| (hi - lo) >> (self.step_log2 + self.n_levels - level) == 0;
+        let level = (1..=self.n_levels).rev().find(fits);
+        level.map_or(0, |level| self.region_at(level, lo))
     }
 
     pub(crate) fn handles(&self) -> &[u32] {
@@ -89,7 +159,12 @@ impl Line {
 
     /// Whether the counters have come so far that the next element might overflow one: time to begin anew.
     pub(crate) const fn is_full(&self) -> bool {
-        self.total >= WEIGHT_MAX
+        self.total() >= WEIGHT_MAX
+    }
+
+    /// Weight of all elements.
+    const fn total(&self) -> u64 {
+        self.regions.as_slice()[0].total
     }
 
     /// Adds an element's weight (at most [`WEIGHT_MAX`]); appends the handle of each trigger that matures with what it
@@ -98,11 +173,15 @@ impl Line {
         let Some(leaf) = self.tally.add(key, weight) else {
             return;
         };
-        self.total += weight;
         self.rule.see(weight);
         self.blocks.add(leaf, weight, &mut self.matured);
-        if self.total >= self.next {
-            self.look(self.total - weight);
+        self.count(0, weight);
+        for level in 1..=self.n_levels {
+            let region = self.region_at(level, leaf);
+            self.count(region, weight);
+            if leaf >> (self.step_log2 + self.n_levels - level) > 0 {
+                self.count(region - 1, weight);
+            }
         }
         if !self.matured.is_empty() {
             self.retire(gone);
@@ -118,25 +197,35 @@ impl Line {
         }
     }
 
-    /// Looks at the octaves of which a multiple has been passed since `before`.
+    #[inline]
+    fn count(&mut self, region: usize, weight: u64) {
+        let counted = &mut self.regions[region];
+        counted.total += weight;
+        if counted.total >= counted.next {
+            self.look(region, weight);
+        }
+    }
+
+    /// Looks at a region's octaves of which the last `weight` has passed a multiple.
     #[cold]
-    fn look(&mut self, before: u64) {
+    fn look(&mut self, region: usize, weight: u64) {
+        let total = self.regions[region].total;
         for octave in 0..N_OCTAVES {
-            if before >> octave == self.total >> octave {
+            if (total - weight) >> octave == total >> octave {
                 break;
             }
-            if !self.octaves[octave].is_empty() {
-                self.look_at(octave);
+            if !self.regions[region].octaves[octave].is_empty() {
+                self.look_at(region, octave);
             }
         }
-        self.plan();
+        self.regions[region].plan();
     }
 
     /// Looks at each trigger of an octave. What moves goes to lower octaves, which have been looked at.
-    fn look_at(&mut self, octave: usize) {
-        let mut list = std::mem::take(&mut self.octaves[octave]);
+    fn look_at(&mut self, region: usize, octave: usize) {
+        let mut list = std::mem::take(&mut self.regions[region].octaves[octave]);
         self.tally.sum_up(list.len());
-        let choice = self.choice();
+        let choice = self.choice(region);
         list.retain(|&trigger| {
             let target = self.targets[trigger as usize];
             let (lo, hi) = self.ranges[trigger as usize];
@@ -152,32 +241,28 @@ impl Line {
             let is_told = is_told(choice, left, got, (lo, hi));
             let stays = left >> octave > 0 && !is_told;
             if !stays {
-                self.place(trigger, left, is_told);
+                self.place(region, trigger, left, is_told);
             }
             stays
         });
         // Nothing has come to it meanwhile.
-        self.octaves[octave] = list;
+        self.regions[region].octaves[octave] = list;
     }
 
     /// Puts a trigger where it belongs.
-    fn place(&mut self, trigger: u32, left: u64, is_told: bool) {
+    fn place(&mut self, region: usize, trigger: u32, left: u64, is_told: bool) {
         if is_told {
             let range = self.ranges[trigger as usize];
             self.blocks.insert(trigger, range, left);
         } else {
-            self.octaves[left.ilog2() as usize].push(trigger);
+            self.regions[region].octaves[left.ilog2() as usize].push(trigger);
         }
     }
 
-    fn choice(&self) -> Choice {
-        self.rule.choice(self.total, self.n_alive, self.tally.len())
-    }
-
-    /// When to look next: multiples of an octave's step are multiples of each smaller one.
-    fn plan(&mut self) {
-        let least = self.octaves.iter().position(|list| !list.is_empty());
-        self.next = least.map_or(u64::MAX, |octave| ((self.total >> octave) + 1) << octave);
+    fn choice(&self, region: usize) -> Choice {
+        let region = &self.regions[region];
+        let line = (self.total(), self.n_alive, self.tally.len());
+        self.rule.choice(line, region.total, region.share)
     }
 
     /// What is left of a trigger's threshold; 0 once it has matured or been terminated. O(log m).
