@@ -18,11 +18,14 @@ pub(super) const DOMAIN: u64 = 1 << 31;
 pub(super) struct Answer {
     pub(super) n_matured: u64,
     pub(super) sum: u64,
+    /// The element of the last maturity.
+    pub(super) last: usize,
 }
 
 impl Answer {
     fn take(&mut self, id: u64, element: usize) {
         self.n_matured += 1;
+        self.last = element;
         self.sum = self
             .sum
             .wrapping_add((id + 1).wrapping_mul(element as u64 + 1));
