@@ -20,6 +20,8 @@ pub(crate) struct Blocks {
     slots: Vec<u32>,
     /// Blocks in which an element matures something, as rows from and to.
     due: Vec<(u32, u32)>,
+    #[cfg(test)]
+    pub(crate) n_scanned: usize,
 }
 
 /// Not among the rows.
@@ -85,6 +87,8 @@ impl Blocks {
             rows: Columns::new(start as usize),
             slots: vec![NOWHERE; ranges.len()],
             due: Vec::new(),
+            #[cfg(test)]
+            n_scanned: 0,
         };
         (blocks, order)
     }
@@ -150,6 +154,10 @@ impl Blocks {
             for block in &blocks[at.saturating_sub(1)..=at] {
                 let from = block.start as usize;
                 let to = from + (block.n_rows as usize).next_multiple_of(LANES);
+                #[cfg(test)]
+                {
+                    self.n_scanned += to - from;
+                }
                 if from < to && self.rows.subtract(from, to, leaf, weight) {
                     self.due.push((from as u32, to as u32));
                 }

@@ -45,6 +45,8 @@ pub(crate) struct Line {
     n_alive: usize,
     rule: Rule,
     matured: Vec<(u32, u64)>,
+    #[cfg(test)]
+    n_looks: usize,
 }
 
 /// A stretch of the line, and who is looked at by the weight that comes to it.
@@ -105,6 +107,8 @@ impl Line {
             n_alive: order.len(),
             rule,
             matured: Vec::new(),
+            #[cfg(test)]
+            n_looks: 0,
         };
         line.divide(n_leaves);
         for trigger in 0..order.len() as u32 {
@@ -225,6 +229,10 @@ impl Line {
     fn look_at(&mut self, region: usize, octave: usize) {
         let mut list = std::mem::take(&mut self.regions[region].octaves[octave]);
         self.tally.sum_up(list.len());
+        #[cfg(test)]
+        {
+            self.n_looks += list.len();
+        }
         let choice = self.choice(region);
         list.retain(|&trigger| {
             let target = self.targets[trigger as usize];
@@ -303,4 +311,49 @@ impl Line {
 #[inline]
 fn is_told(choice: Choice, left: u64, got: u64, (lo, hi): (u32, u32)) -> bool {
     left <= LEFT_MAX && choice.is_told(left, got, hi - lo)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Looks and rows scanned for each trigger until the last has matured, and elements.
+    fn work(n: u64, width: u64, threshold: u64) -> (usize, usize, usize) {
+        const DOMAIN: u64 = 1 << 20;
+        let mut batch = Batch::default();
+        for i in 0..n {
+            let lo = i * 7_919 * 131 % (DOMAIN - width);
+            batch.push(&[Range { lo, hi: lo + width }], i as u32, threshold);
+        }
+        let mut line = Line::new(batch, Rule::new(1));
+        let (mut gone, mut n_elements) = (Vec::new(), 0_u64);
+        while line.n_alive() > 0 {
+            line.add(n_elements * 611_953 % DOMAIN, 1, &mut gone);
+            n_elements += 1;
+        }
+        let n = n as usize;
+        (
+            line.n_looks / n,
+            line.blocks.n_scanned / n,
+            n_elements as usize,
+        )
+    }
+
+    #[test]
+    fn a_trigger_is_looked_at_a_few_times_for_each_doubling_of_its_threshold() {
+        // A scan would look at each trigger at each of the elements, plain stabbing at each of the 100,000 hits.
+        let (n_looks, n_scanned, n_elements) = work(2_000, 1 << 17, 100_000);
+        assert!(n_elements > 700_000, "{n_elements}");
+        assert!(n_looks < 60, "{n_looks} looks a trigger");
+        assert!(n_scanned < 200, "{n_scanned} scans of a trigger");
+    }
+
+    #[test]
+    fn a_trigger_of_few_hits_is_told_them_in_a_block_little_wider_than_its_range() {
+        let (n_looks, n_scanned, n_elements) = work(2_000, 1 << 12, 10);
+        assert!(n_elements > 2_000, "{n_elements}");
+        assert!(n_looks < 5, "{n_looks} looks a trigger");
+        // At most four times its hits, and the rows that fill a vector up.
+        assert!(n_scanned < 80, "{n_scanned} scans of a trigger");
+    }
 }

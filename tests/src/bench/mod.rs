@@ -24,6 +24,8 @@ mod codec;
 mod database_loss;
 mod detection;
 mod log_lines;
+mod peers;
+mod sketch_updates;
 mod spooled;
 mod templates;
 mod trigger_grid;
@@ -34,7 +36,7 @@ mod watched;
 #[derive(Clone, Debug, Parser)]
 #[command(name = "hsw-bench", version)]
 pub struct Args {
-    /// Benchmarks: wire, templates, spool, detect, agent-cost, log-storm, database-loss, trigger-grid, aggregator-200, aggregator-2000.
+    /// Benchmarks: wire, templates, spool, detect, agent-cost, log-storm, database-loss, sketch-updates, trigger-grid, aggregator-200, aggregator-2000.
     #[arg(required = true, value_parser = NAMES)]
     names: Vec<String>,
     /// Write NAME.json into this folder.
@@ -60,7 +62,7 @@ pub struct Args {
     programs: Option<PathBuf>,
 }
 
-const NAMES: [&str; 10] = [
+const NAMES: [&str; 11] = [
     "wire",
     "templates",
     "spool",
@@ -68,6 +70,7 @@ const NAMES: [&str; 10] = [
     "agent-cost",
     "log-storm",
     "database-loss",
+    "sketch-updates",
     "trigger-grid",
     "aggregator-200",
     "aggregator-2000",
@@ -134,6 +137,7 @@ fn measure(name: &str, args: &Args, stop: &Stop) -> Result<Report> {
         "agent-cost" => agent_cost::agent_cost(args, stop),
         "log-storm" => agent_cost::log_storm(args, stop),
         "database-loss" => database_loss::database_loss(args, stop),
+        "sketch-updates" => sketch_updates::sketch_updates(),
         "trigger-grid" => trigger_grid::trigger_grid(),
         "aggregator-200" => aggregator::aggregator(args, stop, 200),
         "aggregator-2000" => aggregator::aggregator(args, stop, 2_000),
