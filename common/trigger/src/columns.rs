@@ -170,16 +170,9 @@ impl Columns {
     /// where both are multiples of [`LANES`]. O(n).
     #[inline]
     pub(crate) fn subtract(&mut self, from: usize, to: usize, place: u32, weight: u64) -> bool {
-        let weight = narrow(weight);
-        let columns = self.lo[from..to].iter().zip(&self.width[from..to]);
-        let mut signs = 0;
-        for ((&lo, &width), left) in columns.zip(&mut self.left[from..to]) {
-            // Off by the sign already, because `lo` is.
-            let inside = place.wrapping_sub(lo).cast_signed();
-            *left -= if inside < width { weight } else { 0 };
-            signs |= *left;
-        }
-        signs < 0
+        let (lo, width) = (&self.lo[from..to], &self.width[from..to]);
+        let left = &mut self.left[from..to];
+        subtract(lo, width, left, place, narrow(weight)) < 0
     }
 
     /// What an element brought beyond what was left, once [`Self::subtract`] has told it; none for a row that has not
@@ -193,6 +186,19 @@ impl Columns {
         let before = i64::from(left) + i64::from(narrow(weight)) + 1;
         Some(weight.saturating_sub(before.cast_unsigned()))
     }
+}
+
+/// By itself, because the compiler then knows that the columns do not overlap and need not ask.
+#[inline(never)]
+fn subtract(lo: &[u32], width: &[i32], left: &mut [i32], place: u32, weight: i32) -> i32 {
+    let mut signs = 0;
+    for ((&lo, &width), left) in lo.iter().zip(width).zip(left) {
+        // Off by the sign already, because `lo` is.
+        let inside = place.wrapping_sub(lo).cast_signed();
+        *left -= if inside < width { weight } else { 0 };
+        signs |= *left;
+    }
+    signs
 }
 
 #[cfg(test)]
