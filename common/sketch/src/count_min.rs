@@ -218,7 +218,8 @@ impl<C: Cell> CountMin<C> {
         }
     }
 
-    /// For tables within the caches: without a branch.
+    /// For tables within the caches: without a branch. By itself, so that all it needs stays in registers.
+    #[inline(never)]
     fn add_all_near<const DEPTH: usize>(&mut self, keys: &[u64], by: C) {
         let shape = self.shape;
         let mask = shape.width() - 1;
@@ -240,6 +241,7 @@ impl<C: Cell> CountMin<C> {
 
     /// For tables beyond the caches: keys are sorted by where in a row they go, so that those of the same few pages follow
     /// one another.
+    #[inline(never)]
     fn add_all_far(&mut self, keys: &[u64], by: C) {
         let shape = self.shape;
         let shift = shape.width_log2.saturating_sub(PARTS_LOG2);
