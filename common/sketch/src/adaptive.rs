@@ -82,6 +82,13 @@ impl<R: Real> Weighted<R> {
         self.cells.add(key, R::above(weighted));
     }
 
+    /// Adds each of `keys` once at `tick`: as [`Self::add`] one after the other. O(n·d).
+    pub(crate) fn add_all(&mut self, keys: &[u64], tick: u64) {
+        let unit = self.unit(tick);
+        self.mass += unit * keys.len() as f64;
+        self.cells.add_all(keys, R::above(unit));
+    }
+
     /// The least cell divided by f(tick).
     pub(crate) fn estimate(&self, key: u64, tick: u64) -> f64 {
         self.scale.divided(self.cells.estimate(key).wide(), tick)
@@ -393,6 +400,11 @@ impl<R: Real> DecayedSketch<R> {
     #[inline]
     pub fn add(&mut self, item: u64, tick: u64, count: f64) {
         self.table.add(item, tick, count);
+    }
+
+    /// Counts each of `items` once at `tick`, faster than one after the other and with the same answers. O(n·d).
+    pub fn add_all(&mut self, items: &[u64], tick: u64) {
+        self.table.add_all(items, tick);
     }
 
     /// The faded count of `item` as of `now`, at most. O(d).

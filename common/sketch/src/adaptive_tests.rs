@@ -253,3 +253,22 @@ proptest! {
         }
     }
 }
+
+#[test]
+fn slices_of_items_fade_as_items_one_by_one() {
+    let shape = Shape::new(64, 4, 3).unwrap();
+    let fading = Weighting::half_life(10.0).unwrap();
+    let mut slices = DecayedSketch::<f64>::new(shape, fading, 0).unwrap();
+    let mut one_by_one = slices.clone();
+    for tick in 0..50 {
+        let items: Vec<u64> = (0..90).map(|i| i * i % (tick + 7)).collect();
+        slices.add_all(&items, tick);
+        items
+            .iter()
+            .for_each(|&item| one_by_one.add(item, tick, 1.0));
+    }
+    for item in 0..60 {
+        assert_eq!(slices.estimate(item, 60), one_by_one.estimate(item, 60));
+    }
+    assert!((slices.total(60) / one_by_one.total(60) - 1.0).abs() < 1e-12);
+}

@@ -112,6 +112,15 @@ proptest! {
     }
 
     #[test]
+    fn prop_counting_slices_equals_counting_key_by_key(keys in keys(), layout in layouts(), width_log2 in 2..8_u32, by in 1..4_u64) {
+        let mut one_by_one = CountMin::new(shape(1 << width_log2, 4, layout));
+        let mut slices = one_by_one.clone();
+        keys.iter().for_each(|key| one_by_one.add(*key, by));
+        keys.chunks(70).for_each(|keys| slices.add_all(keys, by));
+        prop_assert_eq!(slices, one_by_one);
+    }
+
+    #[test]
     fn prop_merging_equals_counting_everything(a in keys(), b in keys(), layout in layouts()) {
         let shape = shape(32, 4, layout);
         let mut merged = of(shape, &a);
@@ -126,4 +135,18 @@ proptest! {
         let narrow = of(shape(1 << width_log2.saturating_sub(1), 3, Layout::Rows), &keys);
         prop_assert_eq!(wide, narrow);
     }
+}
+
+#[test]
+fn slices_count_alike_in_tables_beyond_the_caches_and_saturate() {
+    let keys = zipf(40_000, 5_000, 1.1);
+    let shape = Shape::new(1 << 20, 3, 5).unwrap();
+    let mut slices = CountMin::<u64>::new(shape);
+    slices.add_all(&keys, 1);
+    assert!(slices.bytes() > NEAR_BYTES);
+    assert_eq!(slices, of(shape, &keys));
+    let mut full = CountMin::<u32>::new(Shape::new(8, 4, 5).unwrap());
+    full.add(1, u32::MAX - 2);
+    full.add_all(&[1; 9], 1);
+    assert_eq!(full.estimate(1), u32::MAX);
 }

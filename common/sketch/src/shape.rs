@@ -220,9 +220,13 @@ impl Shape {
     /// A position in row `row` of [`Layout::Rows`].
     #[inline]
     pub(crate) const fn in_row(self, walk: Walk, row: u32) -> usize {
-        let column =
-            walk.at.wrapping_add(row.wrapping_mul(walk.step)) & ((1 << self.width_log2) - 1);
-        ((row as usize) << self.width_log2) | column as usize
+        ((row as usize) << self.width_log2) | self.column(walk, row)
+    }
+
+    /// The same within the row.
+    #[inline]
+    pub(crate) const fn column(self, walk: Walk, row: u32) -> usize {
+        walk.column(row) & ((1 << self.width_log2) - 1)
     }
 
     /// Where the key's line begins in [`Layout::Lines`].
@@ -252,6 +256,14 @@ impl Shape {
 pub(crate) struct Walk {
     at: u32,
     step: u32,
+}
+
+impl Walk {
+    /// A position in row `row`, still to be cut to the width.
+    #[inline]
+    pub(crate) const fn column(self, row: u32) -> usize {
+        self.at.wrapping_add(row.wrapping_mul(self.step)) as usize
+    }
 }
 
 /// One mix of 64 bits into 64, a bijection (Steele, Lea, Flood: SplitMix, OOPSLA 2014, with Stafford's thirteenth constants).

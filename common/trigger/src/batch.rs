@@ -26,6 +26,12 @@ impl Batch {
         self.remaining.push(remaining);
     }
 
+    pub(crate) fn append(&mut self, mut other: Self) {
+        self.ranges.append(&mut other.ranges);
+        self.handles.append(&mut other.handles);
+        self.remaining.append(&mut other.remaining);
+    }
+
     /// Subtracts an element's weight from the triggers it lies in; hands out those that mature with what is over.
     /// They stay, with nothing left, until they are removed.
     pub(crate) fn scan(&mut self, point: &[u64], weight: u64, mut matured: impl FnMut(u32, u64)) {
@@ -47,7 +53,8 @@ impl Batch {
     }
 
     /// Removes a trigger; the last takes its number. Returns the handle of the one that moved, if one did.
-    pub(crate) fn remove(&mut self, at: usize, n_dimensions: usize) -> Option<u32> {
+    pub(crate) fn remove(&mut self, at: usize) -> Option<u32> {
+        let n_dimensions = self.ranges.len() / self.handles.len();
         self.handles.swap_remove(at);
         self.remaining.swap_remove(at);
         let last = self.ranges.len() - n_dimensions;

@@ -4,18 +4,20 @@
 //! Invariants: EP-1 of a range's canonical nodes exactly one lies on the path of a key inside and none on that of a key
 //! outside. EP-2 a range has at most two canonical nodes per level.
 //! Source: Qiao, Gan, Tao, SIGMOD 2016, section 4; the shape is the bottom-up segment tree, which needs no padding to a
-//! power of two. Search is over samples of every 16th key, so a step reads two cache lines.
+//! power of two. Search is by the first bits of a key, then among those that share them.
 
 use crate::range::Range;
-
-/// Keys of a step of the search: two cache lines.
-const FAN_OUT: usize = 16;
 
 /// The shape over n leaves: nodes 1..2n, the leaf i being node n+i, the parent of v being v/2.
 #[derive(Debug)]
 pub(crate) struct Endpoints {
-    /// Sorted distinct endpoints first, then every 16th of the level before, down to one step.
-    levels: Vec<Vec<u64>>,
+    /// Sorted and distinct.
+    keys: Vec<u64>,
+    /// Of keys that agree in their first bits, the first; as many bits as make about one key each. Keys that crowd
+    /// together are searched in halves.
+    starts: Vec<u32>,
+    /// The other bits.
+    shift: u32,
     n_leaves: usize,
 }
 
@@ -24,13 +26,36 @@ impl Endpoints {
     pub(crate) fn new(mut keys: Vec<u64>) -> Self {
         keys.sort_unstable();
         keys.dedup();
+        Self::of_sorted(keys)
+    }
+
+    /// From sorted distinct endpoints. O(n).
+    pub(crate) fn of_sorted(keys: Vec<u64>) -> Self {
         let n_leaves = keys.len().saturating_sub(1);
-        let mut levels = vec![keys];
-        while let Some(last) = levels.last().filter(|last| last.len() > FAN_OUT) {
-            let sample = last.iter().step_by(FAN_OUT).copied().collect();
-            levels.push(sample);
+        let first = keys.first().copied().unwrap_or(0);
+        let span = keys.last().map_or(0, |last| last - first);
+        let bits = keys.len().next_power_of_two().ilog2();
+        let shift = (u64::BITS - span.leading_zeros()).saturating_sub(bits);
+        let n_starts = (span >> shift) as usize + 2;
+        let mut starts = Vec::with_capacity(n_starts);
+        for (rank, &key) in (0..).zip(&keys) {
+            let bucket = ((key - first) >> shift) as usize;
+            if bucket >= starts.len() {
+                starts.resize(bucket + 1, rank);
+            }
         }
-        Self { levels, n_leaves }
+        starts.resize(n_starts, keys.len() as u32);
+        Self {
+            keys,
+            starts,
+            shift,
+            n_leaves,
+        }
+    }
+
+    /// How many endpoints there are.
+    pub(crate) const fn len(&self) -> usize {
+        self.keys.len()
     }
 
     /// Nodes, the unused number 0 among them.
@@ -38,16 +63,69 @@ impl Endpoints {
         2 * self.n_leaves
     }
 
-    /// The last endpoint that is not above `key`. O(log n).
-    fn rank(&self, key: u64) -> Option<usize> {
-        let mut at = 0;
-        for level in self.levels.iter().rev() {
-            let start = at * FAN_OUT;
-            let window = &level[start..level.len().min(start + FAN_OUT)];
-            let n_below: usize = window.iter().map(|&x| usize::from(x <= key)).sum();
-            at = (start + n_below).checked_sub(1)?;
+    /// Of one range each: besides the shape the ranks of each range's ends, and the ranges by where they begin.
+    /// O(n log n).
+    pub(crate) fn ranked(ranges: &[Range]) -> (Self, Vec<(u32, u32)>, Vec<u32>) {
+        let mut ranked = vec![(0, 0); ranges.len()];
+        let mut by_lo = Vec::with_capacity(ranges.len());
+        let mut keys = Vec::with_capacity(2 * ranges.len());
+        let mut take = |key: u64, end: u32| {
+            if keys.last() != Some(&key) {
+                keys.push(key);
+            }
+            let (range, rank) = (end >> 1, keys.len() as u32 - 1);
+            if end & 1 == 1 {
+                ranked[range as usize].1 = rank;
+            } else {
+                ranked[range as usize].0 = rank;
+                by_lo.push(range);
+            }
+        };
+        let ends = (0..).zip(ranges).flat_map(|(i, range)| {
+            let end: u32 = 2 * i;
+            [(range.lo, end), (range.hi, end + 1)]
+        });
+        let first = ranges.iter().map(|range| range.lo).min().unwrap_or(0);
+        let last = ranges.iter().map(|range| range.hi).max().unwrap_or(0);
+        if last - first <= u64::from(u32::MAX) {
+            // One word each sorts twice as fast.
+            let pack = |(key, end)| (key - first) << u32::BITS | u64::from(end);
+            let mut packed: Vec<u64> = ends.map(pack).collect();
+            packed.sort_unstable();
+            for end in packed {
+                take(first + (end >> u32::BITS), end as u32);
+            }
+        } else {
+            let mut pairs: Vec<(u64, u32)> = ends.collect();
+            pairs.sort_unstable();
+            for (key, end) in pairs {
+                take(key, end);
+            }
         }
-        Some(at)
+        (Self::of_sorted(keys), ranked, by_lo)
+    }
+
+    /// The endpoint of a rank.
+    pub(crate) fn key(&self, rank: u32) -> u64 {
+        self.keys[rank as usize]
+    }
+
+    /// The last endpoint that is not above `key`. O(1) where endpoints lie evenly, O(log n) at most.
+    #[inline]
+    pub(crate) fn rank(&self, key: u64) -> Option<usize> {
+        let from = key.checked_sub(*self.keys.first()?)?;
+        let bucket = (from >> self.shift) as usize;
+        let Some(&[start, end]) = self.starts.get(bucket..).and_then(<[u32]>::first_chunk) else {
+            return Some(self.n_leaves);
+        };
+        let (start, end) = (start as usize, end as usize);
+        let crowd = &self.keys[start..end];
+        let n_below = if crowd.len() <= CROWD {
+            crowd.iter().map(|&x| usize::from(x <= key)).sum()
+        } else {
+            crowd.partition_point(|&x| x <= key)
+        };
+        Some(start + n_below - 1)
     }
 
     /// The nodes above a key, the leaf first; none outside of all ranges. O(log n).
@@ -81,6 +159,9 @@ impl Endpoints {
         }
     }
 }
+
+/// Keys that are compared one by one.
+const CROWD: usize = 8;
 
 #[cfg(test)]
 mod tests {

@@ -8,11 +8,11 @@
 //! O(log m) moves, amortised.
 //! Source: Qiao, Gan, Tao, SIGMOD 2016, section 5; the logarithmic method (Bentley, Saxe 1980).
 
-use std::collections::BTreeMap;
-
 use crate::batch::Batch;
 use crate::choose::{Config, Rule};
+use crate::ids::Ids;
 use crate::range::{QueryId, Range, WEIGHT_MAX};
+use crate::scan::Scan;
 use crate::tree::Tree;
 
 /// Why a trigger is not registered.
@@ -53,12 +53,16 @@ pub struct Matured {
 #[derive(Debug, Clone, Copy)]
 struct Seat {
     id: QueryId,
-    /// Its tree, or [`SCANNED`].
+    /// Its tree, or [`SCANNED`], or [`FREE`].
     tree: u32,
     at: u32,
 }
 
 const SCANNED: u32 = u32::MAX;
+/// Nobody's seat.
+const FREE: u32 = u32::MAX - 1;
+/// Triggers that do not fit a scan in columns, before they are put under a tree.
+const N_PLAIN_MAX: usize = 64;
 
 /// Triggers over one stream.
 ///
@@ -75,11 +79,12 @@ pub struct Forest {
     n_dimensions: usize,
     /// With what all elements weighed, for trees to begin with.
     rule: Rule,
-    scanned: Batch,
+    scanned: Scan,
     trees: Vec<Option<Tree>>,
-    by_id: BTreeMap<QueryId, u32>,
+    ids: Ids,
     seats: Vec<Seat>,
     free: Vec<u32>,
+    n_alive: usize,
     gone: Vec<(u32, u64)>,
     matured: Vec<Matured>,
 }
@@ -92,11 +97,12 @@ impl Forest {
             config,
             n_dimensions: n_dimensions.max(1),
             rule: Rule::new(config.direct_factor),
-            scanned: Batch::default(),
+            scanned: Scan::default(),
             trees: Vec::new(),
-            by_id: BTreeMap::new(),
+            ids: Ids::default(),
             seats: Vec::new(),
             free: Vec::new(),
+            n_alive: 0,
             gone: Vec::new(),
             matured: Vec::new(),
         }
@@ -104,14 +110,14 @@ impl Forest {
 
     /// Triggers that wait.
     #[must_use]
-    pub fn len(&self) -> usize {
-        self.by_id.len()
+    pub const fn len(&self) -> usize {
+        self.n_alive
     }
 
     /// Whether nobody waits.
     #[must_use]
-    pub fn is_empty(&self) -> bool {
-        self.by_id.is_empty()
+    pub const fn is_empty(&self) -> bool {
+        self.n_alive == 0
     }
 
     /// Registers a trigger: it counts elements from now on. O(log m) moves, amortised.
@@ -120,9 +126,7 @@ impl Forest {
     /// The box, the threshold or the id cannot be; nothing is changed then.
     pub fn register(&mut self, id: QueryId, ranges: &[Range], threshold: u64) -> Result<(), Error> {
         self.seat(id, ranges, threshold)?;
-        if self.scanned.len() > self.config.n_scanned_max {
-            self.plant();
-        }
+        self.plant_plain();
         Ok(())
     }
 
@@ -135,10 +139,12 @@ impl Forest {
         boxes: impl IntoIterator<Item = (QueryId, &'a [Range], u64)>,
     ) -> Result<(), Error> {
         let mut boxes = boxes.into_iter();
+        let more = boxes.size_hint().0.min(self.config.n_queries_max);
+        self.ids.reserve(more);
+        self.seats.reserve(more);
+        self.scanned.reserve(more);
         let done = boxes.try_for_each(|(id, ranges, threshold)| self.seat(id, ranges, threshold));
-        if self.scanned.len() > self.config.n_scanned_max {
-            self.plant();
-        }
+        self.plant_plain();
         done
     }
 
@@ -155,32 +161,45 @@ impl Forest {
         if threshold == 0 || threshold > WEIGHT_MAX {
             return Err(Error::Threshold(threshold));
         }
-        if self.by_id.contains_key(&id) {
+        if self.handle(id).is_some() {
             return Err(Error::Known(id));
         }
         if self.len() >= self.config.n_queries_max {
             return Err(Error::Full(self.len()));
         }
-        let seat = Seat {
-            id,
-            tree: SCANNED,
-            at: self.scanned.len() as u32,
-        };
-        let handle = if let Some(handle) = self.free.pop() {
-            self.seats[handle as usize] = seat;
-            handle
+        let handle = self.free.pop().unwrap_or(self.seats.len() as u32);
+        let at = self.scanned.push(ranges, handle, threshold);
+        let tree = SCANNED;
+        let seat = Seat { id, tree, at };
+        if let Some(free) = self.seats.get_mut(handle as usize) {
+            *free = seat;
         } else {
             self.seats.push(seat);
-            self.seats.len() as u32 - 1
-        };
-        self.scanned.push(ranges, handle, threshold);
-        self.by_id.insert(id, handle);
+        }
+        self.ids.insert(id, handle);
+        self.n_alive += 1;
         Ok(())
+    }
+
+    /// The handle of who waits by an id.
+    #[inline]
+    fn handle(&self, id: QueryId) -> Option<u32> {
+        let handle = self.ids.get(id)?;
+        let seat = self.seats.get(handle as usize)?;
+        (seat.id == id && seat.tree != FREE).then_some(handle)
+    }
+
+    /// Plants what stands in a plain list that has grown long.
+    fn plant_plain(&mut self) {
+        if self.scanned.n_plain() > self.config.n_scanned_max.min(N_PLAIN_MAX) {
+            self.plant();
+        }
     }
 
     /// Moves all that is scanned under the smallest tree that holds it with all smaller ones.
     fn plant(&mut self) {
-        let mut batch = std::mem::take(&mut self.scanned);
+        let mut batch = Batch::default();
+        self.scanned.unload(&mut batch);
         let mut n = batch.len();
         let mut number = 0;
         loop {
@@ -202,12 +221,15 @@ impl Forest {
     }
 
     fn plant_as(&mut self, number: usize, batch: Batch) {
-        for (at, &handle) in batch.handles.iter().enumerate() {
-            let seat = &mut self.seats[handle as usize];
-            (seat.tree, seat.at) = (number as u32, at as u32);
+        self.trees[number] = None;
+        if batch.len() > 0 {
+            let tree = Tree::new(batch, self.n_dimensions, self.rule);
+            for (at, &handle) in (0..).zip(tree.handles()) {
+                let seat = &mut self.seats[handle as usize];
+                (seat.tree, seat.at) = (number as u32, at);
+            }
+            self.trees[number] = Some(tree);
         }
-        let tree = (batch.len() > 0).then(|| Tree::new(batch, self.n_dimensions, self.rule));
-        self.trees[number] = tree;
     }
 
     /// Takes an element; returns what it matures, by id. Weight 0 does nothing, beyond [`WEIGHT_MAX`] is cut to it.
@@ -220,12 +242,10 @@ impl Forest {
             return &self.matured;
         }
         self.rule.see(weight);
-        let gone = &mut self.gone;
+        self.scanned.add(point, weight, &mut self.gone);
         let mut is_due = false;
-        self.scanned
-            .scan(point, weight, |handle, over| gone.push((handle, over)));
         for tree in self.trees.iter_mut().flatten() {
-            tree.add(point, weight, |handle, over| gone.push((handle, over)));
+            tree.add(point, weight, &mut self.gone);
             is_due |= tree.is_due();
         }
         if !self.gone.is_empty() {
@@ -234,35 +254,52 @@ impl Forest {
         if is_due {
             self.replant();
         }
+        if self.scanned.len() > self.config.n_scanned_max && self.scanned.is_long() {
+            self.plant();
+        }
         &self.matured
     }
 
     /// Lets go of what has matured.
+    #[cold]
     fn retire(&mut self) {
         let mut gone = std::mem::take(&mut self.gone);
+        self.matured.reserve(gone.len());
+        self.free.reserve(gone.len());
+        self.n_alive -= gone.len();
         for (handle, over) in gone.drain(..) {
-            let id = self.seats[handle as usize].id;
-            self.vacate(handle);
+            let seat = &mut self.seats[handle as usize];
+            let Seat { id, tree, at } = *seat;
+            seat.tree = FREE;
+            self.free.push(handle);
             self.matured.push(Matured { id, over });
+            if tree == SCANNED && Scan::is_plain(at) {
+                self.unscan(at);
+            }
         }
         self.matured.sort_unstable();
         self.gone = gone;
+        self.tidy();
     }
 
-    fn vacate(&mut self, handle: u32) {
-        let seat = self.seats[handle as usize];
-        if seat.tree == SCANNED {
-            if let Some(moved) = self.scanned.remove(seat.at as usize, self.n_dimensions) {
-                self.seats[moved as usize].at = seat.at;
-            }
-        } else if let Some(tree) = &mut self.trees[seat.tree as usize] {
-            tree.terminate(seat.at as usize);
-        }
-        self.by_id.remove(&seat.id);
-        self.free.push(handle);
+    fn unscan(&mut self, at: u32) {
+        let seats = &mut self.seats;
+        self.scanned
+            .remove(at, |handle, at| seats[handle as usize].at = at);
     }
 
-    /// Builds trees anew of which half has gone.
+    /// Closes gaps that those who have gone leave. O(1) for each of them, amortised.
+    fn tidy(&mut self) {
+        let seats = &mut self.seats;
+        self.scanned
+            .close_up(|handle, at| seats[handle as usize].at = at);
+        self.ids.tidy(self.n_alive, |id, handle| {
+            let seat = seats[handle as usize];
+            seat.id == id && seat.tree != FREE
+        });
+    }
+
+    /// Builds trees anew of which most has gone.
     fn replant(&mut self) {
         for number in 0..self.trees.len() {
             if let Some(tree) = self.trees[number].take_if(|tree| tree.is_due()) {
@@ -275,20 +312,31 @@ impl Forest {
 
     /// Takes a trigger back; false where none waits by this id. O(log m), amortised.
     pub fn terminate(&mut self, id: QueryId) -> bool {
-        let Some(&handle) = self.by_id.get(&id) else {
+        let Some(handle) = self.handle(id) else {
             return false;
         };
-        self.vacate(handle);
-        self.replant();
+        let seat = self.seats[handle as usize];
+        if seat.tree == SCANNED {
+            self.unscan(seat.at);
+        } else if let Some(tree) = &mut self.trees[seat.tree as usize] {
+            tree.terminate(seat.at as usize);
+            if tree.is_due() {
+                self.replant();
+            }
+        }
+        self.seats[handle as usize].tree = FREE;
+        self.free.push(handle);
+        self.n_alive -= 1;
+        self.tidy();
         true
     }
 
     /// What is left of a trigger's threshold; none where none waits by this id. O(h + log m).
     #[must_use]
     pub fn remaining(&self, id: QueryId) -> Option<u64> {
-        let seat = self.seats[*self.by_id.get(&id)? as usize];
+        let seat = self.seats[self.handle(id)? as usize];
         if seat.tree == SCANNED {
-            return self.scanned.remaining.get(seat.at as usize).copied();
+            return Some(self.scanned.remaining(seat.at));
         }
         let tree = self.trees[seat.tree as usize].as_ref()?;
         Some(tree.remaining(seat.at as usize))

@@ -19,10 +19,21 @@ mod choose;
 pub use choose::Config;
 
 mod batch;
+mod columns;
+mod scan;
+
 mod endpoints;
+
+mod blocks;
+mod line;
+mod tally;
+
+mod boxes;
 mod ledger;
 mod nested;
 mod shelf;
+
+mod ids;
 mod tree;
 
 mod forest;

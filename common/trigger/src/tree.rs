@@ -1,85 +1,91 @@
-//! A fixed set of triggers under one tree, built anew from what is left once half have gone. (ALGORITHMS 2.2)
+//! A fixed set of triggers under one tree, built anew from what is left once three quarters have gone. (ALGORITHMS 2.2)
 //!
 //! In: a [`Batch`], then elements and terminations. Out: what matured, and the rest as a batch again.
 //! Invariant: TR-1 building anew at any moment changes no maturity.
 
 use crate::batch::Batch;
+use crate::boxes::Boxes;
 use crate::choose::Rule;
-use crate::ledger::Ledger;
-use crate::nested::Layout;
-use crate::range::Range;
+use crate::line::Line;
 
 /// The tree of one slot of the forest.
 #[derive(Debug)]
-pub(crate) struct Tree {
-    layout: Layout,
-    ledger: Ledger,
-    ranges: Vec<Range>,
-    handles: Vec<u32>,
-    n_dimensions: usize,
-    path: Vec<u32>,
-    matured: Vec<(u32, u64)>,
+pub(crate) enum Tree {
+    /// Of one dimension.
+    Line(Box<Line>),
+    /// Of several.
+    Boxes(Box<Boxes>),
 }
 
 impl Tree {
     /// Over all of a batch. O(m log^d m).
     pub(crate) fn new(batch: Batch, n_dimensions: usize, rule: Rule) -> Self {
-        let Batch {
-            ranges,
-            handles,
-            remaining,
-        } = batch;
-        let layout = Layout::new(&ranges, n_dimensions);
-        let boxed = |query: usize| &ranges[query * n_dimensions..(query + 1) * n_dimensions];
-        let canonical = |query, out: &mut Vec<(u32, u32)>| layout.canonical(boxed(query), out);
-        let ledger = Ledger::new(layout.n_nodes(), rule, &remaining, canonical);
-        Self {
-            layout,
-            ledger,
-            ranges,
-            handles,
-            n_dimensions,
-            path: Vec::new(),
-            matured: Vec::new(),
+        if n_dimensions == 1 {
+            Self::Line(Box::new(Line::new(batch, rule)))
+        } else {
+            Self::Boxes(Box::new(Boxes::new(batch, n_dimensions, rule)))
         }
     }
 
-    /// Adds an element; hands out handles of what matures and what was over. O(log^d m) and the signals.
-    pub(crate) fn add(&mut self, point: &[u64], weight: u64, mut matured: impl FnMut(u32, u64)) {
-        self.path.clear();
-        self.layout.path(point, &mut self.path);
-        self.ledger.add(&self.path, weight, &mut self.matured);
-        for (query, over) in self.matured.drain(..) {
-            matured(self.handles[query as usize], over);
+    /// Adds an element; appends handles of what matures and what was over.
+    pub(crate) fn add(&mut self, point: &[u64], weight: u64, gone: &mut Vec<(u32, u64)>) {
+        match self {
+            Self::Line(line) => {
+                if let &[key] = point {
+                    line.add(key, weight, gone);
+                }
+            }
+            Self::Boxes(boxes) => {
+                boxes.add(point, weight, |handle, over| gone.push((handle, over)));
+            }
+        }
+    }
+
+    /// Handles by the triggers' numbers, of those that have gone as well.
+    pub(crate) fn handles(&self) -> &[u32] {
+        match self {
+            Self::Line(line) => line.handles(),
+            Self::Boxes(boxes) => boxes.handles(),
         }
     }
 
     /// Triggers that live.
-    pub(crate) const fn n_alive(&self) -> usize {
-        self.ledger.n_alive()
+    pub(crate) fn n_alive(&self) -> usize {
+        match self {
+            Self::Line(line) => line.n_alive(),
+            Self::Boxes(boxes) => boxes.n_alive(),
+        }
     }
 
-    /// Whether half of the triggers have gone, or the counters are full.
-    pub(crate) const fn is_due(&self) -> bool {
-        2 * self.n_alive() <= self.handles.len() || self.ledger.is_full()
+    /// Whether three quarters of the triggers have gone, or the counters are full.
+    pub(crate) fn is_due(&self) -> bool {
+        let is_full = match self {
+            Self::Line(line) => line.is_full(),
+            Self::Boxes(boxes) => boxes.is_full(),
+        };
+        is_full || 4 * self.n_alive() <= self.handles().len()
     }
 
+    /// What is left of a trigger's threshold; 0 once it has gone.
     pub(crate) fn remaining(&self, query: usize) -> u64 {
-        self.ledger.remaining(query)
+        match self {
+            Self::Line(line) => line.remaining(query),
+            Self::Boxes(boxes) => boxes.remaining(query),
+        }
     }
 
     pub(crate) fn terminate(&mut self, query: usize) {
-        self.ledger.terminate(query);
+        match self {
+            Self::Line(line) => line.terminate(query),
+            Self::Boxes(boxes) => boxes.terminate(query),
+        }
     }
 
-    /// Appends what lives, in order, each with what is left of its threshold. O(Σ canonical nodes).
+    /// Appends what lives, in order, each with what is left of its threshold. O(m log m).
     pub(crate) fn unload(&self, batch: &mut Batch) {
-        let boxes = self.ranges.chunks_exact(self.n_dimensions);
-        for (query, (ranges, &handle)) in boxes.zip(&self.handles).enumerate() {
-            let remaining = self.remaining(query);
-            if remaining > 0 {
-                batch.push(ranges, handle, remaining);
-            }
+        match self {
+            Self::Line(line) => line.unload(batch),
+            Self::Boxes(boxes) => boxes.unload(batch),
         }
     }
 }

@@ -25,8 +25,12 @@ mod database_loss;
 mod detection;
 mod graph;
 mod log_lines;
+mod peers;
+mod sketch_updates;
 mod spooled;
 mod templates;
+mod trigger_grid;
+mod trigger_peers;
 mod triggers;
 mod watched;
 
@@ -34,7 +38,7 @@ mod watched;
 #[derive(Clone, Debug, Parser)]
 #[command(name = "hsw-bench", version)]
 pub struct Args {
-    /// Benchmarks: wire, templates, spool, detect, graph, agent-cost, log-storm, database-loss, aggregator-200, aggregator-2000, trigger-messages.
+    /// Benchmarks: wire, templates, spool, detect, graph, agent-cost, log-storm, database-loss, sketch-updates, trigger-grid, aggregator-200, aggregator-2000, trigger-messages.
     #[arg(required = true, value_parser = NAMES)]
     names: Vec<String>,
     /// Write NAME.json into this folder.
@@ -60,7 +64,7 @@ pub struct Args {
     programs: Option<PathBuf>,
 }
 
-const NAMES: [&str; 11] = [
+const NAMES: [&str; 13] = [
     "wire",
     "templates",
     "spool",
@@ -69,6 +73,8 @@ const NAMES: [&str; 11] = [
     "agent-cost",
     "log-storm",
     "database-loss",
+    "sketch-updates",
+    "trigger-grid",
     "aggregator-200",
     "aggregator-2000",
     "trigger-messages",
@@ -136,6 +142,8 @@ fn measure(name: &str, args: &Args, stop: &Stop) -> Result<Report> {
         "agent-cost" => agent_cost::agent_cost(args, stop),
         "log-storm" => agent_cost::log_storm(args, stop),
         "database-loss" => database_loss::database_loss(args, stop),
+        "sketch-updates" => sketch_updates::sketch_updates(),
+        "trigger-grid" => trigger_grid::trigger_grid(),
         "aggregator-200" => aggregator::aggregator(args, stop, 200),
         "aggregator-2000" => aggregator::aggregator(args, stop, 2_000),
         "trigger-messages" => triggers::trigger_messages(args, stop),

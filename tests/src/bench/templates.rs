@@ -3,7 +3,7 @@
 
 use std::fs;
 use std::io::{BufWriter, Write as _};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::{Command, Stdio};
 
 use anyhow::{Context, Result, ensure};
@@ -12,6 +12,7 @@ use hsw_tail::{Disk, Pattern, Start, Tailer};
 use hsw_types::{Monotonic, WallTime};
 
 use super::log_lines::{Dice, KINDS};
+use super::peers::peer;
 use super::usage::own_thread_seconds;
 use super::{Args, Figure, Report};
 
@@ -105,7 +106,7 @@ fn programs(args: &Args, folder: &Path, report: &mut Report) -> Result<()> {
     out.flush()?;
     let n_mib = fs::metadata(&path)?.len() as f64 / MIB;
     let own = args.programs()?.join("hsw");
-    let peer = peer()?;
+    let peer = peer("templates")?;
     let run = |of: &Path| -> Result<(f64, f64)> {
         if of == own {
             used(of, &["templates", "--summary"], &path)
@@ -208,28 +209,4 @@ fn used(program: &Path, options: &[&str], file: &Path) -> Result<(f64, f64)> {
         anyhow::bail!("{}: no times in `{said}`", program.display());
     };
     Ok((user + system, kib / 1024.0))
-}
-
-/// Builds the peer.
-fn peer() -> Result<PathBuf> {
-    let own = std::env::current_exe().context("find this program")?;
-    let target = own
-        .ancestors()
-        .nth(2)
-        .context("find the target folder")?
-        .join("peers");
-    let status = Command::new("cargo")
-        .args([
-            "build",
-            "--release",
-            "--locked",
-            "--quiet",
-            "--manifest-path",
-        ])
-        .arg("tests/peers/templates/Cargo.toml")
-        .env("CARGO_TARGET_DIR", &target)
-        .status()
-        .context("run cargo")?;
-    ensure!(status.success(), "the peer does not build");
-    Ok(target.join("release/peer-templates"))
 }
