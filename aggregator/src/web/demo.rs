@@ -1,19 +1,20 @@
 //! A cluster for tests and for eyes: five shards and a router, a row lock on shard-3, and what holds the state.
 
+mod hot;
+
 use std::sync::Arc;
 
 use hsw_engine::{
     Armed, EdgeView, Evidence, GraphView, Health, Incident, IncidentId, IncidentState,
     NodeLiveness, NodeView, Point, SeriesView, ShardView, Symptom, VertexView,
 };
-use hsw_hot::HotLists;
-use hsw_sketch::{HeavyHitters, hot_window};
 use hsw_types::{
-    Bad, EdgeKind, HotKind, HotWindow, LogSample, Monotonic, NodeFacts, NodeId, Role, SeriesKey,
-    ShardId, SourceState, SourceStatus, WallTime, WindowIndex, key_of, metric_spec,
+    Bad, EdgeKind, LogSample, Monotonic, NodeFacts, NodeId, Role, SeriesKey, ShardId, SourceState,
+    SourceStatus, WallTime, WindowIndex, metric_spec,
 };
 use tokio::sync::{broadcast, mpsc, watch};
 
+use self::hot::{counted, hot};
 use super::Parts;
 use crate::alerts::{Silences, Stats, wall_now};
 use crate::shared::{
@@ -122,46 +123,6 @@ async fn answer(mut asked: mpsc::Receiver<Question>, snapshot: watch::Receiver<A
             }
         }
     }
-}
-
-const HOT: [&str; 3] = [
-    "SELECT id, total FROM orders WHERE customer_id = ?",
-    "UPDATE stock SET n = n - ? WHERE item_id = ?",
-    "INSERT INTO audit (at, what) VALUES (?)",
-];
-
-fn counted(n: f64) -> HeavyHitters {
-    let mut counts = hot_window();
-    for (at, name) in HOT.iter().enumerate() {
-        counts.add(key_of(name), 0, n / (at + 1) as f64);
-    }
-    counts
-}
-
-/// Forty minutes of three statements on every shard, one of which rises.
-fn hot(snapshot: &Snapshot) -> HotLists {
-    let mut lists = HotLists::default();
-    let now = snapshot.wall.window();
-    for back in (0..240).rev() {
-        let at = now + -back * 10;
-        for shard in &snapshot.shards {
-            let Some(node) = shard.nodes.first() else {
-                continue;
-            };
-            let n = 200.0 * (1.0 + noise(at.0)) + if back < 60 { 400.0 } else { 0.0 };
-            let window = HotWindow {
-                kind: HotKind::Fingerprint,
-                sketch: counted(n.round()).encode(),
-                distinct: Vec::new(),
-                names: HOT
-                    .iter()
-                    .map(|name| (key_of(name), (*name).to_owned()))
-                    .collect(),
-            };
-            lists.take(&shard.shard, &node.node, at, &[window]);
-        }
-    }
-    lists
 }
 
 fn lines(snapshot: &Snapshot, key: &SeriesKey, from: WindowIndex) -> Vec<SeriesView> {
