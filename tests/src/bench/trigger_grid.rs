@@ -258,7 +258,7 @@ fn compare(scan_ns: f64, runs: &[Vec<Slice>], report: &mut Report) {
     let is_any = |_: &&Slice| true;
     let is_before = |slice: &&Slice| slice.n_waiting > 999_999.0;
     let is_storm = |slice: &&Slice| (1_000.0..999_000.0).contains(&slice.n_waiting);
-    let parts: [(&str, Keeps<'_>); 3] = [
+    let parts: [Part<'_>; 3] = [
         ("until the last has matured", &is_any),
         ("before the first matures", &is_before),
         ("while they mature", &is_storm),
@@ -287,8 +287,8 @@ fn compare(scan_ns: f64, runs: &[Vec<Slice>], report: &mut Report) {
     }
 }
 
-/// Which slices belong to a part.
-type Keeps<'a> = &'a dyn Fn(&&Slice) -> bool;
+/// A name, and which slices are meant.
+type Part<'a> = (&'a str, &'a dyn Fn(&&Slice) -> bool);
 
 /// A part of the stream.
 #[derive(Debug, Clone, Copy)]
