@@ -9,7 +9,7 @@ use hsw_pipeline::{
     Assembler, ClassifierConfig, Dialect, Fingerprinter, LogClassifier, LogFormat, LogRecord,
     PlanReader, Statements, TimeDefaults, Timeline, detect, mask,
 };
-use hsw_sketch::QuantileSketch;
+use hsw_sketch::{Distinct, HOT_CELLS, HeavyHitters, QuantileSketch, hot_now};
 use hsw_types::{WallTime, fnv1a_64};
 use hsw_wire::{
     FRAME_HEADER_BYTES, ToAgent, ToAggregator, decode_summary, encode_summary, frame_length,
@@ -46,12 +46,33 @@ pub(crate) fn frame(bytes: &[u8]) {
         );
         let _ = sketch.quantile(0.99);
     }
+    hot(body, body);
+}
+
+/// What is hot, as the aggregator takes it in.
+fn hot(sketch: &[u8], distinct: &[u8]) {
+    if let Ok(window) = HeavyHitters::decode(sketch, HOT_CELLS) {
+        let again = HeavyHitters::decode(&window.encode(), HOT_CELLS);
+        assert_eq!(again.map(|one| one.encode()).ok(), Some(window.encode()));
+        let mut now = hot_now(60.0);
+        // Another shape is refused, a like one is taken.
+        let _ = now.absorb(&window, 1_795_000_000);
+        let _ = now.merge(&window);
+        assert!(now.top(10, 1_795_000_000).len() <= 10);
+    }
+    if let Ok(seen) = Distinct::decode(distinct) {
+        assert!(seen.count() >= 0.0);
+        assert_eq!(Distinct::decode(&seen.encode()).as_ref(), Ok(&seen));
+    }
 }
 
 fn summary(payload: &[u8]) {
     let Ok(summary) = decode_summary(payload) else {
         return;
     };
+    for window in &summary.hot {
+        hot(&window.sketch, &window.distinct);
+    }
     let values = summary
         .series
         .iter()

@@ -55,3 +55,8 @@ fn timelines_and_lines_of_database_logs_reach_their_targets() {
 fn resolving_sets_of_known_graphs_reach_their_targets() {
     reaches_its_targets("graphs");
 }
+
+#[test]
+fn counts_at_a_tick_of_real_key_streams_reach_their_targets() {
+    reaches_its_targets("streams");
+}

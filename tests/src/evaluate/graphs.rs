@@ -3,12 +3,10 @@
 use std::collections::BTreeMap;
 use std::fs;
 use std::path::Path;
-use std::process::Command;
 
 use anyhow::{Context, Result, ensure};
-use serde_json::Value;
 
-use super::{Task, scorer, unscored};
+use super::{Task, hsw, scorer, unscored};
 use crate::bench::{Figure, Report};
 
 /// Windows of the replays: rows.
@@ -25,24 +23,6 @@ pub(super) fn answer(task: &Task) -> Result<Report> {
     named(task, &mut report)?;
     over_time(task, &mut report)?;
     Ok(report)
-}
-
-/// What the released program says.
-fn hsw(args: &[&str]) -> Result<Value> {
-    let own = std::env::current_exe().context("find this program")?;
-    let program = own
-        .parent()
-        .context("find this program's folder")?
-        .join("hsw");
-    let output = Command::new(&program).args(args).output();
-    let output = output.with_context(|| format!("run {}", program.display()))?;
-    ensure!(
-        output.status.success(),
-        "hsw {}: {}",
-        args.join(" "),
-        String::from_utf8_lossy(&output.stderr).trim()
-    );
-    serde_json::from_slice(&output.stdout).context("what hsw said")
 }
 
 fn landmarks(file: &Path) -> Result<Vec<String>> {

@@ -12,6 +12,7 @@ use std::process::{Command, ExitCode};
 
 use anyhow::{Context, Result, bail, ensure};
 use clap::Parser;
+use serde_json::Value;
 
 use crate::bench::Report;
 
@@ -20,12 +21,13 @@ mod graphs;
 mod loghub;
 mod score;
 mod sql;
+mod streams;
 
 /// Answers real labelled data and scores the answers.
 #[derive(Clone, Debug, Parser)]
 #[command(name = "hsw-evaluate", version)]
 pub struct Args {
-    /// loghub_2k, sql_templates, db_logs, graphs; `SET=FOLDER` reads a folder of the same layout. All, when none is given.
+    /// loghub_2k, sql_templates, db_logs, graphs, streams; `SET=FOLDER` reads a folder of the same layout. All, when none is given.
     #[arg(value_name = "SET[=FOLDER]")]
     sets: Vec<String>,
     /// Where the answers go.
@@ -36,7 +38,7 @@ pub struct Args {
     results: Option<PathBuf>,
 }
 
-const SETS: [&str; 4] = ["loghub_2k", "sql_templates", "db_logs", "graphs"];
+const SETS: [&str; 5] = ["loghub_2k", "sql_templates", "db_logs", "graphs", "streams"];
 
 /// What one set is answered with.
 struct Task {
@@ -77,6 +79,7 @@ fn run(args: &Args) -> Result<bool> {
             "sql_templates" => sql::answer(&task),
             "db_logs" => db_logs::answer(&task),
             "graphs" => graphs::answer(&task),
+            "streams" => streams::answer(&task),
             name => bail!("there is no set {name}: one of {}", SETS.join(", ")),
         }
         .with_context(|| format!("answer {}", task.set))?;
@@ -130,6 +133,24 @@ fn unpacked(shared: &Path, set: &str) -> Result<PathBuf> {
     );
     let folder = String::from_utf8_lossy(&output.stdout).trim().to_owned();
     Ok(Path::new(&folder).join(set))
+}
+
+/// What the released program says.
+fn hsw(args: &[&str]) -> Result<Value> {
+    let own = std::env::current_exe().context("find this program")?;
+    let program = own
+        .parent()
+        .context("find this program's folder")?
+        .join("hsw");
+    let output = Command::new(&program).args(args).output();
+    let output = output.with_context(|| format!("run {}", program.display()))?;
+    ensure!(
+        output.status.success(),
+        "hsw {}: {}",
+        args.join(" "),
+        String::from_utf8_lossy(&output.stderr).trim()
+    );
+    serde_json::from_slice(&output.stdout).context("what hsw said")
 }
 
 /// What a scorer prints; `None` where there is no scorer or no Python.

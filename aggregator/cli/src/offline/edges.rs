@@ -1,7 +1,7 @@
 //! Edge lists: `u v` by blanks, or CSV with `source,target[,time][,weight or value][,op]`. (step 15)
 //!
 //! In: a file; a line of column names or, without, this order; `#` begins a comment; any string is a name. Out: numbered
-//! vertices in order of appearance, and edges as they stand. Loops are dropped and counted. Limits: [`VERTICES_MAX`] vertices.
+//! vertices in order of appearance, and edges as they stand. Loops are dropped and counted. Limits: 2²⁶ vertices.
 
 use std::collections::BTreeMap;
 use std::path::Path;
