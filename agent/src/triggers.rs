@@ -76,6 +76,8 @@ pub struct Triggers {
     counts: Counts,
     /// Where it is remembered what is counted for.
     file: PathBuf,
+    /// Of this life.
+    epoch: u64,
     /// As of which change.
     n_kept: u64,
 }
@@ -83,7 +85,14 @@ pub struct Triggers {
 /// Both ends; the life that begins is known by the clock's microseconds. `file` remembers what the life before counted for.
 #[must_use]
 pub fn line(clock: Clock, file: PathBuf) -> (Triggers, Line) {
-    let epoch = clock.wall().0.max(1).cast_unsigned();
+    let (remembered, last_epoch) = memory::read(&file);
+    // A clock that went back must not make this life older than the last one.
+    let epoch = clock
+        .wall()
+        .0
+        .max(1)
+        .cast_unsigned()
+        .max(last_epoch.saturating_add(1));
     let config = Config {
         n_queries_max: TRIGGERS_MAX,
         ..Config::default()
@@ -93,8 +102,11 @@ pub fn line(clock: Clock, file: PathBuf) -> (Triggers, Line) {
         Participant::new(epoch, config, Patience::default(), clock.now(), &mut out);
     // Nobody is connected yet; the greeting goes out when somebody is.
     out.clear();
-    for (query, question) in memory::read(&file) {
+    for (query, question) in remembered {
         participant.remember(query, question);
+    }
+    if !participant.is_empty() {
+        memory::write(&file, epoch, participant.questions());
     }
     let (ups, from_driver) = mpsc::channel(LISTS_MAX);
     let (to_driver, heard) = mpsc::channel(LISTS_MAX);
@@ -105,6 +117,7 @@ pub fn line(clock: Clock, file: PathBuf) -> (Triggers, Line) {
         heard,
         counts: Counts::default(),
         file,
+        epoch,
         n_kept: 0,
     };
     let line = Line {
@@ -164,7 +177,7 @@ impl Triggers {
         let n_changes = self.participant.n_changes();
         if n_changes != self.n_kept {
             self.n_kept = n_changes;
-            memory::write(&self.file, self.participant.questions());
+            memory::write(&self.file, self.epoch, self.participant.questions());
         }
     }
 

@@ -385,7 +385,7 @@ impl Loop {
                 let mut counts = *stored;
                 // Of one shape, both of them.
                 let _ = counts.merge(&lists.unfinished(&nodes, kind, span));
-                let seconds = (span.n_minutes() * MINUTE_S) as f64;
+                let seconds = span.n_minutes().saturating_mul(MINUTE_S) as f64;
                 let _nobody_waits = reply.send(lists.in_span(kind, &counts, seconds, limit));
             }
             Question::SeriesNames { node, reply } => {

@@ -26,8 +26,9 @@ const N_NAMED: usize = 100;
 const N_NAMES_TOLD_MAX: usize = 20;
 /// Characters of a name that are told.
 const NAME_CHARS_MAX: usize = 300;
-/// So long after the database last counted its statements, those of the log are counted again.
-const DATABASE_COUNTS_FOR: Duration = Duration::from_secs(60);
+/// So long after the database last counted its statements, those of the log are counted again: longer than the longest pause
+/// between two looks, five minutes.
+const DATABASE_COUNTS_FOR: Duration = Duration::from_secs(330);
 
 /// Who the tenant of a statement is. Changed by the operator of the node.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -66,6 +67,8 @@ pub enum CountedKind {
     Table,
     /// A tenant by this key.
     Tenant(TenantKey),
+    /// Nothing: statements were looked at, so that those of the log need not be counted.
+    Looked,
 }
 
 /// So many of one thing.
@@ -142,6 +145,10 @@ impl Hot {
     pub(crate) fn take(&mut self, now: Monotonic, at: WindowIndex, counts: &[Counted]) {
         for one in counts {
             let kind = match one.kind {
+                CountedKind::Looked => {
+                    self.database_told = Some(now);
+                    continue;
+                }
                 CountedKind::Fingerprint => {
                     self.database_told = Some(now);
                     HotKind::Fingerprint
@@ -162,11 +169,13 @@ impl Hot {
             }
             self.log_names.insert(*key, Arc::clone(name));
         }
-        if self.database_counts(now) {
+        let is_counted = self.database_counts(now);
+        // The database does not count by application.
+        if is_counted && self.tenant != TenantKey::Application {
             return;
         }
         for statement in &told.statements {
-            if statement.fingerprint != 0 {
+            if statement.fingerprint != 0 && !is_counted {
                 self.add(at, HotKind::Fingerprint, statement.fingerprint, None, 1.0);
             }
             let tenant = match self.tenant {
@@ -393,7 +402,7 @@ mod tests {
         hot.take_statements(second(3), AT, &log);
         let both = hot.flush(AT, 150);
         assert_eq!((both.len(), told(&both[0])), (1, vec![(key_of("q"), 2.0)]));
-        hot.take_statements(second(100), AT, &log);
+        hot.take_statements(second(400), AT, &log);
         assert_eq!(told(&hot.flush(AT, 150)[0]), [(7, 3.0)]);
     }
 

@@ -11,24 +11,27 @@ use anyhow::Context as _;
 use hsw_trigger::{Down, QueryId, Question};
 use hsw_wire::{FRAME_HEADER_BYTES, TRIGGERS_MAX, ToAgent, TriggerDown, frame_length};
 
+/// What was counted for.
+type Remembered = Vec<(QueryId, Arc<Question>)>;
+
 /// Far above ten thousand triggers.
 const FILE_BYTES_MAX: u64 = 8 << 20;
 
-/// What an earlier life counted for.
-pub(super) fn read(file: &Path) -> Vec<(QueryId, Arc<Question>)> {
+/// What an earlier life counted for, and which it was; 0 where there was none.
+pub(super) fn read(file: &Path) -> (Remembered, u64) {
     match try_read(file) {
         Ok(remembered) => remembered,
         Err(error) => {
             let error = format!("{error:#}");
             tracing::warn!(error, "it is not remembered what triggers are counted");
-            Vec::new()
+            (Vec::new(), 0)
         }
     }
 }
 
-fn try_read(file: &Path) -> anyhow::Result<Vec<(QueryId, Arc<Question>)>> {
+fn try_read(file: &Path) -> anyhow::Result<(Remembered, u64)> {
     let Ok(about) = fs::metadata(file) else {
-        return Ok(Vec::new());
+        return Ok((Vec::new(), 0));
     };
     let name = file.display();
     anyhow::ensure!(
@@ -37,7 +40,7 @@ fn try_read(file: &Path) -> anyhow::Result<Vec<(QueryId, Arc<Question>)>> {
     );
     let bytes = fs::read(file).with_context(|| format!("read {name}"))?;
     let mut rest = bytes.as_slice();
-    let mut remembered = Vec::new();
+    let (mut remembered, mut last_epoch) = (Vec::new(), 0);
     while let Some((header, body)) = rest.split_first_chunk::<FRAME_HEADER_BYTES>() {
         let length = frame_length(*header).with_context(|| format!("read {name}"))?;
         let (body, after) = body
@@ -49,20 +52,25 @@ fn try_read(file: &Path) -> anyhow::Result<Vec<(QueryId, Arc<Question>)>> {
         {
             for message in list {
                 if let Ok(Down::Watch {
-                    query, question, ..
+                    query,
+                    question,
+                    epoch,
+                    ..
                 }) = Down::try_from(message)
                 {
                     remembered.push((query, question));
+                    last_epoch = epoch.max(last_epoch);
                 }
             }
         }
     }
-    Ok(remembered)
+    Ok((remembered, last_epoch))
 }
 
 /// Remembers these.
 pub(super) fn write<'a>(
     file: &Path,
+    epoch: u64,
     questions: impl Iterator<Item = (QueryId, &'a Arc<Question>)>,
 ) {
     if file.as_os_str().is_empty() {
@@ -71,7 +79,7 @@ pub(super) fn write<'a>(
     let watch = |(query, question): (QueryId, &Arc<Question>)| {
         TriggerDown::from(&Down::Watch {
             query,
-            epoch: 0,
+            epoch,
             round: 0,
             slack: 1,
             base: 0,
@@ -105,7 +113,7 @@ mod tests {
     fn what_is_written_is_read_and_a_torn_file_is_nothing() {
         let dir = tempfile::tempdir().unwrap();
         let file = dir.path().join("triggers");
-        assert_eq!(read(&file), []);
+        assert_eq!(read(&file), (Vec::new(), 0));
         let space = Space::new(&[Measure::Rows], Weight::Ms).unwrap();
         let question = |n: u64| {
             let range = Range { lo: n, hi: n + 1 };
@@ -114,11 +122,12 @@ mod tests {
         let all: Vec<_> = (0..2_500).map(|n| (QueryId(n), question(n))).collect();
         write(
             &file,
+            77,
             all.iter().map(|(query, question)| (*query, question)),
         );
-        assert_eq!(read(&file), all);
+        assert_eq!(read(&file), (all, 77));
         let bytes = fs::read(&file).unwrap();
         fs::write(&file, &bytes[..bytes.len() - 1]).unwrap();
-        assert_eq!(read(&file), []);
+        assert_eq!(read(&file), (Vec::new(), 0));
     }
 }

@@ -4,7 +4,7 @@ use std::fmt::Write as _;
 
 use clap::Args;
 use hsw_pipeline::parse_timestamp;
-use hsw_types::WallTime;
+use hsw_types::{ShardId, WallTime};
 use serde_json::Value;
 
 use crate::show;
@@ -13,8 +13,8 @@ use crate::show;
 #[derive(Debug, Args)]
 pub struct Options {
     /// Only this shard; all of them together by default.
-    #[arg(long, value_name = "S")]
-    pub shard: Option<String>,
+    #[arg(long, value_name = "S", value_parser = shard)]
+    pub shard: Option<ShardId>,
     /// Of what.
     #[arg(long, default_value = "fingerprint", value_parser = ["fingerprint", "table", "tenant", "template"])]
     pub kind: String,
@@ -25,8 +25,8 @@ pub struct Options {
     #[arg(long, value_name = "@T..@T", value_parser = range, allow_hyphen_values = true)]
     pub range: Option<(Moment, Moment)>,
     /// At most so many.
-    #[arg(long, default_value_t = 20, value_name = "N")]
-    pub limit: usize,
+    #[arg(long, default_value_t = 20, value_name = "N", value_parser = clap::value_parser!(u8).range(1..=200))]
+    pub limit: u8,
 }
 
 /// A moment as typed.
@@ -70,6 +70,10 @@ fn moment(text: &str) -> Result<Moment, String> {
     let at = parse_timestamp(rest);
     at.map(|at: WallTime| Moment::At(at.window().0))
         .ok_or_else(wrong)
+}
+
+fn shard(text: &str) -> Result<ShardId, String> {
+    ShardId::new(text).map_err(|error| error.to_string())
 }
 
 fn range(text: &str) -> Result<(Moment, Moment), String> {

@@ -167,6 +167,12 @@ fn fingerprint(sql: &str, dialect: Sql) -> anyhow::Result<String> {
         Sql::Mysql => Dialect::MySql,
         Sql::Postgresql => Dialect::PostgreSql,
     };
+    #[cfg(feature = "postgresql-parser")]
+    let mut fingerprinter = match dialect {
+        Dialect::PostgreSql => Fingerprinter::with_parser(),
+        Dialect::MySql => Fingerprinter::new(dialect),
+    };
+    #[cfg(not(feature = "postgresql-parser"))]
     let mut fingerprinter = Fingerprinter::new(dialect);
     Ok(format!("{:016x}", fingerprinter.fingerprint(sql).hash))
 }

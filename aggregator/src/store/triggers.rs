@@ -5,7 +5,7 @@
 //! only rise. Does not: read what a trigger asks.
 
 use hsw_trigger::Known;
-use hsw_types::{NodeId, WallTime};
+use hsw_types::{NodeId, WallTime, WindowIndex};
 use rusqlite::{Connection, OptionalExtension as _, params};
 
 use super::StoreError;
@@ -49,9 +49,11 @@ pub enum TriggerChange {
 /// A trigger with what was known of its counts.
 pub type Kept = (StoredTrigger, Vec<(NodeId, Known)>);
 
-/// Begins a life: how many there were, with this one.
-pub(super) fn begin_life(connection: &Connection) -> rusqlite::Result<u32> {
-    connection.execute("UPDATE life SET n = n + 1", [])?;
+/// Begins a life: its number, above that of each before. It is the time, so that a store that begins anew or comes from a copy
+/// gives no number that agents know from before; counted on where the clock went back.
+pub(super) fn begin_life(connection: &Connection, now: WindowIndex) -> rusqlite::Result<u32> {
+    let now = u32::try_from(now.0).unwrap_or(0);
+    connection.execute("UPDATE life SET n = max(n + 1, ?1)", [now])?;
     connection.query_row("SELECT n FROM life", [], |row| row.get(0))
 }
 
@@ -177,7 +179,7 @@ mod tests {
         connection
             .execute_batch("INSERT INTO node (id, name) VALUES (1, 'a'), (2, 'b')")
             .unwrap();
-        assert_eq!(begin_life(&connection), Ok(1));
+        assert_eq!(begin_life(&connection, WindowIndex(70)), Ok(70));
         let known = |count| Known {
             carried: 1 << 61,
             epoch: 7,
@@ -190,7 +192,7 @@ mod tests {
         drop(connection);
 
         let connection = super::super::schema::open(&path).unwrap();
-        assert_eq!(begin_life(&connection), Ok(2));
+        assert_eq!(begin_life(&connection, WindowIndex(50)), Ok(71));
         let b = NodeId::new("b").unwrap();
         let kept = load(&connection).unwrap();
         assert_eq!(kept, [(trigger(3), vec![(b.clone(), known(9))])]);

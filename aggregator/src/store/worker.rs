@@ -70,7 +70,8 @@ impl Store {
             )
         })?;
         let connection = schema::open(&super::file_in(data_dir))?;
-        let life = triggers::begin_life(&connection).context("count the starts of the store")?;
+        let life = triggers::begin_life(&connection, handle::wall_now().window())
+            .context("count the starts of the store")?;
         let marks = Marks::load(&connection).context("read the marks of deliveries")?;
         let (status, _) = watch::channel(retention::status(&connection)?);
         Ok(Self {

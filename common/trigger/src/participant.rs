@@ -331,7 +331,8 @@ impl Participant {
         };
         let beyond = watch.count.saturating_sub(watch.base);
         let to_base = watch.base.saturating_sub(watch.count);
-        watch.need = (to_base + watch.slack - beyond % watch.slack).min(WEIGHT_MAX);
+        let left = watch.slack - beyond % watch.slack;
+        watch.need = to_base.saturating_add(left).min(WEIGHT_MAX);
         let question = &*watch.question;
         let space = question.space();
         let router = self

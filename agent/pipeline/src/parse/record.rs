@@ -149,6 +149,8 @@ pub struct LogRecord {
     pub n_lines: u64,
     /// Bytes beyond the limits of the fields.
     pub n_bytes_cut: u64,
+    /// The duration is of parsing or binding a statement whose execution has a line of its own.
+    pub is_step: bool,
     /// The line was not in the expected format.
     pub malformed: bool,
 }
@@ -192,6 +194,7 @@ impl LogRecord {
         self.rows_sent = None;
         self.n_lines = 0;
         self.n_bytes_cut = 0;
+        self.is_step = false;
         self.malformed = false;
     }
 
@@ -214,6 +217,7 @@ impl LogRecord {
         if parts.duration_ms.is_some() {
             self.duration_ms = parts.duration_ms;
         }
+        self.is_step |= parts.is_step;
         self.set_words(parts.message);
         if !parts.statement.is_empty() {
             self.set_statement(parts.statement);

@@ -11,6 +11,8 @@ pub(super) struct Parts<'a> {
     pub(super) duration_ms: Option<f64>,
     pub(super) statement: &'a str,
     pub(super) plan: &'a str,
+    /// The duration is of parsing or binding: the execution has a line of its own.
+    pub(super) is_step: bool,
 }
 
 /// Words before a statement: `log_statement`, the extended protocol, audit. With a colon at their end the statement
@@ -51,6 +53,7 @@ pub(super) fn split(message: &str) -> Parts<'_> {
     };
     let end = "duration: ".len() + end + " ms".len();
     let behind = message[end..].trim_start();
+    let is_step = behind.starts_with("parse ") || behind.starts_with("bind ");
     let (statement, plan) = match behind.strip_prefix("plan:") {
         Some(plan) => (query_text(plan), plan.trim_start_matches(['\n', ' '])),
         None => (
@@ -63,6 +66,7 @@ pub(super) fn split(message: &str) -> Parts<'_> {
         duration_ms: Some(duration_ms),
         statement,
         plan,
+        is_step,
     }
 }
 

@@ -67,6 +67,10 @@ impl StatementList {
 
     /// Takes a record whose statement has this fingerprint; one that neither lasted nor failed is no execution.
     pub(super) fn take(&mut self, now: WallTime, record: &LogRecord, fingerprint: u64) {
+        // Its execution, or its line beside the plan, is another record.
+        if record.is_step || !record.plan.is_empty() {
+            return;
+        }
         let is_error = record.severity >= Severity::Error;
         if record.duration_ms.is_none() && !(is_error && record.has_statement) {
             return;
@@ -147,6 +151,22 @@ mod tests {
                 .iter()
                 .all(|told| told.names.is_empty() && told.statements.len() == 1)
         );
+    }
+
+    #[test]
+    fn an_execution_counts_once_whatever_lines_it_has() {
+        let mut list = StatementList::new(10);
+        for line in [
+            "duration: 0.2 ms  parse S_1: select $1",
+            "duration: 0.1 ms  bind S_1: select $1",
+            "duration: 9.0 ms  execute S_1: select $1",
+            "duration: 9.0 ms  plan:\nQuery Text: select $1\nResult  (cost=0.00..0.01 rows=1 width=4)",
+        ] {
+            list.take(WallTime(5), &LogRecord::plain(line), 7);
+        }
+        let told = list.tick();
+        assert_eq!(told.statements.len(), 1);
+        assert_eq!(told.statements[0].latency_ms, Some(9.0));
     }
 
     #[test]

@@ -1,7 +1,7 @@
 //! Calls of statements and rows of tables since the last look, for what is hot. (step 1)
 //!
 //! In: running totals. Out: [`Counted`] steps. Invariants: PG-22 what is first seen at the start is a base and no step;
-//! later it is new, with all it has. PG-23 a total that fell began anew: all of it is a step. PG-24 a statement is counted
+//! later it is new, with all it has, or, where an answer was cut at its limit, with what it has above the least of that answer. PG-23 a total that fell began anew: all of it is a step. PG-24 a statement is counted
 //! under its fingerprint; until its text is known, its calls wait. Limits: those of the statements' `LIMIT`s; [`N_TEXTS_MAX`] texts
 //! known, [`N_ASKED_MAX`] asked for at a time.
 
@@ -17,6 +17,10 @@ use super::connection::Line;
 const N_TEXTS_MAX: usize = 10_000;
 /// Texts asked for at a time, those of the statements that moved most.
 const N_ASKED_MAX: usize = 100;
+/// `LIMIT` of the statement `calls`.
+const CALLS_MAX: usize = 5_000;
+/// `LIMIT` of the statement `rows`.
+const ROWS_MAX: usize = 500;
 /// Characters of a fingerprint that are kept.
 const TEXT_CHARS_MAX: usize = 300;
 
@@ -27,13 +31,34 @@ struct Text {
     text: Arc<str>,
 }
 
+/// Totals of one look.
+#[derive(Debug)]
+struct Look<K> {
+    totals: BTreeMap<K, f64>,
+    /// What somebody who is not among them had at most: 0 unless the answer was cut at its limit.
+    floor: f64,
+}
+
+impl<K: Ord> Look<K> {
+    fn new(totals: BTreeMap<K, f64>, n_lines: usize, limit: usize) -> Self {
+        let least = totals.values().copied().fold(f64::INFINITY, f64::min);
+        let floor = if n_lines >= limit { least } else { 0.0 };
+        Self { totals, floor }
+    }
+
+    /// How far a total has gone on since.
+    fn step(&self, key: &K, total: f64) -> f64 {
+        step(self.totals.get(key).copied().unwrap_or(self.floor), total)
+    }
+}
+
 /// Steps of running totals.
 #[derive(Debug)]
 pub(super) struct Counts {
     /// Calls by statement (of a role in a database).
-    calls: Option<BTreeMap<[String; 3], f64>>,
+    calls: Option<Look<[String; 3]>>,
     /// Rows by database and table.
-    rows: BTreeMap<String, BTreeMap<u64, f64>>,
+    rows: BTreeMap<String, Look<u64>>,
     texts: BTreeMap<String, Text>,
     /// Calls of statements whose text is not known yet.
     waiting: BTreeMap<String, f64>,
@@ -56,10 +81,11 @@ impl Default for Counts {
 }
 
 /// How far a total has gone on; all of it where it began anew.
-fn step(before: Option<f64>, total: f64) -> f64 {
-    match before {
-        Some(before) if total >= before => total - before,
-        _ => total,
+fn step(before: f64, total: f64) -> f64 {
+    if total >= before {
+        total - before
+    } else {
+        total
     }
 }
 
@@ -84,7 +110,7 @@ impl Counts {
             };
             let key = [0, 1, 2].map(|at| line.name(at).to_owned());
             if let Some(before) = &before {
-                let n = step(before.get(&key).copied(), total);
+                let n = before.step(&key, total);
                 if n > 0.0 {
                     *databases.entry(line.name(0)).or_insert(0.0) += n;
                     *roles.entry(line.name(1)).or_insert(0.0) += n;
@@ -93,7 +119,8 @@ impl Counts {
             }
             now.insert(key, total);
         }
-        self.calls = Some(now);
+        self.calls = Some(Look::new(now, lines.len(), CALLS_MAX));
+        out.push(counted(CountedKind::Looked, "", 0.0));
         let tenant = |key| move |(name, n): (&str, f64)| counted(CountedKind::Tenant(key), name, n);
         out.extend(databases.into_iter().map(tenant(TenantKey::Database)));
         out.extend(roles.into_iter().map(tenant(TenantKey::User)));
@@ -114,6 +141,8 @@ impl Counts {
                 name: Arc::clone(&text.text),
                 n,
             }),
+            // Beyond the limit the calls of a statement are not told apart from nobody's.
+            None if self.waiting.len() >= N_TEXTS_MAX && !self.waiting.contains_key(id) => {}
             None => *self.waiting.entry(id.to_owned()).or_insert(0.0) += n,
         }
     }
@@ -154,14 +183,15 @@ impl Counts {
             let oid = oid as u64;
             now.insert(oid, total);
             let Some(before) = &before else { continue };
-            let n = step(before.get(&oid).copied(), total);
+            let n = before.step(&oid, total);
             if n > 0.0 {
                 let table = format!("{database}.{}.{}", line.name(0), line.name(1));
                 out.push(counted(CountedKind::Table, &table, n));
                 *schemas.entry(line.name(0)).or_insert(0.0) += n;
             }
         }
-        self.rows.insert(database.to_owned(), now);
+        let look = Look::new(now, lines.len(), ROWS_MAX);
+        self.rows.insert(database.to_owned(), look);
         for (schema, n) in schemas {
             let name = format!("{database}.{schema}");
             out.push(counted(CountedKind::Tenant(TenantKey::Schema), &name, n));
@@ -193,7 +223,12 @@ mod tests {
         let mut counts = Counts::default();
         let mut out = Vec::new();
         assert!(counts.calls(&[calls("1", 100.0)], &mut out).is_empty());
-        assert!(out.is_empty(), "what is first seen is a base");
+        assert_eq!(
+            said(&out),
+            [(CountedKind::Looked, String::new(), 0.0)],
+            "what is first seen is a base"
+        );
+        out.clear();
         let wanted = counts.calls(&[calls("1", 103.0), calls("2", 5.0)], &mut out);
         assert_eq!(wanted, ["2", "1"]);
         let shop = |n| {
@@ -204,7 +239,8 @@ mod tests {
             )
         };
         let app = |n| (CountedKind::Tenant(TenantKey::User), "app".to_owned(), n);
-        assert_eq!(said(&out), [shop(8.0), app(8.0)]);
+        let looked = (CountedKind::Looked, String::new(), 0.0);
+        assert_eq!(said(&out), [looked, shop(8.0), app(8.0)]);
         out.clear();
         let text = Line::new("text", &["1", "SELECT x FROM t WHERE id = $1"], &[]);
         counts.texts(&wanted, &[text], &mut out);

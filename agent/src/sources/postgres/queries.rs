@@ -222,7 +222,7 @@ pub(super) static QUERIES: &[Query] = &[
         every_s: 0,
         per_database: false,
         needs: Need::Statements,
-        sql: "SELECT 'text', ARRAY[queryid::text, left(query, 4000)]::text[], ARRAY[]::float8[] \
+        sql: "SELECT DISTINCT ON (queryid) 'text', ARRAY[queryid::text, left(query, 4000)]::text[], ARRAY[]::float8[] \
               FROM {statements}.pg_stat_statements(true) WHERE queryid = ANY($1::text[]::int8[]) LIMIT 500",
     },
     // Rows that sequential and index scans brought, and rows written: what a table is busy with.
