@@ -226,12 +226,6 @@ impl HotLists {
         self.n_refused
     }
 
-    /// What a key stands for.
-    #[must_use]
-    pub fn name(&self, kind: HotKind, key: u64) -> Option<Arc<str>> {
-        self.names.name(kind, key).cloned()
-    }
-
     /// The `n` hottest of a shard now, or of all shards together. O(shards · w·d + n log n).
     #[must_use]
     pub fn now(&self, shard: Option<&ShardId>, kind: HotKind, n: usize) -> HotList {

@@ -62,6 +62,8 @@ pub(super) struct Counts {
     texts: BTreeMap<String, Text>,
     /// Calls of statements whose text is not known yet.
     waiting: BTreeMap<String, f64>,
+    /// Steps over that limit, since they were last taken.
+    pub(super) n_left_out: u64,
     fingerprinter: Fingerprinter,
 }
 
@@ -72,6 +74,7 @@ impl Default for Counts {
             rows: BTreeMap::new(),
             texts: BTreeMap::new(),
             waiting: BTreeMap::new(),
+            n_left_out: 0,
             #[cfg(feature = "postgresql-parser")]
             fingerprinter: Fingerprinter::with_parser(),
             #[cfg(not(feature = "postgresql-parser"))]
@@ -141,8 +144,9 @@ impl Counts {
                 name: Arc::clone(&text.text),
                 n,
             }),
-            // Beyond the limit the calls of a statement are not told apart from nobody's.
-            None if self.waiting.len() >= N_TEXTS_MAX && !self.waiting.contains_key(id) => {}
+            None if self.waiting.len() >= N_TEXTS_MAX && !self.waiting.contains_key(id) => {
+                self.n_left_out += 1;
+            }
             None => *self.waiting.entry(id.to_owned()).or_insert(0.0) += n,
         }
     }

@@ -21,6 +21,8 @@ impl Source {
             counts, counted, ..
         } = &mut self.collector;
         let wanted = counts.calls(lines, counted);
+        let left_out = std::mem::take(&mut counts.n_left_out);
+        self.outbox.dropped(left_out);
         let Some(row) = query("texts", open.instance.major).filter(|_| !wanted.is_empty()) else {
             return Ok(Duration::ZERO);
         };

@@ -62,24 +62,11 @@ impl Edges {
     pub fn read(path: &Path) -> anyhow::Result<Self> {
         let mut edges = Self::default();
         let mut columns = None;
-        let mut n_lines = 0_u64;
-        Input::open(path)?.each_line(|line| {
-            n_lines += 1;
-            let context = || format!("{} line {n_lines}", path.display());
-            let line = std::str::from_utf8(line).with_context(context)?;
-            let line = line.split('#').next().unwrap_or_default().trim();
-            if line.is_empty() {
-                return Ok(());
-            }
-            let fields = if line.contains(',') {
-                fields(line)
-            } else {
-                line.split_whitespace().map(str::to_owned).collect()
-            };
+        each_row(path, |fields| {
             let columns = match columns {
                 Some(columns) => columns,
                 None => {
-                    let (found, is_heading) = heading(&fields);
+                    let (found, is_heading) = heading(fields);
                     columns = Some(found);
                     if is_heading {
                         return Ok(());
@@ -87,7 +74,7 @@ impl Edges {
                     found
                 }
             };
-            edges.take(&fields, columns).with_context(context)
+            edges.take(fields, columns)
         })?;
         Ok(edges)
     }
@@ -137,6 +124,29 @@ impl Edges {
     pub fn find(&self, name: &str) -> Option<u32> {
         self.numbers.get(name).copied()
     }
+}
+
+/// Hands out the fields of each line, by commas or by blanks; what goes wrong is said with its line.
+pub(super) fn each_row(
+    path: &Path,
+    mut take: impl FnMut(&[String]) -> anyhow::Result<()>,
+) -> anyhow::Result<()> {
+    let mut n_lines = 0_u64;
+    Input::open(path)?.each_line(|line| {
+        n_lines += 1;
+        let context = || format!("{} line {n_lines}", path.display());
+        let line = std::str::from_utf8(line).with_context(context)?;
+        let line = line.split('#').next().unwrap_or_default().trim();
+        if line.is_empty() {
+            return Ok(());
+        }
+        let fields = if line.contains(',') {
+            fields(line)
+        } else {
+            line.split_whitespace().map(str::to_owned).collect()
+        };
+        take(&fields).with_context(context)
+    })
 }
 
 /// Where the columns are, and whether this is a line of names.

@@ -12,9 +12,8 @@ use clap::{Args, Subcommand};
 use hsw_landmark::{Goal, Topology, choose};
 use serde_json::{Value, json};
 
-use super::edges::{Edges, Op};
-use super::input::Input;
-use super::trigger::{fields, id};
+use super::edges::{Edges, Op, each_row};
+use super::trigger::id;
 
 pub mod privacy;
 pub mod replay;
@@ -158,22 +157,9 @@ fn landmarks(options: &Landmarks, as_json: bool) -> anyhow::Result<()> {
 fn colours(path: &Path, edges: &Edges) -> anyhow::Result<Vec<u32>> {
     let mut numbers: BTreeMap<String, u32> = BTreeMap::new();
     let mut of = vec![0; edges.names.len()];
-    let mut n_lines = 0_u64;
-    Input::open(path)?.each_line(|line| {
-        n_lines += 1;
-        let context = || format!("{} line {n_lines}: write `vertex colour`", path.display());
-        let line = std::str::from_utf8(line).with_context(context)?;
-        let line = line.split('#').next().unwrap_or_default().trim();
-        if line.is_empty() {
-            return Ok(());
-        }
-        let fields = if line.contains(',') {
-            fields(line)
-        } else {
-            line.split_whitespace().map(str::to_owned).collect()
-        };
-        let [vertex, colour, ..] = &fields[..] else {
-            anyhow::bail!(context());
+    each_row(path, |fields| {
+        let [vertex, colour, ..] = fields else {
+            anyhow::bail!("write `vertex colour`");
         };
         let next = numbers.len() as u32 + 1;
         let number = *numbers.entry(colour.clone()).or_insert(next);
