@@ -30,8 +30,8 @@ const CATCH_UP_WINDOWS: i64 = 200;
 const PAUSE: Duration = Duration::from_secs(5);
 /// Seconds between two looks at what changed in the graph.
 const FOLLOW_EVERY_S: i64 = 5;
-/// The metric that carries an edge's sessions.
-const EDGE_SESSIONS: &str = "edge.sessions";
+/// The metrics that say that an edge is there.
+const EDGES: [&str; 3] = ["edge.sessions", "edge.member", "edge.refused_logins"];
 
 /// The engine. See the crate's header.
 #[derive(Debug)]
@@ -307,7 +307,7 @@ impl Engine {
             let Subject::Edge(edge) = &info.key.subject else {
                 continue;
             };
-            if info.key.metric == EDGE_SESSIONS
+            if EDGES.contains(&info.key.metric.as_str())
                 && let Some((window, sessions)) = series.back_from(last, n).next()
                 && sessions > 0.0
             {

@@ -225,6 +225,7 @@ pub(crate) fn graph(engine: &Engine) -> GraphView {
                 ("client", host.clone())
             }
             Vertex::Client { host, application } => ("client", format!("{application} ({host})")),
+            Vertex::Role { node, name } => ("role", format!("{name} on {node}")),
             Vertex::Service { host, port } => ("service", format!("{host}:{port}")),
         };
         vertices.push(VertexView {

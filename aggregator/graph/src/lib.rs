@@ -8,12 +8,15 @@
 mod watch;
 pub use watch::{Change, N_CHANGES_MAX, Watch};
 
+use std::collections::btree_map::Entry;
 use std::collections::{BTreeMap, BTreeSet};
 
 use hsw_types::{EdgeKind, EdgeSubject, NodeId, WallTime};
 
 /// Edges remembered at most.
 pub const N_EDGES_MAX: usize = 50_000;
+/// Login roles remembered of an edge.
+pub const N_USERS_MAX: usize = 16;
 /// An edge not seen for this long is forgotten: fifteen minutes.
 pub const FORGET_AFTER_US: i64 = 15 * 60 * 1_000_000;
 
@@ -29,6 +32,13 @@ pub enum Vertex {
         /// Its application name; may be empty.
         application: String,
     },
+    /// A role of a node's database.
+    Role {
+        /// The node.
+        node: NodeId,
+        /// The role's name, or an attribute such as `superuser`.
+        name: String,
+    },
     /// A database without an agent.
     Service {
         /// Its host or address.
@@ -39,12 +49,14 @@ pub enum Vertex {
 }
 
 impl Vertex {
-    /// A stable id for the outside, e.g. `node:shard-1-a`, `client:10.0.0.9/checkout`, `service:10.0.0.7:5432`.
+    /// A stable id for the outside, e.g. `node:shard-1-a`, `client:10.0.0.9/checkout`, `role:shard-1-a/app`,
+    /// `service:10.0.0.7:5432`.
     #[must_use]
     pub fn id(&self) -> String {
         match self {
             Self::Node(node) => format!("node:{node}"),
             Self::Client { host, application } => format!("client:{host}/{application}"),
+            Self::Role { node, name } => format!("role:{node}/{name}"),
             Self::Service { host, port } => format!("service:{host}:{port}"),
         }
     }
@@ -62,14 +74,39 @@ pub struct EdgeId {
 }
 
 /// What is known of an edge.
-#[derive(Debug, Clone, Copy, PartialEq)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct Edge {
-    /// Sessions as last told.
+    /// Sessions as last told (refused logins a second, [`EdgeKind::RefusedLogin`]).
     pub sessions: f64,
+    /// Login roles seen on it, and when last; at most [`N_USERS_MAX`], those seen last.
+    pub users: BTreeMap<String, WallTime>,
     /// First seen, data time.
     pub first_seen: WallTime,
     /// Last seen, data time.
     pub last_seen: WallTime,
+}
+
+impl Edge {
+    fn see_user(&mut self, user: &str, at: WallTime) {
+        if let Some(seen) = self.users.get_mut(user) {
+            *seen = at.max(*seen);
+            return;
+        }
+        if self.users.len() == N_USERS_MAX {
+            let oldest = self.users.iter().min_by_key(|(_, seen)| **seen);
+            if let Some(oldest) = oldest.map(|(name, _)| name.clone()) {
+                self.users.remove(&oldest);
+            }
+        }
+        self.users.insert(user.to_owned(), at);
+    }
+}
+
+fn role(node: &NodeId, name: &str) -> Vertex {
+    Vertex::Role {
+        node: node.clone(),
+        name: name.to_owned(),
+    }
 }
 
 /// The graph. See the crate's header.
@@ -117,33 +154,38 @@ impl InteractionGraph {
         let own = Vertex::Node(node.clone());
         let peer = self.peer(subject);
         let (from, to) = match subject.kind {
-            EdgeKind::Client => (peer, own),
+            EdgeKind::Client | EdgeKind::RefusedLogin => (peer, own),
             EdgeKind::ForeignServer | EdgeKind::Replication => (own, peer),
+            EdgeKind::Membership => (role(node, &subject.user), role(node, &subject.peer)),
         };
         let id = EdgeId {
             from,
             to,
             kind: subject.kind,
         };
-        if let Some(edge) = self.edges.get_mut(&id) {
-            edge.sessions = sessions;
-            edge.last_seen = edge.last_seen.max(at);
-        } else if self.edges.len() < N_EDGES_MAX {
-            self.edges.insert(
-                id,
-                Edge {
-                    sessions,
-                    first_seen: at,
-                    last_seen: at,
-                },
-            );
-        } else {
-            self.n_left_out += 1;
+        let n_edges = self.edges.len();
+        let edge = match self.edges.entry(id) {
+            Entry::Occupied(known) => known.into_mut(),
+            Entry::Vacant(place) if n_edges < N_EDGES_MAX => place.insert(Edge {
+                sessions,
+                users: BTreeMap::new(),
+                first_seen: at,
+                last_seen: at,
+            }),
+            Entry::Vacant(_) => {
+                self.n_left_out += 1;
+                return;
+            }
+        };
+        edge.sessions = sessions;
+        edge.last_seen = edge.last_seen.max(at);
+        if !subject.user.is_empty() && subject.kind != EdgeKind::Membership {
+            edge.see_user(&subject.user, at);
         }
     }
 
     fn peer(&self, subject: &EdgeSubject) -> Vertex {
-        if subject.kind == EdgeKind::Client {
+        if matches!(subject.kind, EdgeKind::Client | EdgeKind::RefusedLogin) {
             let (host, application) = (subject.peer.clone(), subject.application.clone());
             return Vertex::Client { host, application };
         }

@@ -53,7 +53,7 @@ words! { family_word family_of Family:
 "cpu" Cpu "memory" Memory "storage" Storage "network" Network "maintenance" Maintenance
 "access" Access "replication" Replication "liveness" Liveness }
 words! { edge_word edge_of EdgeKind:
-"client" Client "foreign_server" ForeignServer "replication" Replication }
+"client" Client "foreign_server" ForeignServer "replication" Replication "membership" Membership "refused_login" RefusedLogin }
 
 #[derive(Serialize, Deserialize)]
 struct IncidentDto {

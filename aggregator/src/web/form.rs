@@ -241,6 +241,8 @@ const fn edge_kind(kind: EdgeKind) -> &'static str {
         EdgeKind::Client => "client",
         EdgeKind::ForeignServer => "foreign_server",
         EdgeKind::Replication => "replication",
+        EdgeKind::Membership => "membership",
+        EdgeKind::RefusedLogin => "refused_login",
     }
 }
 

@@ -30,6 +30,11 @@ pub enum EdgeKind {
     ForeignServer,
     /// A replica that streams from this node (node → peer).
     Replication,
+    /// A role of this node that may act as another: `user` is a member of the role `peer` (or has the attribute of that name,
+    /// e.g. `superuser`).
+    Membership,
+    /// A client whose logins this node refuses (peer → node).
+    RefusedLogin,
 }
 
 /// One end of an interaction, as this node sees it.

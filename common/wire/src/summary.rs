@@ -198,6 +198,8 @@ fn def_dto(def: &SeriesDef) -> DefDto {
                 EdgeKind::Client => 0,
                 EdgeKind::ForeignServer => 1,
                 EdgeKind::Replication => 2,
+                EdgeKind::Membership => 3,
+                EdgeKind::RefusedLogin => 4,
             },
             port: edge.port,
             peer: edge.peer.clone(),
@@ -233,6 +235,8 @@ fn def_of(dto: DefDto) -> Result<SeriesDef, Error> {
                 0 => EdgeKind::Client,
                 1 => EdgeKind::ForeignServer,
                 2 => EdgeKind::Replication,
+                3 => EdgeKind::Membership,
+                4 => EdgeKind::RefusedLogin,
                 _ => return Err(malformed("kind of edge")),
             };
             Subject::Edge(Box::new(EdgeSubject {
