@@ -1,6 +1,7 @@
 //! One state machine: state → graph → detectors → incidents. (steps 8–13)
 
 mod compare;
+mod edges;
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -11,8 +12,7 @@ use hsw_graph::{InteractionGraph, Watch};
 use hsw_hot::{HotLists, HotRow};
 use hsw_state::{Cluster, NodeIndex};
 use hsw_types::{
-    HotKind, Monotonic, NodeId, Role, SeriesKey, ShardId, ShardSummary, Subject, WallTime,
-    WindowIndex,
+    HotKind, Monotonic, NodeId, Role, SeriesKey, ShardId, ShardSummary, WallTime, WindowIndex,
 };
 
 use crate::contract::{Config, Counters, Input, Output};
@@ -30,8 +30,6 @@ const CATCH_UP_WINDOWS: i64 = 200;
 const PAUSE: Duration = Duration::from_secs(5);
 /// Seconds between two looks at what changed in the graph.
 const FOLLOW_EVERY_S: i64 = 5;
-/// The metrics that say that an edge is there.
-const EDGES: [&str; 3] = ["edge.sessions", "edge.member", "edge.refused_logins"];
 
 /// The engine. See the crate's header.
 #[derive(Debug)]
@@ -300,20 +298,9 @@ impl Engine {
             Some(shard) => self.hot.take(shard, node, first, &hot),
             None => self.counters.nodes_without_shard += 1,
         }
-        let state = &self.cluster.nodes()[at];
         let last = first + (n - 1);
-        for (key, series) in &state.series {
-            let info = &self.cluster.keys()[*key];
-            let Subject::Edge(edge) = &info.key.subject else {
-                continue;
-            };
-            if EDGES.contains(&info.key.metric.as_str())
-                && let Some((window, sessions)) = series.back_from(last, n).next()
-                && sessions > 0.0
-            {
-                self.graph.touch(node, edge, sessions, window.start());
-            }
-        }
+        self.edges(node, at, last, n);
+        let state = &self.cluster.nodes()[at];
         if !self.heard[at].has_been_up
             && let Some(key) = self.cluster.find_key(&SeriesKey::node(liveness::UP))
             && let Some(series) = state.series.get(&key)

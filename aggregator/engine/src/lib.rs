@@ -36,7 +36,7 @@ pub use engine::Engine;
 pub use incident::{Evidence, Incident, IncidentId, IncidentState, Symptom};
 pub use map::{ShardEntry, ShardMap, ShardMapError};
 pub use view::{
-    Armed, ChangeView, EdgeView, GraphView, Health, NodeLiveness, NodeView, Point, SeriesView,
-    ShardView, VertexView,
+    Armed, ChangeView, EdgeView, GraphView, HISTORY_STEP_S, Health, NodeLiveness, NodeView, Point,
+    SeriesView, ShardView, TrafficView, VertexView,
 };
 pub use words::in_words;

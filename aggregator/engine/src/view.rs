@@ -127,10 +127,32 @@ pub struct EdgeView {
     pub kind: EdgeKind,
     /// Sessions now.
     pub sessions: f64,
+    /// How much, how fast, how far behind.
+    pub traffic: TrafficView,
     /// First seen.
     pub first_seen: WallTime,
     /// Last seen.
     pub last_seen: WallTime,
+}
+
+/// Length of a step of an edge's history, seconds.
+pub const HISTORY_STEP_S: i64 = hsw_graph::STEP_US / 1_000_000;
+
+/// What an edge carries; `None` where nobody says.
+#[derive(Debug, Clone, PartialEq, Default)]
+pub struct TrafficView {
+    /// Sessions that run a statement.
+    pub active: Option<f64>,
+    /// Round trip of the client's address, milliseconds.
+    pub rtt_ms: Option<f64>,
+    /// Bytes a second that the node sends.
+    pub tx_bytes_per_s: Option<f64>,
+    /// Bytes a second that the node receives.
+    pub rx_bytes_per_s: Option<f64>,
+    /// Bytes the replica is behind.
+    pub lag_bytes: Option<f64>,
+    /// The last minute in steps of five seconds, oldest first: sessions, round trip, bytes a second sent.
+    pub history: [Vec<Option<f64>>; 3],
 }
 
 /// The interaction graph.

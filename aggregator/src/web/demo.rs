@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use hsw_engine::{
     Armed, EdgeView, Evidence, GraphView, Health, Incident, IncidentId, IncidentState,
-    NodeLiveness, NodeView, Point, SeriesView, ShardView, Symptom, VertexView,
+    NodeLiveness, NodeView, Point, SeriesView, ShardView, Symptom, TrafficView, VertexView,
 };
 use hsw_types::{
     Bad, EdgeKind, LogSample, Monotonic, NodeFacts, NodeId, Role, SeriesKey, ShardId, SourceState,
@@ -328,6 +328,27 @@ fn incident(id: u64, shard: &str, started: i64, ended: Option<i64>) -> Incident 
     }
 }
 
+fn traffic(kind: EdgeKind, sessions: f64) -> TrafficView {
+    let is_client = kind == EdgeKind::Client;
+    let step = |n: i32| f64::from((n * 7) % 5);
+    TrafficView {
+        active: is_client.then_some(sessions / 8.0),
+        rtt_ms: is_client.then_some(0.4),
+        tx_bytes_per_s: is_client.then_some(sessions * 9_000.0),
+        rx_bytes_per_s: is_client.then_some(sessions * 1_200.0),
+        lag_bytes: (kind == EdgeKind::Replication).then_some(16_384.0),
+        history: [
+            (0..12).map(|n| Some(sessions + step(n))).collect(),
+            (0..12)
+                .map(|n| is_client.then(|| 0.4 + step(n) / 50.0))
+                .collect(),
+            (0..12)
+                .map(|n| is_client.then(|| sessions * 9_000.0 + step(n) * 700.0))
+                .collect(),
+        ],
+    }
+}
+
 fn graph(now: WallTime) -> GraphView {
     let vertex = |id: &str, kind, label: &str, shard: Option<&str>| VertexView {
         id: id.to_owned(),
@@ -355,6 +376,7 @@ fn graph(now: WallTime) -> GraphView {
         to: to.to_owned(),
         kind,
         sessions,
+        traffic: traffic(kind, sessions),
         first_seen: WallTime(now.0 - 86_400_000_000),
         last_seen: now,
     };

@@ -208,6 +208,17 @@ pub(super) fn graph(view: &GraphView) -> Value {
                 "to": edge.to,
                 "kind": edge_kind(edge.kind),
                 "sessions": edge.sessions,
+                "active": edge.traffic.active,
+                "rtt_ms": edge.traffic.rtt_ms,
+                "tx_bytes_per_s": edge.traffic.tx_bytes_per_s,
+                "rx_bytes_per_s": edge.traffic.rx_bytes_per_s,
+                "lag_bytes": edge.traffic.lag_bytes,
+                "history": {
+                    "step_s": hsw_engine::HISTORY_STEP_S,
+                    "sessions": edge.traffic.history[0],
+                    "rtt_ms": edge.traffic.history[1],
+                    "tx_bytes_per_s": edge.traffic.history[2],
+                },
                 "first_seen": edge.first_seen.as_unix_seconds(),
                 "last_seen": edge.last_seen.as_unix_seconds(),
             })

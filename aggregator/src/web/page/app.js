@@ -1,6 +1,6 @@
 // The page: reads the API, keeps itself live, draws one of its views. No framework, nothing loaded from elsewhere.
 
-import { ago, amount, chart, clock, duration, h, net, refreshTimes, skew } from './draw.js';
+import { ago, amount, chart, clock, duration, h, net, refreshTimes, skew, spark } from './draw.js';
 import { hotPage, hotPath, hotPlace } from './hot.js';
 
 const state = { shards: null, incidents: [], silences: [], agents: null, graph: null, triggers: null, fault: null, asksToken: false };
@@ -291,9 +291,10 @@ function graphPage() {
     h('p', { class: 'quiet small' }, `${state.graph.landmarks.length} landmarks (blue border): the distances to them tell every place apart; ${state.graph.twin_bound} are forced by places with the same neighbours.`)),
   changesOf(labels),
   h('div', { class: 'scroll' }, h('table', null,
-    h('thead', null, h('tr', null, ['From', 'To', 'Way'].map((name) => h('th', { scope: 'col' }, name)), h('th', { class: 'num', scope: 'col' }, 'Sessions'), h('th', { scope: 'col' }, 'First seen'), h('th', { scope: 'col' }, 'Last seen'))),
+    h('thead', null, h('tr', null, ['From', 'To', 'Way'].map((name) => h('th', { scope: 'col' }, name)), ['Sessions', 'Active', 'Round trip', 'Sent', 'Received', 'Behind'].map((name) => h('th', { class: 'num', scope: 'col' }, name)), h('th', { scope: 'col' }, 'Last minute'), h('th', { scope: 'col' }, 'First seen'), h('th', { scope: 'col' }, 'Last seen'))),
     h('tbody', null, sorted.slice(0, 500).map((edge) => h('tr', null, h('td', null, labels.get(edge.from) ?? edge.from), h('td', null, labels.get(edge.to) ?? edge.to), h('td', { class: 'quiet' }, KIND[edge.kind]),
-      h('td', { class: 'num' }, amount(edge.sessions)), h('td', null, ago(edge.first_seen)), h('td', null, ago(edge.last_seen)))))))];
+      [amount(edge.sessions), amount(edge.active), amount(edge.rtt_ms, 'milliseconds'), amount(edge.tx_bytes_per_s, 'bytes_per_second'), amount(edge.rx_bytes_per_s, 'bytes_per_second'), amount(edge.lag_bytes, 'bytes')].map((text) => h('td', { class: 'num' }, text)),
+      h('td', null, spark(edge.history)), h('td', null, ago(edge.first_seen)), h('td', null, ago(edge.last_seen)))))))];
 }
 
 function agentsPage() {
