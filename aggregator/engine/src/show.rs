@@ -197,10 +197,11 @@ pub(crate) fn series(
         .collect()
 }
 
-fn traffic(edge: &Edge) -> TrafficView {
+fn traffic(edge: &Edge, latency_class: Option<u8>) -> TrafficView {
     TrafficView {
         active: edge.active,
         rtt_ms: edge.rtt_ms,
+        latency_class,
         tx_bytes_per_s: edge.tx_bytes_per_s,
         rx_bytes_per_s: edge.rx_bytes_per_s,
         lag_bytes: edge.lag_bytes,
@@ -252,7 +253,7 @@ pub(crate) fn graph(engine: &Engine) -> GraphView {
         to: id.to.id(),
         kind: id.kind,
         sessions: edge.sessions,
-        traffic: traffic(edge),
+        traffic: traffic(edge, engine.watch.class(id)),
         first_seen: edge.first_seen,
         last_seen: edge.last_seen.max(WallTime::default()),
     });

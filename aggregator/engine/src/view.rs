@@ -145,6 +145,9 @@ pub struct TrafficView {
     pub active: Option<f64>,
     /// Round trip of the client's address, milliseconds.
     pub rtt_ms: Option<f64>,
+    /// Its length in the view by latency: classes that double, the first below 0.25 ms; unknown is the first. `None` before the edge was
+    /// looked at.
+    pub latency_class: Option<u8>,
     /// Bytes a second that the node sends.
     pub tx_bytes_per_s: Option<f64>,
     /// Bytes a second that the node receives.

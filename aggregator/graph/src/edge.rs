@@ -93,9 +93,13 @@ impl Edge {
     /// The upper of the middle two values of the last minute: what is usual now, without the odd one.
     #[must_use]
     pub fn usual(&self, quantity: Quantity) -> Option<f64> {
-        let mut known: Vec<f64> = self.history(quantity).flatten().collect();
-        known.sort_by(f64::total_cmp);
-        known.get(known.len() / 2).copied()
+        let (mut known, mut n) = ([0.0; N_STEPS], 0);
+        for (place, value) in known.iter_mut().zip(self.history(quantity).flatten()) {
+            *place = value;
+            n += 1;
+        }
+        known[..n].sort_unstable_by(f64::total_cmp);
+        known[..n].get(n / 2).copied()
     }
 
     /// Takes a reading of the window that began at `at` (ED-1).

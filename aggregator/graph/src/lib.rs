@@ -10,8 +10,13 @@ pub use edge::{Edge, N_STEPS, N_USERS_MAX, Quantity, STALE_AFTER_US, STEP_US};
 
 mod traffic;
 
+mod latency;
+pub use latency::{CLASSES, FIRST_MS, latency_class};
+
+mod views;
+
 mod watch;
-pub use watch::{Change, N_CHANGES_MAX, Watch};
+pub use watch::{Change, Distances, N_CHANGES_MAX, Watch};
 
 use std::collections::btree_map::Entry;
 use std::collections::{BTreeMap, BTreeSet};

@@ -1,15 +1,17 @@
 //! The graph over time: what came and went, and landmarks whose distances tell all vertices apart. (step 9)
 //!
-//! In: the graph as it stands, now and again. Out: a log of changes, landmarks kept resolving through all of them.
+//! In: the graph as it stands, now and again. Out: a log of changes, landmarks kept resolving (by hops) through all of them, and
+//! distances to them by hops, by latency and along directions.
 //! Invariants: WA-1 the log and the distances are of the same graph: each difference is applied once. WA-2 what is there when the
 //! watch begins is no change. Limits: [`N_CHANGES_MAX`] changes kept; numbers of vertices that are gone are given anew.
 
-use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::collections::{BTreeMap, VecDeque};
 
-use hsw_landmark::{Topology, Tracked, twin_bound, twin_classes};
+use hsw_landmark::{FAR, Topology, Tracked, twin_bound, twin_classes};
 use hsw_types::WallTime;
 
-use crate::{EdgeId, InteractionGraph, Vertex};
+use crate::views::Views;
+use crate::{EdgeId, InteractionGraph, Quantity, Vertex, latency_class};
 
 /// Changes remembered.
 pub const N_CHANGES_MAX: usize = 2_000;
@@ -34,15 +36,30 @@ pub struct Change {
     pub n_distances: usize,
 }
 
+/// How far a vertex is from each landmark, in the order of [`Watch::landmarks`]; `None` where no way leads.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Distances {
+    /// Hops: what tells vertices apart.
+    pub hops: Vec<Option<u32>>,
+    /// Sums of latency classes (`latency_class`); empty where the graph is too large for it.
+    pub latency: Vec<Option<u32>>,
+    /// Hops along the edges' direction from the landmark to the vertex; empty likewise.
+    pub from: Vec<Option<u32>>,
+    /// Hops along the edges' direction from the vertex to the landmark; empty likewise.
+    pub to: Vec<Option<u32>>,
+}
+
 /// See the module's header.
 #[derive(Debug)]
 pub struct Watch {
     numbers: BTreeMap<Vertex, u32>,
     vertices: Vec<Vertex>,
-    known: BTreeSet<EdgeId>,
+    /// Edges of the log, each with its latency class.
+    known: BTreeMap<EdgeId, u8>,
     /// Edges of the log between two vertices; those of the topology are there while there is one.
     between: BTreeMap<(u32, u32), u32>,
     tracked: Tracked,
+    views: Views,
     changes: VecDeque<Change>,
     began: Option<WallTime>,
     n_looks: u32,
@@ -53,9 +70,10 @@ impl Default for Watch {
         Self {
             numbers: BTreeMap::new(),
             vertices: Vec::new(),
-            known: BTreeSet::new(),
+            known: BTreeMap::new(),
             between: BTreeMap::new(),
             tracked: Tracked::new(Topology::new(0)),
+            views: Views::default(),
             changes: VecDeque::new(),
             began: None,
             n_looks: 0,
@@ -73,19 +91,22 @@ impl Watch {
             }
             Some(began) => now.0 - began.0 < BEGINNING_US,
         };
+        self.reclass(graph);
         let gone: Vec<EdgeId> = self
             .known
-            .iter()
+            .keys()
             .filter(|id| !graph.has(id))
             .cloned()
             .collect();
         let new = graph.edges().map(|(id, _)| id);
-        let new: Vec<EdgeId> = new.filter(|id| !self.known.contains(id)).cloned().collect();
+        let new: Vec<EdgeId> = new
+            .filter(|id| !self.known.contains_key(id))
+            .cloned()
+            .collect();
         if gone.is_empty() && new.is_empty() {
             return;
         }
         for edge in gone {
-            self.known.remove(&edge);
             let n_distances = self.take_out(&edge);
             self.note(
                 is_beginning,
@@ -98,8 +119,7 @@ impl Watch {
             );
         }
         for edge in new {
-            let n_distances = self.put_in(&edge);
-            self.known.insert(edge.clone());
+            let n_distances = self.put_in(&edge, class_of(graph, &edge, None));
             self.note(
                 is_beginning,
                 Change {
@@ -120,6 +140,61 @@ impl Watch {
                 self.tracked.swap(fresh);
             }
         }
+        self.follow_landmarks();
+    }
+
+    /// Distances of a vertex in all views; `None` where it is not there. O(landmarks).
+    #[must_use]
+    pub fn distances(&self, vertex: &Vertex) -> Option<Distances> {
+        let v = *self.numbers.get(vertex)?;
+        if self.tracked.graph().neighbours(v).is_empty() {
+            return None;
+        }
+        let hops = self.tracked.distances(v).iter();
+        let hops = hops.map(|d| (*d != FAR).then_some(u32::from(*d)));
+        let mut distances = Distances {
+            hops: hops.collect(),
+            ..Distances::default()
+        };
+        if self.views.is_kept() {
+            for column in 0..self.tracked.landmarks().len() {
+                let (from, to) = self.views.directed(column, v);
+                distances.latency.push(self.views.weighted(column, v));
+                distances.from.push(from);
+                distances.to.push(to);
+            }
+        }
+        Some(distances)
+    }
+
+    /// An edge's latency class; `None` where it is not there.
+    #[must_use]
+    pub fn class(&self, edge: &EdgeId) -> Option<u8> {
+        self.known.get(edge).copied()
+    }
+
+    /// Takes over latency classes that are others now. O(edges).
+    fn reclass(&mut self, graph: &InteractionGraph) {
+        let mut others = Vec::new();
+        for (id, was) in &mut self.known {
+            if !graph.has(id) {
+                continue;
+            }
+            let now = class_of(graph, id, Some(*was));
+            if now != *was {
+                others.push((id.clone(), *was, now));
+                *was = now;
+            }
+        }
+        for (edge, was, now) in others {
+            let (from, to) = (self.number(&edge.from), self.number(&edge.to));
+            self.views.reclass(from, to, was, now);
+        }
+    }
+
+    fn follow_landmarks(&mut self) {
+        let (landmarks, n) = (self.tracked.landmarks(), self.tracked.graph().n());
+        self.views.follow(landmarks, self.tracked.epoch(), n);
     }
 
     /// The landmarks.
@@ -161,7 +236,10 @@ impl Watch {
         self.changes.push_back(change);
     }
 
-    fn put_in(&mut self, edge: &EdgeId) -> usize {
+    fn put_in(&mut self, edge: &EdgeId, class: u8) -> usize {
+        self.known.insert(edge.clone(), class);
+        let (from, to) = (self.number(&edge.from), self.number(&edge.to));
+        self.views.insert(from, to, class);
         let ends = self.ends(edge);
         let n = self.between.entry(ends).or_insert(0);
         *n += 1;
@@ -173,6 +251,10 @@ impl Watch {
     }
 
     fn take_out(&mut self, edge: &EdgeId) -> usize {
+        if let Some(class) = self.known.remove(edge) {
+            let (from, to) = (self.number(&edge.from), self.number(&edge.to));
+            self.views.remove(from, to, class);
+        }
         let ends = self.ends(edge);
         let Some(n) = self.between.get_mut(&ends) else {
             return 0;
@@ -212,13 +294,24 @@ impl Watch {
         self.numbers.clear();
         self.vertices.clear();
         self.between.clear();
-        for edge in self.known.clone() {
-            let ends = self.ends(&edge);
-            *self.between.entry(ends).or_insert(0) += 1;
+        self.views = Views::default();
+        for (edge, class) in self.known.clone() {
+            let (from, to) = (self.number(&edge.from), self.number(&edge.to));
+            *self
+                .between
+                .entry((from.min(to), from.max(to)))
+                .or_insert(0) += 1;
+            self.views.insert(from, to, class);
         }
         let edges = self.between.keys().copied();
         self.tracked = Tracked::new(Topology::with_edges(self.vertices.len(), edges));
     }
+}
+
+/// The class of an edge that was of class `was`, by the usual round trip of the last minute.
+fn class_of(graph: &InteractionGraph, id: &EdgeId, was: Option<u8>) -> u8 {
+    let edge = graph.edge(id);
+    latency_class(was, edge.and_then(|edge| edge.usual(Quantity::RttMs)))
 }
 
 #[cfg(test)]
@@ -269,6 +362,50 @@ mod tests {
         assert!(watch.changes().next().is_some_and(|change| !change.came));
     }
 
+    #[test]
+    fn a_slow_edge_is_far_in_the_view_by_latency_and_nowhere_else() {
+        let (mut graph, mut watch) = (InteractionGraph::default(), Watch::default());
+        let (a, b) = (NodeId::new("n0").unwrap(), NodeId::new("n1").unwrap());
+        touch(&mut graph, 0, 1, 0);
+        touch(&mut graph, 1, 1, 0);
+        touch(&mut graph, 1, 2, 0);
+        let address = EdgeSubject {
+            kind: EdgeKind::Client,
+            peer: "10.0.0.1".to_owned(),
+            port: 0,
+            user: String::new(),
+            application: String::new(),
+            database: String::new(),
+        };
+        let sum = |watch: &Watch| {
+            let distances = watch.distances(&Vertex::Node(a.clone())).unwrap();
+            let all = |of: &[Option<u32>]| of.iter().flatten().sum::<u32>();
+            (all(&distances.hops), all(&distances.latency))
+        };
+        watch.follow(&graph, WallTime(0));
+        let (hops, latency) = sum(&watch);
+        assert_eq!(hops, latency);
+        // Ten seconds of 30 ms: class 8.
+        for at in [1, 6, 11] {
+            let at = WallTime(at * 1_000_000);
+            graph.measure(&a, &address, Quantity::RttMs, 30.0, at);
+            graph.measure(&b, &address, Quantity::RttMs, 0.1, at);
+            watch.follow(&graph, at);
+        }
+        let classes: Vec<u8> = graph
+            .edges()
+            .filter_map(|(id, _)| watch.class(id))
+            .collect();
+        assert_eq!(classes, [8, 1, 1]);
+        let n_landmarks = watch
+            .landmarks()
+            .iter()
+            .filter(|l| l.id() != "node:n0")
+            .count() as u32;
+        assert_eq!(sum(&watch), (hops, latency + 7 * n_landmarks));
+        assert!(watch.views.is_true());
+    }
+
     proptest! {
         #[test]
         fn prop_the_watch_resolves_the_graph_as_it_stands(looks in prop::collection::vec(prop::collection::vec((0..6_u8, 0..40_u16), 0..20), 1..30)) {
@@ -280,6 +417,14 @@ mod tests {
                 prop_assert!(watch.is_resolved());
                 prop_assert_eq!(watch.known.len(), graph.edges().count());
                 prop_assert_eq!(watch.tracked.graph().m(), watch.between.len());
+                prop_assert!(watch.views.is_true());
+                for (vertex, distances) in graph.vertices().into_iter().map(|v| (v, watch.distances(v))) {
+                    let distances = distances.unwrap_or_default();
+                    prop_assert_eq!(&distances.hops, &distances.latency, "all of the first class: {}", vertex.id());
+                    let ways = distances.from.iter().zip(&distances.to);
+                    // Clients talk to nodes alone: no way has two steps of one direction.
+                    prop_assert!(ways.flat_map(|(from, to)| [from, to]).flatten().all(|d| *d <= 1));
+                }
                 let there = graph.vertices();
                 prop_assert!(watch.landmarks().iter().all(|l| there.contains(l)));
             }

@@ -334,6 +334,7 @@ fn traffic(kind: EdgeKind, sessions: f64) -> TrafficView {
     TrafficView {
         active: is_client.then_some(sessions / 8.0),
         rtt_ms: is_client.then_some(0.4),
+        latency_class: Some(if is_client { 2 } else { 1 }),
         tx_bytes_per_s: is_client.then_some(sessions * 9_000.0),
         rx_bytes_per_s: is_client.then_some(sessions * 1_200.0),
         lag_bytes: (kind == EdgeKind::Replication).then_some(16_384.0),

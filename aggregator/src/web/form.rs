@@ -210,6 +210,7 @@ pub(super) fn graph(view: &GraphView) -> Value {
                 "sessions": edge.sessions,
                 "active": edge.traffic.active,
                 "rtt_ms": edge.traffic.rtt_ms,
+                "latency_class": edge.traffic.latency_class,
                 "tx_bytes_per_s": edge.traffic.tx_bytes_per_s,
                 "rx_bytes_per_s": edge.traffic.rx_bytes_per_s,
                 "lag_bytes": edge.traffic.lag_bytes,
