@@ -3,7 +3,7 @@
 mod compare;
 mod edges;
 
-use std::collections::VecDeque;
+use std::collections::{BTreeSet, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -200,6 +200,13 @@ impl Engine {
     #[must_use]
     pub fn graph(&self) -> GraphView {
         crate::show::graph(self)
+    }
+
+    /// Nodes whose agents stand for landmarks of the graph; `None` while nothing is known of it.
+    #[must_use]
+    pub fn landmark_nodes(&self) -> Option<BTreeSet<NodeId>> {
+        let nodes = self.watch.landmark_nodes();
+        (!nodes.is_empty()).then_some(nodes)
     }
 
     /// The same series on every node of the given shards that has it (all shards when empty), for charts.

@@ -15,6 +15,8 @@ pub use latency::{CLASSES, FIRST_MS, latency_class};
 
 mod views;
 
+mod roles;
+
 mod watch;
 pub use watch::{Change, Distances, N_CHANGES_MAX, Watch};
 

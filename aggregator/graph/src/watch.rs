@@ -206,6 +206,13 @@ impl Watch {
             .collect()
     }
 
+    /// Vertices beside this one. O(edges of it).
+    pub fn neighbours(&self, vertex: &Vertex) -> impl Iterator<Item = &Vertex> {
+        let number = self.numbers.get(vertex);
+        let beside = number.map_or(&[][..], |v| self.tracked.graph().neighbours(*v));
+        beside.iter().filter_map(|v| self.vertices.get(*v as usize))
+    }
+
     /// Whether the landmarks tell all vertices apart.
     #[must_use]
     pub fn is_resolved(&self) -> bool {

@@ -412,6 +412,25 @@ fn graph(now: WallTime) -> GraphView {
     }
 }
 
+fn agent(node: &NodeId, now: WallTime) -> AgentView {
+    AgentView {
+        node: node.clone(),
+        is_connected: true,
+        is_stopped: false,
+        address: "10.0.3.11:51312".to_owned(),
+        version: env!("CARGO_PKG_VERSION").to_owned(),
+        since: WallTime(now.0 - 5_400_000_000),
+        last_heard: now,
+        summaries: 2_700,
+        spool_bytes: 1_840,
+        spool_summaries: 1,
+        dropped: 0,
+        clock_offset_us: Some(3_100),
+        rtt_us: 640,
+        is_landmark: Some(node.as_str() == "router-a"),
+    }
+}
+
 /// The cluster with `n` shards; `is_calm`: without an open incident and not armed yet.
 pub(crate) fn snapshot(n: usize, is_calm: bool) -> Snapshot {
     let now = wall_now();
@@ -453,21 +472,7 @@ pub(crate) fn snapshot(n: usize, is_calm: bool) -> Snapshot {
     let agents = shards
         .iter()
         .flat_map(|shard| &shard.nodes)
-        .map(|node| AgentView {
-            node: node.node.clone(),
-            is_connected: true,
-            is_stopped: false,
-            address: "10.0.3.11:51312".to_owned(),
-            version: env!("CARGO_PKG_VERSION").to_owned(),
-            since: WallTime(now.0 - 5_400_000_000),
-            last_heard: now,
-            summaries: 2_700,
-            spool_bytes: 1_840,
-            spool_summaries: 1,
-            dropped: 0,
-            clock_offset_us: Some(3_100),
-            rtt_us: 640,
-        })
+        .map(|node| agent(&node.node, now))
         .collect();
     Snapshot {
         wall: now,

@@ -320,6 +320,7 @@ fn agent_row(agent: &AgentView, found: Option<(&ShardView, &NodeView)>, now: Wal
         "dropped": agent.dropped,
         "clock_offset_s": agent.clock_offset_us.map(|us| us as f64 / 1e6),
         "rtt_ms": agent.rtt_us as f64 / 1e3,
+        "is_landmark": agent.is_landmark,
         "sources": found.map_or_else(Vec::new, |(_, node)| node.sources.iter().map(source).collect()),
     })
 }
