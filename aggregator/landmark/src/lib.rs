@@ -29,8 +29,10 @@ pub use choose::{Choice, Goal, choose};
 
 mod buckets;
 
+mod spares;
+
 mod tracked;
-pub use tracked::{Changed, Kept, Tracked};
+pub use tracked::{Aim, Changed, Kept, Tracked};
 
 mod ways;
 pub use ways::Ways;
