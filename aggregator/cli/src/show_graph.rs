@@ -129,13 +129,23 @@ fn landmarks(text: &mut String, answer: &Value, labels: &BTreeMap<&str, &Value>)
     let landmarks = list(answer, "landmarks");
     let _ = writeln!(
         text,
-        "{} landmarks tell {} vertices apart ({} are forced by vertices with the same neighbours)",
+        "{} landmarks tell {} vertices apart within their kind and shard ({} are forced by vertices with the same neighbours; without kinds and shards {} would be)",
         landmarks.len(),
         labels.len(),
         answer["twin_bound"],
+        answer["twin_bound_uncoloured"],
     );
     for id in landmarks {
         let _ = writeln!(text, "{}", label(labels, id));
+    }
+    let nodes = list(answer, "landmark_nodes").iter();
+    let nodes: Vec<&str> = nodes.filter_map(Value::as_str).collect();
+    if !nodes.is_empty() {
+        let _ = writeln!(
+            text,
+            "agents that look at connections and ship more often: {}",
+            nodes.join(", ")
+        );
     }
 }
 

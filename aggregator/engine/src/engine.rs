@@ -146,7 +146,8 @@ impl Engine {
                 self.decide();
                 if wall.window() - self.followed >= FOLLOW_EVERY_S {
                     self.followed = wall.window();
-                    self.watch.follow(&self.graph, wall);
+                    let shard_of = |node: &NodeId| self.map.shard_of(node);
+                    self.watch.follow_placed(&self.graph, shard_of, wall);
                 }
             }
         }
@@ -205,8 +206,8 @@ impl Engine {
     /// Nodes whose agents stand for landmarks of the graph; `None` while nothing is known of it.
     #[must_use]
     pub fn landmark_nodes(&self) -> Option<BTreeSet<NodeId>> {
-        let nodes = self.watch.landmark_nodes();
-        (!nodes.is_empty()).then_some(nodes)
+        let is_known = self.graph.edges().next().is_some();
+        is_known.then(|| self.watch.landmark_nodes())
     }
 
     /// The same series on every node of the given shards that has it (all shards when empty), for charts.

@@ -275,6 +275,8 @@ pub(crate) fn graph(engine: &Engine) -> GraphView {
             .map(Vertex::id)
             .collect(),
         twin_bound: engine.watch.twin_bound(),
+        twin_bound_uncoloured: engine.watch.twin_bound_uncoloured(),
+        landmark_nodes: engine.watch.landmark_nodes().into_iter().collect(),
         changes: changes.collect(),
         vertices,
     }

@@ -167,8 +167,12 @@ pub struct GraphView {
     pub edges: Vec<EdgeView>,
     /// Ids of the landmarks: distances to them tell all vertices apart.
     pub landmarks: Vec<String>,
-    /// Landmarks that vertices with the same neighbours force, whatever is chosen.
+    /// Landmarks that vertices of one kind and shard with the same neighbours force, whatever is chosen.
     pub twin_bound: usize,
+    /// Landmarks that would be forced if kind and shard did not tell vertices apart.
+    pub twin_bound_uncoloured: usize,
+    /// Nodes whose agents stand for landmarks: they look at connections and ship more often.
+    pub landmark_nodes: Vec<NodeId>,
     /// Edges that came and went, newest first.
     pub changes: Vec<ChangeView>,
 }

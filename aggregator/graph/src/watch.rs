@@ -7,8 +7,8 @@
 
 use std::collections::{BTreeMap, VecDeque};
 
-use hsw_landmark::{FAR, Topology, Tracked, twin_bound, twin_classes};
-use hsw_types::WallTime;
+use hsw_landmark::{Aim, FAR, Topology, Tracked, twin_bound, twin_classes};
+use hsw_types::{NodeId, ShardId, WallTime};
 
 use crate::views::Views;
 use crate::{EdgeId, InteractionGraph, Quantity, Vertex, latency_class};
@@ -58,6 +58,8 @@ pub struct Watch {
     known: BTreeMap<EdgeId, u8>,
     /// Edges of the log between two vertices; those of the topology are there while there is one.
     between: BTreeMap<(u32, u32), u32>,
+    /// Numbers of shards in colours, from 1.
+    shards: BTreeMap<ShardId, u32>,
     tracked: Tracked,
     views: Views,
     changes: VecDeque<Change>,
@@ -72,6 +74,7 @@ impl Default for Watch {
             vertices: Vec::new(),
             known: BTreeMap::new(),
             between: BTreeMap::new(),
+            shards: BTreeMap::new(),
             tracked: Tracked::new(Topology::new(0)),
             views: Views::default(),
             changes: VecDeque::new(),
@@ -82,8 +85,19 @@ impl Default for Watch {
 }
 
 impl Watch {
-    /// Takes over what is different from the last time. O(edges), and what changes cost ([`Tracked`]).
+    /// As [`Self::follow_placed`], where no node's shard is known.
     pub fn follow(&mut self, graph: &InteractionGraph, now: WallTime) {
+        self.follow_placed(graph, |_| None, now);
+    }
+
+    /// Takes over what is different from the last time. What kind a vertex is, and of a node or role its shard, need no landmark: only
+    /// vertices of one such colour are told apart. O(edges + vertices), and what changes cost ([`Tracked`]).
+    pub fn follow_placed<'a>(
+        &mut self,
+        graph: &InteractionGraph,
+        shard_of: impl Fn(&NodeId) -> Option<&'a ShardId>,
+        now: WallTime,
+    ) {
         let is_beginning = match self.began {
             None => {
                 self.began = (graph.edges().next().is_some()).then_some(now);
@@ -103,7 +117,8 @@ impl Watch {
             .filter(|id| !self.known.contains_key(id))
             .cloned()
             .collect();
-        if gone.is_empty() && new.is_empty() {
+        let n_painted = self.paint(&shard_of);
+        if gone.is_empty() && new.is_empty() && n_painted == 0 {
             return;
         }
         for edge in gone {
@@ -130,10 +145,11 @@ impl Watch {
                 },
             );
         }
+        self.paint(&shard_of);
         self.tracked.keep();
         self.n_looks += 1;
         if self.vertices.len() > 2 * self.numbers_in_use() + GONE_MAX {
-            self.begin_anew();
+            self.begin_anew(&shard_of);
         } else if self.n_looks.is_multiple_of(ANEW_EVERY) && self.numbers_in_use() <= ANEW_MAX {
             let fresh = self.tracked.chosen_anew();
             if fresh.len() < self.tracked.landmarks().len() {
@@ -213,17 +229,29 @@ impl Watch {
         beside.iter().filter_map(|v| self.vertices.get(*v as usize))
     }
 
-    /// Whether the landmarks tell all vertices apart.
+    /// Whether the landmarks tell all vertices of one colour apart.
     #[must_use]
     pub fn is_resolved(&self) -> bool {
         self.tracked.is_resolved()
     }
 
-    /// Landmarks that vertices with the same neighbours force, whatever is chosen.
+    /// Landmarks that vertices of one colour with the same neighbours force, whatever is chosen.
     #[must_use]
     pub fn twin_bound(&self) -> usize {
+        let n = self.tracked.graph().n() as u32;
+        let colours: Vec<u32> = (0..n).map(|v| self.tracked.colour(v)).collect();
+        self.forced(Some(&colours))
+    }
+
+    /// Landmarks that would be forced if kinds and shards were not known.
+    #[must_use]
+    pub fn twin_bound_uncoloured(&self) -> usize {
+        self.forced(None)
+    }
+
+    fn forced(&self, colours: Option<&[u32]>) -> usize {
         let graph = self.tracked.graph();
-        let classes = twin_classes(graph, None);
+        let classes = twin_classes(graph, colours);
         let with_edges = |class: &Vec<u32>| !graph.neighbours(class[0]).is_empty();
         twin_bound(&classes.into_iter().filter(with_edges).collect::<Vec<_>>())
     }
@@ -296,8 +324,21 @@ impl Watch {
             .count()
     }
 
+    /// Gives vertices their colours; how many have another than before. O(vertices · log shards).
+    fn paint<'a>(&mut self, shard_of: &impl Fn(&NodeId) -> Option<&'a ShardId>) -> usize {
+        let mut n = 0;
+        for at in 0..self.vertices.len() {
+            let colour = colour(&mut self.shards, &self.vertices[at], shard_of);
+            if self.tracked.colour(at as u32) != colour {
+                self.tracked.paint(at as u32, colour);
+                n += 1;
+            }
+        }
+        n
+    }
+
     /// The same edges under new numbers.
-    fn begin_anew(&mut self) {
+    fn begin_anew<'a>(&mut self, shard_of: &impl Fn(&NodeId) -> Option<&'a ShardId>) {
         self.numbers.clear();
         self.vertices.clear();
         self.between.clear();
@@ -311,8 +352,34 @@ impl Watch {
             self.views.insert(from, to, class);
         }
         let edges = self.between.keys().copied();
-        self.tracked = Tracked::new(Topology::with_edges(self.vertices.len(), edges));
+        let topology = Topology::with_edges(self.vertices.len(), edges);
+        let vertices = self.vertices.iter();
+        let colours = vertices.map(|vertex| colour(&mut self.shards, vertex, shard_of));
+        let colours: Vec<u32> = colours.collect();
+        self.tracked = Tracked::aimed(topology, &colours, Aim::default());
     }
+}
+
+/// What is known of a vertex without asking: its kind, and of a node or role its shard.
+fn colour<'a>(
+    shards: &mut BTreeMap<ShardId, u32>,
+    vertex: &Vertex,
+    shard_of: &impl Fn(&NodeId) -> Option<&'a ShardId>,
+) -> u32 {
+    let (kind, node) = match vertex {
+        Vertex::Node(node) => (0, Some(node)),
+        Vertex::Role { node, .. } => (1, Some(node)),
+        Vertex::Client { .. } => (2, None),
+        Vertex::Service { .. } => (3, None),
+    };
+    let shard = node.and_then(shard_of).map_or(0, |shard| {
+        shards.get(shard).copied().unwrap_or_else(|| {
+            let next = shards.len() as u32 + 1;
+            shards.insert(shard.clone(), next);
+            next
+        })
+    });
+    shard * 4 + kind
 }
 
 /// The class of an edge that was of class `was`, by the usual round trip of the last minute.
@@ -411,6 +478,30 @@ mod tests {
             .count() as u32;
         assert_eq!(sum(&watch), (hops, latency + 7 * n_landmarks));
         assert!(watch.views.is_true());
+    }
+
+    #[test]
+    fn shards_spare_the_landmarks_that_their_symmetry_would_need() {
+        let (mut graph, mut watch) = (InteractionGraph::default(), Watch::default());
+        for node in 0..8 {
+            touch(&mut graph, node, 1, 0);
+            touch(&mut graph, node, 2, 0);
+        }
+        watch.follow(&graph, WallTime(0));
+        assert!(watch.is_resolved());
+        assert_eq!(
+            watch.landmarks().len(),
+            8,
+            "seven of eight nodes, one of two clients"
+        );
+        let shards: Vec<ShardId> = (0..8)
+            .map(|n| ShardId::new(&format!("s{n}")).unwrap())
+            .collect();
+        let shard_of = |node: &NodeId| shards.get(usize::from(node.as_str().as_bytes()[1] - b'0'));
+        watch.follow_placed(&graph, shard_of, WallTime(5_000_000));
+        watch.tracked.prune();
+        assert!(watch.is_resolved() && watch.landmarks().len() == 1);
+        assert_eq!((watch.twin_bound(), watch.twin_bound_uncoloured()), (1, 8));
     }
 
     proptest! {

@@ -406,6 +406,8 @@ fn graph(now: WallTime) -> GraphView {
     GraphView {
         landmarks: vec!["client:10.0.9.7/reports".to_owned()],
         twin_bound: 0,
+        twin_bound_uncoloured: 4,
+        landmark_nodes: vec![NodeId::new("router-a").unwrap()],
         changes: Vec::new(),
         vertices,
         edges,

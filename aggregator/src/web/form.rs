@@ -243,7 +243,10 @@ pub(super) fn graph(view: &GraphView) -> Value {
         "vertices": vertices,
         "edges": edges,
         "landmarks": view.landmarks,
+        "colours": ["kind", "shard"],
         "twin_bound": view.twin_bound,
+        "twin_bound_uncoloured": view.twin_bound_uncoloured,
+        "landmark_nodes": view.landmark_nodes.iter().map(hsw_types::NodeId::as_str).collect::<Vec<_>>(),
         "changes": changes,
     })
 }
