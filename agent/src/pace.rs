@@ -14,11 +14,11 @@ use tokio::sync::watch;
 pub struct Config {
     /// Seconds between two looks at sessions and replicas, at a landmark. Default 2, limits 1 to 10.
     pub edges_s: u64,
-    /// The same elsewhere. Default 6: within a minute an edge is seen many times, and a client that stays for ten seconds once.
+    /// The same elsewhere. Default 5: each step of an edge's history has a value, and a client that stays for five seconds is seen.
     pub edges_elsewhere_s: u64,
     /// Seconds between two looks at the traffic of each peer's sockets, at a landmark. Default 2, limits 1 to 10.
     pub peers_s: u64,
-    /// The same elsewhere. Default 6.
+    /// The same elsewhere. Default 5.
     pub peers_elsewhere_s: u64,
     /// Seconds in one summary, at a landmark. Default 1, limits 1 to 3: windows are judged when the slowest agent has told them, and
     /// detection has ten seconds.
@@ -31,9 +31,9 @@ impl Default for Config {
     fn default() -> Self {
         Self {
             edges_s: 2,
-            edges_elsewhere_s: 6,
+            edges_elsewhere_s: 5,
             peers_s: 2,
-            peers_elsewhere_s: 6,
+            peers_elsewhere_s: 5,
             summary_s: 1,
             summary_elsewhere_s: 2,
         }
@@ -164,7 +164,7 @@ mod tests {
         assert_eq!(now(), (Some(true), 2, 2, 1));
         setter.hear(false);
         setter.hear(false);
-        assert_eq!(now(), (Some(false), 6, 6, 2));
+        assert_eq!(now(), (Some(false), 5, 5, 2));
     }
 
     #[test]

@@ -12,9 +12,9 @@ use hsw_types::WallTime;
 pub const N_USERS_MAX: usize = 16;
 /// Steps of its history an edge keeps: with [`STEP_US`] a minute.
 pub const N_STEPS: usize = 12;
-/// Length of a step of history, microseconds: five seconds hold two rounds of a slow agent.
+/// Length of a step of history, microseconds: five seconds, as the slowest agent tells of its edges.
 pub const STEP_US: i64 = 5_000_000;
-/// A quantity not told for so long is unknown: a minute, six rounds of the slowest agent.
+/// A quantity not told for so long is unknown: a minute, twelve rounds of the slowest agent.
 pub const STALE_AFTER_US: i64 = 60_000_000;
 
 /// What is told of an edge.
