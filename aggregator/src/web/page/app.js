@@ -312,7 +312,7 @@ function agentRow(agent) {
   const word = agent.is_connected ? 'connected' : agent.is_stopped ? 'stopped' : agent.address ? 'lost' : 'never connected';
   return h('tr', null, h('td', { class: 'nowrap' }, agent.node, h('div', { class: 'quiet small' }, agent.version ? `${agent.version} · ${agent.address}` : '')),
     h('td', { class: 'nowrap' }, agent.shard ?? '–'),
-    h('td', { class: 'nowrap' }, h('span', { class: agent.is_connected ? null : 'state' }, word), agent.liveness && agent.liveness !== 'alive' && h('div', { class: 'small quiet' }, LIVENESS[agent.liveness])),
+    h('td', { class: 'nowrap' }, h('span', { class: agent.is_connected ? null : 'state' }, word), agent.liveness && agent.liveness !== 'alive' && h('div', { class: 'small quiet' }, LIVENESS[agent.liveness]), agent.is_landmark && h('div', { class: 'small quiet' }, 'landmark')),
     h('td', { class: 'num' }, duration(agent.lag_s)),
     h('td', { class: 'num' }, amount(agent.spool_bytes, 'bytes')), h('td', { class: 'num' }, amount(agent.dropped)),
     h('td', { class: 'num' }, duration(agent.clock_offset_s)), h('td', { class: 'num' }, amount(agent.rtt_ms, 'milliseconds')),
