@@ -31,7 +31,7 @@ const PAUSE: Duration = Duration::from_secs(5);
 /// Seconds between two looks at what changed in the graph.
 const FOLLOW_EVERY_S: i64 = 5;
 /// The metrics that say that an edge is there.
-const EDGES: [&str; 3] = ["edge.sessions", "edge.member", "edge.refused_logins"];
+const EDGES: [&str; 2] = ["edge.sessions", "edge.refused_logins"];
 
 /// The engine. See the crate's header.
 #[derive(Debug)]

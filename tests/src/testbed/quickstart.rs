@@ -15,7 +15,7 @@ use clap::Parser;
 use super::attach;
 use super::cluster::{Cluster, Options};
 use super::faults::{Fault, Injected};
-use super::incidents::{self, Incident, Verdict};
+use super::incidents::{self, Expected, Incident, Verdict};
 use super::measure;
 use super::services::Services;
 use super::status::Screen;
@@ -42,7 +42,7 @@ pub struct Args {
     /// Heal after so many seconds; with --once as soon as the answer is known.
     #[arg(long = "for", value_name = "SECONDS", default_value_t = 40)]
     seconds: u64,
-    /// End after the fault: status 0 only if the one incident names the broken shard (for a harmless fault: if none came).
+    /// End after the fault: status 0 only if the one incident names the broken shard (for an intrusion: its edge and client; for a harmless fault: if none came).
     #[arg(long, requires = "fault")]
     once: bool,
     /// List the faults and end.
@@ -116,14 +116,14 @@ impl Plan {
         }))
     }
 
-    /// The shard that the incident must name; `None` when there must be none.
-    fn expected(self) -> Option<String> {
+    /// What the incident must name.
+    fn expected(self) -> Expected {
         let name = if self.shard == 0 {
             "coordinator".to_owned()
         } else {
             format!("shard-{}", self.shard)
         };
-        self.fault.wants_incident().then_some(name)
+        self.fault.expected(&name)
     }
 }
 
@@ -305,7 +305,7 @@ fn trial(
             injected.heal()?;
             screen.line("healed");
         }
-        let verdict = incidents::judge(&known, &incidents::fetch(web)?, expected.as_deref());
+        let verdict = incidents::judge(&known, &incidents::fetch(web)?, &expected);
         let over = started.elapsed() >= plan.span + AFTERMATH;
         if over || verdict != Verdict::Nothing {
             break verdict;
@@ -317,32 +317,32 @@ fn trial(
         screen.line("healed");
     }
     // Whatever came while healing counts as well.
-    let last = incidents::judge(&known, &incidents::fetch(web)?, expected.as_deref());
+    let last = incidents::judge(&known, &incidents::fetch(web)?, &expected);
     let verdict = if matches!(last, Verdict::Wrong(_)) {
         last
     } else {
         outcome
     };
-    Ok(pronounce(&verdict, expected.as_deref(), seconds, screen))
+    Ok(pronounce(&verdict, &expected, seconds, screen))
 }
 
-fn pronounce(verdict: &Verdict, expected: Option<&str>, seconds: f64, screen: &Screen) -> bool {
+fn pronounce(verdict: &Verdict, expected: &Expected, seconds: f64, screen: &Screen) -> bool {
     match (verdict, expected) {
         (Verdict::Right(incident), _) => {
             screen.line(&format!(
                 "{} [{seconds:.1} s after the fault]",
                 describe(incident)
             ));
-            screen.line("right: the incident names the broken shard");
+            screen.line(&format!("right: the incident names {expected}"));
             true
         }
-        (Verdict::Nothing, None) => {
+        (Verdict::Nothing, Expected::Nothing) => {
             screen.line("right: no incident was raised");
             true
         }
-        (Verdict::Nothing, Some(shard)) => {
+        (Verdict::Nothing, _) => {
             screen.line(&format!(
-                "wrong: no incident within {seconds:.0} s; expected {shard}"
+                "wrong: no incident within {seconds:.0} s; expected {expected}"
             ));
             false
         }
@@ -351,10 +351,7 @@ fn pronounce(verdict: &Verdict, expected: Option<&str>, seconds: f64, screen: &S
                 "{} [{seconds:.1} s after the fault]",
                 describe(incident)
             ));
-            screen.line(&format!(
-                "wrong: expected {}",
-                expected.unwrap_or("no incident")
-            ));
+            screen.line(&format!("wrong: expected {expected}"));
             false
         }
     }
@@ -412,13 +409,16 @@ mod tests {
         let args =
             Args::try_parse_from(["q", "--fault", "crash", "--shard", "coordinator"]).unwrap();
         let plan = Plan::of(&args).unwrap().unwrap();
-        assert_eq!(plan.expected().as_deref(), Some("coordinator"));
+        assert_eq!(plan.expected(), Expected::Shard("coordinator".to_owned()));
     }
 
     #[test]
     fn a_harmless_fault_expects_no_incident() {
         let args =
             Args::try_parse_from(["q", "--fault", "load-surge-all", "--shard", "2"]).unwrap();
-        assert_eq!(Plan::of(&args).unwrap().unwrap().expected(), None);
+        assert_eq!(
+            Plan::of(&args).unwrap().unwrap().expected(),
+            Expected::Nothing
+        );
     }
 }
