@@ -266,16 +266,24 @@ impl View<'_> {
             .is_some_and(|user| user.applications.contains(application))
     }
 
-    /// Shards among the first steps of this client in the last half hour.
+    /// Shards among the first steps of this client in the last half hour that its colour does not go to; all, where it goes to this one.
     pub(crate) fn n_new_shards(&self, access: &Access) -> usize {
-        let past = self.habits.actors.get(&access.client);
-        let shards: BTreeSet<&Target> = past.map_or_else(BTreeSet::new, |past| {
-            past.recent
-                .iter()
-                .map(|(.., target)| target)
-                .filter(|t| t.is_shard())
-                .collect()
-        });
+        let Some(past) = self.habits.actors.get(&access.client) else {
+            return 0;
+        };
+        let learned = self
+            .habits
+            .habit(&access.colour)
+            .map(|habit| &habit.targets);
+        let is_reach = learned.is_some_and(|targets| targets.contains(&access.target));
+        let is_new =
+            |target: &&Target| is_reach || learned.is_none_or(|targets| !targets.contains(*target));
+        let recent = past.recent.iter().filter(|(at, ..)| at.0 > self.began.0);
+        let shards: BTreeSet<&Target> = recent
+            .map(|(.., target)| target)
+            .filter(|t| t.is_shard())
+            .filter(is_new)
+            .collect();
         shards.len()
     }
 

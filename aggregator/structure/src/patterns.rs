@@ -7,7 +7,7 @@ use hsw_types::WallTime;
 
 use crate::access::{Access, Actor, Colour, Target};
 use crate::candidates::{Candidate, Candidates, Key, Raised};
-use crate::explain::{N_FAN_OUT, View, fan_out_from};
+use crate::explain::{N_FAN_OUT, View};
 use crate::names::stem;
 use crate::suspicion::{Pattern, Reason, Suspicion};
 
@@ -79,14 +79,12 @@ pub(crate) fn reasons(view: &View<'_>, access: &Access, since: WallTime) -> Vec<
             .count()
     };
     let is_all = n_new >= 2 && n_new == n_kin && !hosts.is_known;
-    if n_new
-        >= N_FAN_OUT.max(if hosts.is_known {
-            fan_out_from(n_usual) - n_usual
-        } else {
-            0
-        })
-        || is_all
-    {
+    let is_reach = view
+        .habits
+        .habit(&access.colour)
+        .is_some_and(|habit| habit.targets.contains(&access.target));
+    let n_least = if is_reach { 0 } else { N_FAN_OUT };
+    if n_new >= n_least || is_all {
         reasons.push(Reason::Reaches { n_new, n_usual });
     }
     let _ = since;
@@ -205,7 +203,11 @@ fn suspicion(
             .get(&client)
             .map_or(&[][..], |past| &past.recent[..]);
         for (at, edge, target) in recent {
-            if target.is_shard() && at.0 >= since.0 - CROWD_US && !edges.contains(edge) {
+            if target.is_shard()
+                && at.0 > view.began.0
+                && at.0 >= since.0 - CROWD_US
+                && !edges.contains(edge)
+            {
                 edges.push(edge.clone());
             }
         }
