@@ -2,8 +2,12 @@
 //!
 //! In: edge series of each node. Out: vertices and edges with sessions and ages.
 //! Invariants: GR-3 an edge not seen for [`FORGET_AFTER_US`] is gone, and with it a vertex without edges that is not a node.
-//! GR-4 at most [`N_EDGES_MAX`] edges; new ones beyond it are counted and left out.
+//! GR-4 at most [`N_EDGES_MAX`] edges; new ones beyond it are counted and left out. GR-5 who takes every [`Event`] since an empty graph
+//! knows its edges; who comes too late is told so.
 //! Does not: decide whether an edge is wrong.
+
+mod events;
+pub use events::{Event, N_EVENTS_MAX};
 
 mod watch;
 pub use watch::{Change, N_CHANGES_MAX, Watch};
@@ -12,6 +16,8 @@ use std::collections::btree_map::Entry;
 use std::collections::{BTreeMap, BTreeSet};
 
 use hsw_types::{EdgeKind, EdgeSubject, NodeId, WallTime};
+
+use crate::events::Events;
 
 /// Edges remembered at most.
 pub const N_EDGES_MAX: usize = 50_000;
@@ -116,6 +122,7 @@ pub struct InteractionGraph {
     /// Listening addresses of nodes, `host:port`.
     node_at: BTreeMap<String, NodeId>,
     n_left_out: u64,
+    events: Events,
 }
 
 impl InteractionGraph {
@@ -139,12 +146,13 @@ impl InteractionGraph {
             .collect();
         for id in strangers {
             if let Some(edge) = self.edges.remove(&id) {
-                self.edges
-                    .entry(EdgeId {
-                        to: Vertex::Node(node.clone()),
-                        ..id
-                    })
-                    .or_insert(edge);
+                let to = Vertex::Node(node.clone());
+                let new = EdgeId { to, ..id.clone() };
+                self.events.note(Event::Went(id));
+                if let Entry::Vacant(place) = self.edges.entry(new) {
+                    self.events.note(Event::Came(place.key().clone()));
+                    place.insert(edge);
+                }
             }
         }
     }
@@ -163,15 +171,30 @@ impl InteractionGraph {
             to,
             kind: subject.kind,
         };
+        let user = (!subject.user.is_empty() && subject.kind != EdgeKind::Membership)
+            .then_some(subject.user.as_str());
         let n_edges = self.edges.len();
         let edge = match self.edges.entry(id) {
-            Entry::Occupied(known) => known.into_mut(),
-            Entry::Vacant(place) if n_edges < N_EDGES_MAX => place.insert(Edge {
-                sessions,
-                users: BTreeMap::new(),
-                first_seen: at,
-                last_seen: at,
-            }),
+            Entry::Occupied(known) => {
+                if let Some(user) = user
+                    && !known.get().users.contains_key(user)
+                {
+                    self.events.note(Event::Acted {
+                        edge: known.key().clone(),
+                        user: user.to_owned(),
+                    });
+                }
+                known.into_mut()
+            }
+            Entry::Vacant(place) if n_edges < N_EDGES_MAX => {
+                self.events.note(Event::Came(place.key().clone()));
+                place.insert(Edge {
+                    sessions,
+                    users: BTreeMap::new(),
+                    first_seen: at,
+                    last_seen: at,
+                })
+            }
             Entry::Vacant(_) => {
                 self.n_left_out += 1;
                 return;
@@ -179,8 +202,8 @@ impl InteractionGraph {
         };
         edge.sessions = sessions;
         edge.last_seen = edge.last_seen.max(at);
-        if !subject.user.is_empty() && subject.kind != EdgeKind::Membership {
-            edge.see_user(&subject.user, at);
+        if let Some(user) = user {
+            edge.see_user(user, at);
         }
     }
 
@@ -201,13 +224,43 @@ impl InteractionGraph {
 
     /// Forgets what has not been seen for long.
     pub fn expire(&mut self, now: WallTime) {
-        self.edges
-            .retain(|_, edge| now.0 - edge.last_seen.0 < FORGET_AFTER_US);
+        let events = &mut self.events;
+        self.edges.retain(|id, edge| {
+            let stays = now.0 - edge.last_seen.0 < FORGET_AFTER_US;
+            if !stays {
+                events.note(Event::Went(id.clone()));
+            }
+            stays
+        });
     }
 
     /// Edges by id.
     pub fn edges(&self) -> impl Iterator<Item = (&EdgeId, &Edge)> {
         self.edges.iter()
+    }
+
+    /// What is known of this edge. O(log edges).
+    #[must_use]
+    pub fn edge(&self, id: &EdgeId) -> Option<&Edge> {
+        self.edges.get(id)
+    }
+
+    /// Edges.
+    #[must_use]
+    pub fn n_edges(&self) -> usize {
+        self.edges.len()
+    }
+
+    /// What happened from number `from` on, oldest first; `None` where some of it is forgotten (then look at all edges).
+    #[must_use]
+    pub fn events(&self, from: u64) -> Option<impl Iterator<Item = &Event>> {
+        self.events.since(from)
+    }
+
+    /// How many events there have been: the number of the next one.
+    #[must_use]
+    pub fn n_events(&self) -> u64 {
+        self.events.n()
     }
 
     /// Whether this edge is there. O(log edges).

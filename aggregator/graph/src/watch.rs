@@ -9,7 +9,7 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use hsw_landmark::{Topology, Tracked, twin_bound, twin_classes};
 use hsw_types::WallTime;
 
-use crate::{EdgeId, InteractionGraph, Vertex};
+use crate::{EdgeId, Event, InteractionGraph, Vertex};
 
 /// Changes remembered.
 pub const N_CHANGES_MAX: usize = 2_000;
@@ -46,6 +46,8 @@ pub struct Watch {
     changes: VecDeque<Change>,
     began: Option<WallTime>,
     n_looks: u32,
+    /// The number of the graph's next event.
+    next_event: u64,
 }
 
 impl Default for Watch {
@@ -59,12 +61,14 @@ impl Default for Watch {
             changes: VecDeque::new(),
             began: None,
             n_looks: 0,
+            next_event: 0,
         }
     }
 }
 
 impl Watch {
-    /// Takes over what is different from the last time. O(edges), and what changes cost ([`Tracked`]).
+    /// Takes over what is different from the last time. Work by what changed ([`Tracked`]); O(edges) where the graph no longer knows all
+    /// that happened since.
     pub fn follow(&mut self, graph: &InteractionGraph, now: WallTime) {
         let is_beginning = match self.began {
             None => {
@@ -73,14 +77,7 @@ impl Watch {
             }
             Some(began) => now.0 - began.0 < BEGINNING_US,
         };
-        let gone: Vec<EdgeId> = self
-            .known
-            .iter()
-            .filter(|id| !graph.has(id))
-            .cloned()
-            .collect();
-        let new = graph.edges().map(|(id, _)| id);
-        let new: Vec<EdgeId> = new.filter(|id| !self.known.contains(id)).cloned().collect();
+        let (gone, new) = self.differences(graph);
         if gone.is_empty() && new.is_empty() {
             return;
         }
@@ -120,6 +117,44 @@ impl Watch {
                 self.tracked.swap(fresh);
             }
         }
+    }
+
+    /// Edges that went and that came since the last time, each ascending.
+    fn differences(&mut self, graph: &InteractionGraph) -> (Vec<EdgeId>, Vec<EdgeId>) {
+        let from = std::mem::replace(&mut self.next_event, graph.n_events());
+        let touched: Option<BTreeSet<&EdgeId>> = graph.events(from).map(|events| {
+            let ids = events.filter_map(|event| match event {
+                Event::Came(id) | Event::Went(id) => Some(id),
+                Event::Acted { .. } => None,
+            });
+            ids.collect()
+        });
+        if let Some(touched) = touched {
+            let is_gone = |id: &&&EdgeId| self.known.contains(**id) && !graph.has(id);
+            let is_new = |id: &&&EdgeId| !self.known.contains(**id) && graph.has(id);
+            let gone: Vec<EdgeId> = touched
+                .iter()
+                .filter(is_gone)
+                .map(|id| (*id).clone())
+                .collect();
+            let new: Vec<EdgeId> = touched
+                .iter()
+                .filter(is_new)
+                .map(|id| (*id).clone())
+                .collect();
+            if self.known.len() + new.len() == graph.n_edges() + gone.len() {
+                return (gone, new);
+            }
+        }
+        let gone = self
+            .known
+            .iter()
+            .filter(|id| !graph.has(id))
+            .cloned()
+            .collect();
+        let new = graph.edges().map(|(id, _)| id);
+        let new = new.filter(|id| !self.known.contains(id)).cloned().collect();
+        (gone, new)
     }
 
     /// The landmarks.
@@ -273,12 +308,14 @@ mod tests {
         #[test]
         fn prop_the_watch_resolves_the_graph_as_it_stands(looks in prop::collection::vec(prop::collection::vec((0..6_u8, 0..40_u16), 0..20), 1..30)) {
             let mut watch = Watch::default();
-            for (at, edges) in looks.into_iter().enumerate() {
-                let mut graph = InteractionGraph::default();
-                edges.iter().for_each(|(node, client)| touch(&mut graph, *node, *client, 1));
-                watch.follow(&graph, WallTime(at as i64));
+            let mut graph = InteractionGraph::default();
+            for (look, edges) in looks.into_iter().enumerate() {
+                let at = look as i64 * crate::FORGET_AFTER_US / 2;
+                edges.iter().for_each(|(node, client)| touch(&mut graph, *node, *client, at));
+                graph.expire(WallTime(at));
+                watch.follow(&graph, WallTime(at));
                 prop_assert!(watch.is_resolved());
-                prop_assert_eq!(watch.known.len(), graph.edges().count());
+                prop_assert!(watch.known.iter().eq(graph.edges().map(|(id, _)| id)));
                 prop_assert_eq!(watch.tracked.graph().m(), watch.between.len());
                 let there = graph.vertices();
                 prop_assert!(watch.landmarks().iter().all(|l| there.contains(l)));
