@@ -1,6 +1,7 @@
 //! One state machine: state → graph → detectors → incidents. (steps 8–13)
 
 mod compare;
+mod edges;
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -10,14 +11,15 @@ use hsw_detect::{Detector, Finding};
 use hsw_graph::{InteractionGraph, Watch};
 use hsw_hot::{HotLists, HotRow};
 use hsw_state::{Cluster, NodeIndex};
+use hsw_structure::Structure;
 use hsw_types::{
-    HotKind, Monotonic, NodeId, Role, SeriesKey, ShardId, ShardSummary, Subject, WallTime,
-    WindowIndex,
+    HotKind, Monotonic, NodeId, Role, SeriesKey, ShardId, ShardSummary, WallTime, WindowIndex,
 };
 
 use crate::contract::{Config, Counters, Input, Output};
 use crate::hot;
-use crate::incident::{Incident, IncidentId};
+use crate::incident::{Incident, IncidentId, IncidentState};
+use crate::intrusion::{self, Intrusions, Scene};
 use crate::liveness::{self, Heard};
 use crate::map::ShardMap;
 use crate::policy::{Part, Policy, Told};
@@ -30,8 +32,6 @@ const CATCH_UP_WINDOWS: i64 = 200;
 const PAUSE: Duration = Duration::from_secs(5);
 /// Seconds between two looks at what changed in the graph.
 const FOLLOW_EVERY_S: i64 = 5;
-/// The metrics that say that an edge is there.
-const EDGES: [&str; 2] = ["edge.sessions", "edge.refused_logins"];
 
 /// The engine. See the crate's header.
 #[derive(Debug)]
@@ -41,7 +41,9 @@ pub struct Engine {
     pub(crate) detector: Detector,
     pub(crate) graph: InteractionGraph,
     pub(crate) watch: Watch,
+    pub(crate) structure: Structure,
     pub(crate) policy: Policy,
+    pub(crate) intrusions: Intrusions,
     pub(crate) hot: HotLists,
     pub(crate) heard: Vec<Heard>,
     pub(crate) liveness: Vec<NodeLiveness>,
@@ -68,6 +70,8 @@ impl Engine {
             detector: Detector::default(),
             graph: InteractionGraph::default(),
             watch: Watch::default(),
+            structure: Structure::default(),
+            intrusions: Intrusions::default(),
             policy: Policy::new(config.n_incidents_max),
             hot: HotLists::default(),
             heard: Vec::new(),
@@ -134,8 +138,14 @@ impl Engine {
             } => self.hot.restore_name(kind, key, &name, told),
             Input::Restored(incident) => {
                 let now = self.judged.unwrap_or(incident.raised);
-                self.policy.restore(*incident, now);
+                let is_open = incident.state == IncidentState::Open;
+                if is_open && incident.intrusion.is_some() {
+                    self.intrusions.restore(*incident, now);
+                } else {
+                    self.policy.restore(*incident, now);
+                }
             }
+            Input::Accepted(id) => self.accept(id),
             Input::ReplayDone { wall } => {
                 self.wall = wall;
                 self.listening_since = Some(now);
@@ -148,7 +158,7 @@ impl Engine {
                 self.decide();
                 if wall.window() - self.followed >= FOLLOW_EVERY_S {
                     self.followed = wall.window();
-                    self.watch.follow(&self.graph, wall);
+                    self.follow(wall);
                 }
             }
         }
@@ -186,14 +196,16 @@ impl Engine {
     /// Incidents, newest first: open ones and the closed ones still kept.
     #[must_use]
     pub fn incidents(&self) -> Vec<Arc<Incident>> {
-        self.policy.incidents()
+        let mut all = self.policy.incidents();
+        all.extend(self.intrusions.incidents());
+        all.sort_by_key(|incident| std::cmp::Reverse((incident.raised, incident.id)));
+        all
     }
 
     /// One incident.
     #[must_use]
     pub fn incident(&self, id: IncidentId) -> Option<Arc<Incident>> {
-        self.policy
-            .incidents()
+        self.incidents()
             .into_iter()
             .find(|incident| incident.id == id)
     }
@@ -300,20 +312,9 @@ impl Engine {
             Some(shard) => self.hot.take(shard, node, first, &hot),
             None => self.counters.nodes_without_shard += 1,
         }
-        let state = &self.cluster.nodes()[at];
         let last = first + (n - 1);
-        for (key, series) in &state.series {
-            let info = &self.cluster.keys()[*key];
-            let Subject::Edge(edge) = &info.key.subject else {
-                continue;
-            };
-            if EDGES.contains(&info.key.metric.as_str())
-                && let Some((window, sessions)) = series.back_from(last, n).next()
-                && sessions > 0.0
-            {
-                self.graph.touch(node, edge, sessions, window.start());
-            }
-        }
+        self.touch_edges(at, node, last, n);
+        let state = &self.cluster.nodes()[at];
         if !self.heard[at].has_been_up
             && let Some(key) = self.cluster.find_key(&SeriesKey::node(liveness::UP))
             && let Some(series) = state.series.get(&key)
@@ -390,6 +391,12 @@ impl Engine {
         } else {
             window
         };
+        let suspicions = self.structure.suspicions();
+        let scene = Scene {
+            graph: &self.graph,
+            map: &self.map,
+            policy: &self.policy,
+        };
         let mut parts = Vec::new();
         for entry in self.map.shards() {
             let members: Vec<NodeIndex> = entry
@@ -412,6 +419,7 @@ impl Engine {
                 members.first().map(|&at| &self.cluster.nodes()[at].node),
                 window,
             );
+            let symptoms = intrusion::add(symptoms, &entry.shard, suspicions, &scene);
             let logs = members
                 .iter()
                 .flat_map(|&at| self.cluster.nodes()[at].log_samples.clone());
@@ -426,17 +434,19 @@ impl Engine {
                 symptoms,
             });
         }
-        for told in self.policy.step(window, &parts) {
+        let mut told = self.policy.step(window, &parts);
+        self.symptoms = parts
+            .into_iter()
+            .map(|part| (part.shard.clone(), part.symptoms))
+            .collect();
+        told.extend(self.judge_edges(window));
+        for told in told {
             self.outputs.push_back(match told {
                 Told::Raised(incident) => Output::IncidentRaised(incident),
                 Told::Changed(incident) => Output::IncidentChanged(incident),
                 Told::Closed(incident) => Output::IncidentClosed(incident),
             });
         }
-        self.symptoms = parts
-            .into_iter()
-            .map(|part| (part.shard.clone(), part.symptoms))
-            .collect();
     }
 
     fn is_nobody_heard(&self) -> bool {

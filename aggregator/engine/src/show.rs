@@ -53,7 +53,9 @@ fn shard(engine: &Engine, entry: &ShardEntry) -> ShardView {
         .map(|symptoms| symptoms.confidence());
     let health = if engine.policy.is_root(shard) {
         Health::Bad
-    } else if engine.policy.is_involved(shard) || badness.is_some_and(|badness| badness > TROUBLED)
+    } else if engine.policy.is_involved(shard)
+        || engine.intrusions.is_involved(shard)
+        || badness.is_some_and(|badness| badness > TROUBLED)
     {
         Health::Troubled
     } else if badness.is_some()

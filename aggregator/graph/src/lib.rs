@@ -66,6 +66,30 @@ impl Vertex {
             Self::Service { host, port } => format!("service:{host}:{port}"),
         }
     }
+
+    /// The vertex of an id that [`Self::id`] gave; `None` for anything else.
+    #[must_use]
+    pub fn of_id(id: &str) -> Option<Self> {
+        let (kind, rest) = id.split_once(':')?;
+        match kind {
+            "node" => Some(Self::Node(NodeId::new(rest).ok()?)),
+            "client" => {
+                let (host, application) = rest.split_once('/')?;
+                let (host, application) = (host.to_owned(), application.to_owned());
+                Some(Self::Client { host, application })
+            }
+            "role" => {
+                let (node, name) = rest.split_once('/')?;
+                Some(role(&NodeId::new(node).ok()?, name))
+            }
+            "service" => {
+                let (host, port) = rest.rsplit_once(':')?;
+                let (host, port) = (host.to_owned(), port.parse().ok()?);
+                Some(Self::Service { host, port })
+            }
+            _ => None,
+        }
+    }
 }
 
 /// From whom to whom, and how.
@@ -357,6 +381,33 @@ mod tests {
                 "service:10.0.0.2:5432"
             ]
         );
+    }
+
+    #[test]
+    fn a_vertex_comes_back_from_its_id() {
+        let node = NodeId::new("shard-1-a").unwrap();
+        let vertices = [
+            Vertex::Node(node.clone()),
+            role(&node, "a/b"),
+            Vertex::Client {
+                host: "fe80::1".to_owned(),
+                application: "coordinator/billing".to_owned(),
+            },
+            Vertex::Client {
+                host: "local".to_owned(),
+                application: String::new(),
+            },
+            Vertex::Service {
+                host: "fe80::1".to_owned(),
+                port: 5432,
+            },
+        ];
+        for vertex in vertices {
+            assert_eq!(Vertex::of_id(&vertex.id()), Some(vertex));
+        }
+        for wrong in ["", "node:", "client:x", "role:x", "service:h:p", "pod:x"] {
+            assert_eq!(Vertex::of_id(wrong), None, "{wrong}");
+        }
     }
 
     #[test]
