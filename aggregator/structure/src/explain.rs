@@ -78,8 +78,20 @@ impl View<'_> {
             }
         }
         let is_risky = self.is_escalated(access, since);
-        if !is_risky && (self.is_rotation(access, since) || self.is_shared_way_in(access)) {
+        if !is_risky && self.is_rotation(access, since) {
             return Verdict::Expected;
+        }
+        if !is_risky && self.is_shared_way_in(access) {
+            let is_alone = self
+                .habits
+                .colours
+                .get(&access.colour)
+                .is_none_or(|h| h.up.len() < 2);
+            return if is_alone {
+                self.until(since.0 + SECOND_POD_US)
+            } else {
+                Verdict::Expected
+            };
         }
         if !is_risky && self.is_deployment(access, since) {
             let n_new = self.n_first_shards(access, |_| true);
@@ -109,7 +121,10 @@ impl View<'_> {
                 .count()
         });
         let n_shards = habit.targets.iter().filter(|t| t.is_shard()).count();
-        let is_stranger = n_did == 0 && habit.n_hosts == 1 && !habit.up.is_empty();
+        let is_stranger = matches!(access.colour, Colour::Client { .. })
+            && n_did == 0
+            && habit.n_hosts == 1
+            && !habit.up.is_empty();
         if is_stranger && n_shards >= N_FAN_OUT && habit.first.0 < since.0 - YOUNG_US {
             // One host has always done this for all shards: another one that does is a move, or somebody who poses as it.
             let is_moved = !habit.up.keys().any(|host| *host != access.host);

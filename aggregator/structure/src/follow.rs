@@ -103,12 +103,7 @@ impl Structure {
         let followers = Followers::new();
         let view = self.view(&followers, began, now);
         let mut suspicions = patterns::assemble(&view, &self.candidates);
-        let look = Look {
-            graph,
-            up: &self.up,
-            p: None,
-        };
-        for new in self.given.suspicions(&view, &look) {
+        for new in self.given.suspicions(&view) {
             patterns::merge(&mut suspicions, new);
         }
         suspicions.sort_by(|a, b| {
@@ -116,8 +111,28 @@ impl Structure {
                 .total_cmp(&a.strength)
                 .then_with(|| a.client.cmp(&b.client))
         });
-        let _ = watch;
+        self.measure(&mut suspicions, watch);
         self.suspicions = suspicions;
+    }
+
+    /// Distances that their edges changed; what was measured before stands while the edges do.
+    fn measure(&self, suspicions: &mut [Suspicion], watch: &Watch) {
+        for suspicion in suspicions {
+            let before = self
+                .suspicions
+                .iter()
+                .find(|old| old.client == suspicion.client);
+            suspicion.n_distances = match before {
+                Some(old) if old.edges == suspicion.edges => old.n_distances,
+                _ => {
+                    let edges: BTreeSet<&EdgeId> = suspicion.edges.iter().collect();
+                    let came = watch
+                        .changes()
+                        .filter(|c| c.came && edges.contains(&c.edge));
+                    came.map(|change| change.n_distances).sum()
+                }
+            };
+        }
     }
 
     /// Open ones, strongest first.

@@ -25,7 +25,8 @@ struct Given {
     since: WallTime,
     sighted: WallTime,
     n_sightings: u32,
-    raised: Option<f64>,
+    /// With which chance, and whose edge uses it.
+    raised: Option<(f64, Option<EdgeId>)>,
 }
 
 /// See the module's header.
@@ -114,7 +115,7 @@ impl InQuestion {
                 _ => !is_patient && !is_harmless,
             };
             if given.raised.is_none() && is_due && given.n_sightings >= 2 {
-                given.raised = look.p;
+                given.raised = look.p.map(|p| (p, user.map(|(id, _)| id.clone())));
             }
             true
         });
@@ -122,11 +123,13 @@ impl InQuestion {
     }
 
     /// Those raised, each with the client that uses it.
-    pub(crate) fn suspicions(&self, view: &View<'_>, look: &Look<'_>) -> Vec<Suspicion> {
+    pub(crate) fn suspicions(&self, view: &View<'_>) -> Vec<Suspicion> {
         let mut found: BTreeMap<Vertex, Suspicion> = BTreeMap::new();
         for (edge, given) in &self.all {
-            let Some(p) = given.raised else { continue };
-            let user = user_of(view, look, &given.grant).map(|(id, _)| id);
+            let Some((p, user)) = &given.raised else {
+                continue;
+            };
+            let (p, user) = (*p, user.as_ref());
             let client = user.map_or_else(|| edge.from.clone(), |id| id.from.clone());
             let mut edges: Vec<EdgeId> = user.into_iter().cloned().collect();
             edges.push(edge.clone());
