@@ -161,7 +161,11 @@ impl InteractionGraph {
 
     /// Edges towards `address` that were told before the node was placed there now end at the node.
     fn recognise(&mut self, node: &NodeId, address: &str) {
-        let is_there = |vertex: &Vertex| matches!(vertex, Vertex::Service { host, port } if format!("{host}:{port}") == address);
+        let is_alone = |host: &str| self.alone_on(host) == Some(node);
+        let is_there = |vertex: &Vertex| {
+            matches!(vertex, Vertex::Service { host, port }
+                if format!("{host}:{port}") == address || (*port == 0 && is_alone(host)))
+        };
         let strangers: Vec<EdgeId> = self
             .edges
             .keys()
@@ -237,13 +241,23 @@ impl InteractionGraph {
             return Vertex::Client { host, application };
         }
         let address = format!("{}:{}", subject.peer, subject.port);
-        match self.node_at.get(&address) {
+        let alone = || self.alone_on(&subject.peer).filter(|_| subject.port == 0);
+        match self.node_at.get(&address).or_else(alone) {
             Some(node) => Vertex::Node(node.clone()),
             None => Vertex::Service {
                 host: subject.peer.clone(),
                 port: subject.port,
             },
         }
+    }
+
+    /// The node that listens on this host, where there is one alone: who streams tells no port.
+    fn alone_on(&self, host: &str) -> Option<&NodeId> {
+        let first = format!("{host}:");
+        let there = self.node_at.range(first.clone()..);
+        let mut there = there.take_while(|(address, _)| address.starts_with(&first));
+        let (_, node) = there.next()?;
+        there.next().is_none().then_some(node)
     }
 
     /// Forgets what has not been seen for long.
@@ -426,6 +440,22 @@ mod tests {
         graph.place(&shard, "10.0.0.1:5432");
         assert_eq!(graph.dependencies(&router), [&shard]);
         assert_eq!(graph.edges().count(), 1);
+    }
+
+    #[test]
+    fn who_streams_from_a_host_with_one_node_is_that_node() {
+        let (primary, replica) = (NodeId::new("a").unwrap(), NodeId::new("b").unwrap());
+        let mut graph = InteractionGraph::default();
+        let streams = subject(EdgeKind::Replication, "10.0.0.2", 0, "walreceiver");
+        graph.touch(&primary, &streams, 1.0, WallTime(1));
+        graph.place(&replica, "10.0.0.2:5432");
+        let ends = |graph: &InteractionGraph| -> Vec<String> {
+            graph.edges().map(|(id, _)| id.to.id()).collect()
+        };
+        assert_eq!(ends(&graph), ["node:b"]);
+        graph.place(&NodeId::new("c").unwrap(), "10.0.0.2:5433");
+        graph.touch(&primary, &streams, 1.0, WallTime(2));
+        assert_eq!(ends(&graph), ["node:b", "service:10.0.0.2:0"]);
     }
 
     #[test]

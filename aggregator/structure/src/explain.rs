@@ -8,18 +8,19 @@ use std::collections::{BTreeMap, BTreeSet};
 use hsw_types::WallTime;
 
 use crate::access::{Access, Colour, Target};
+use crate::granted::InQuestion;
 use crate::grants::Grants;
 use crate::habits::{Habit, Habits};
 use crate::names::stem;
 
 const MINUTE_US: i64 = 60 * 1_000_000;
 /// A shard, a role, an application is new for an hour: what is deployed together comes within it.
-const YOUNG_US: i64 = 60 * MINUTE_US;
+pub(crate) const YOUNG_US: i64 = 60 * MINUTE_US;
 /// A new host opens what its siblings have within two minutes; what else it does is judged after them.
 const ARRIVAL_US: i64 = 2 * MINUTE_US;
 /// Others of an application follow the last one who changed within a minute and a half, or they do not.
-const FOLLOW_US: i64 = 90 * 1_000_000;
-const FOLLOW_MAX_US: i64 = 10 * MINUTE_US;
+pub(crate) const FOLLOW_US: i64 = 90 * 1_000_000;
+pub(crate) const FOLLOW_MAX_US: i64 = 10 * MINUTE_US;
 /// A pod that is replaced is forgotten by the graph after a quarter of an hour; a release is judged once its old pods are.
 const RELEASE_US: i64 = 20 * MINUTE_US;
 /// A replica or a shard gets its agent within ten minutes.
@@ -51,6 +52,7 @@ pub(crate) type Followers = BTreeMap<(Colour, Target), (BTreeSet<String>, WallTi
 pub(crate) struct View<'a> {
     pub(crate) habits: &'a Habits,
     pub(crate) grants: &'a Grants,
+    pub(crate) given: &'a InQuestion,
     pub(crate) followers: &'a Followers,
     /// What was there before this moment is old.
     pub(crate) began: WallTime,
@@ -76,11 +78,23 @@ impl View<'_> {
             }
         }
         let is_risky = self.is_escalated(access, since);
-        if !is_risky && (self.is_rotation(access, since) || self.is_shared_way_in(access)) {
+        if !is_risky && self.is_rotation(access, since) {
             return Verdict::Expected;
         }
+        if !is_risky && self.is_shared_way_in(access) {
+            let is_alone = self
+                .habits
+                .colours
+                .get(&access.colour)
+                .is_none_or(|h| h.up.len() < 2);
+            return if is_alone {
+                self.until(since.0 + SECOND_POD_US)
+            } else {
+                Verdict::Expected
+            };
+        }
         if !is_risky && self.is_deployment(access, since) {
-            let n_new = self.n_new_shards(access);
+            let n_new = self.n_first_shards(access, |_| true);
             let n_hosts = self
                 .habits
                 .colours
@@ -107,7 +121,10 @@ impl View<'_> {
                 .count()
         });
         let n_shards = habit.targets.iter().filter(|t| t.is_shard()).count();
-        let is_stranger = n_did == 0 && habit.n_hosts == 1 && !habit.up.is_empty();
+        let is_stranger = matches!(access.colour, Colour::Client { .. })
+            && n_did == 0
+            && habit.n_hosts == 1
+            && !habit.up.is_empty();
         if is_stranger && n_shards >= N_FAN_OUT && habit.first.0 < since.0 - YOUNG_US {
             // One host has always done this for all shards: another one that does is a move, or somebody who poses as it.
             let is_moved = !habit.up.keys().any(|host| *host != access.host);
@@ -256,7 +273,8 @@ impl View<'_> {
             return false;
         }
         let is_refused = self.grants.refused(&access.host, self.now).is_some();
-        self.grants.is_privileged(user) || (is_refused && !self.is_new_role(user, since))
+        let is_stolen = is_refused || self.given.given_to(user).is_some();
+        self.grants.is_privileged(user) || (is_stolen && !self.is_new_role(user, since))
     }
 
     pub(crate) fn is_of_application(&self, application: &str, user: &str) -> bool {
@@ -268,23 +286,23 @@ impl View<'_> {
 
     /// Shards among the first steps of this client in the last half hour that its colour does not go to; all, where it goes to this one.
     pub(crate) fn n_new_shards(&self, access: &Access) -> usize {
+        let habit = self.habits.habit(&access.colour);
+        let is_new = |target: &Target| {
+            habit.is_none_or(|h| h.targets.contains(&access.target) || !h.targets.contains(target))
+        };
+        self.n_first_shards(access, is_new)
+    }
+
+    /// Shards among the first steps of this client in the last half hour.
+    fn n_first_shards(&self, access: &Access, is_meant: impl Fn(&Target) -> bool) -> usize {
         let Some(past) = self.habits.actors.get(&access.client) else {
             return 0;
         };
-        let learned = self
-            .habits
-            .habit(&access.colour)
-            .map(|habit| &habit.targets);
-        let is_reach = learned.is_some_and(|targets| targets.contains(&access.target));
-        let is_new =
-            |target: &&Target| is_reach || learned.is_none_or(|targets| !targets.contains(*target));
         let recent = past.recent.iter().filter(|(at, ..)| at.0 > self.began.0);
-        let shards: BTreeSet<&Target> = recent
+        let shards = recent
             .map(|(.., target)| target)
-            .filter(|t| t.is_shard())
-            .filter(is_new)
-            .collect();
-        shards.len()
+            .filter(|t| t.is_shard() && is_meant(t));
+        shards.collect::<BTreeSet<&Target>>().len()
     }
 
     pub(crate) fn hosts_up(&self, colour: &Colour) -> Hosts<'_> {

@@ -9,6 +9,7 @@ use crate::access::Access;
 use crate::candidates::{Candidates, Raised};
 use crate::evidence::Evidence;
 use crate::explain::{Followers, Verdict, View};
+use crate::granted::{InQuestion, Look};
 use crate::grants::{Grant, Grants};
 use crate::habits::Habits;
 use crate::patterns;
@@ -31,20 +32,13 @@ pub struct Structure {
     grants: Grants,
     evidence: Evidence,
     candidates: Candidates,
-    given: BTreeMap<EdgeId, Given>,
+    given: InQuestion,
     /// Edges that are there, and what they are as accesses.
     up: BTreeMap<EdgeId, Vec<Access>>,
     next_event: u64,
     began: Option<WallTime>,
     swept: WallTime,
     suspicions: Vec<Suspicion>,
-}
-
-/// A grant in question.
-#[derive(Debug, Clone)]
-struct Given {
-    grant: Grant,
-    since: WallTime,
 }
 
 impl Default for Structure {
@@ -63,7 +57,7 @@ impl Structure {
             grants: Grants::default(),
             evidence: Evidence::default(),
             candidates: Candidates::default(),
-            given: BTreeMap::new(),
+            given: InQuestion::default(),
             up: BTreeMap::new(),
             next_event: 0,
             began: None,
@@ -84,8 +78,8 @@ impl Structure {
             self.began = Some(now);
         }
         let Some(began) = self.began else { return };
-        let fresh = self.take(graph, &place, now);
         let is_beginning = now.0 - began.0 < BEGINNING_US;
+        let fresh = self.take(graph, &place, (is_beginning, now));
         if is_beginning {
             fresh
                 .iter()
@@ -100,6 +94,7 @@ impl Structure {
             self.habits.targets.len(),
         );
         self.judge(began, now);
+        self.judge_grants(graph, began, now);
         if now.0 - self.swept.0 >= SWEEP_US {
             self.swept = now;
             self.habits.sweep(now);
@@ -108,13 +103,36 @@ impl Structure {
         let followers = Followers::new();
         let view = self.view(&followers, began, now);
         let mut suspicions = patterns::assemble(&view, &self.candidates);
+        for new in self.given.suspicions(&view) {
+            patterns::merge(&mut suspicions, new);
+        }
         suspicions.sort_by(|a, b| {
             b.strength
                 .total_cmp(&a.strength)
                 .then_with(|| a.client.cmp(&b.client))
         });
-        let _ = watch;
+        self.measure(&mut suspicions, watch);
         self.suspicions = suspicions;
+    }
+
+    /// Distances that their edges changed; what was measured before stands while the edges do.
+    fn measure(&self, suspicions: &mut [Suspicion], watch: &Watch) {
+        for suspicion in suspicions {
+            let before = self
+                .suspicions
+                .iter()
+                .find(|old| old.client == suspicion.client);
+            suspicion.n_distances = match before {
+                Some(old) if old.edges == suspicion.edges => old.n_distances,
+                _ => {
+                    let edges: BTreeSet<&EdgeId> = suspicion.edges.iter().collect();
+                    let came = watch
+                        .changes()
+                        .filter(|c| c.came && edges.contains(&c.edge));
+                    came.map(|change| change.n_distances).sum()
+                }
+            };
+        }
     }
 
     /// Open ones, strongest first.
@@ -134,6 +152,9 @@ impl Structure {
             }
             !is_fine
         });
+        for grant in self.given.accept(|edge| edges.contains(edge)) {
+            self.grants.learn(&grant);
+        }
         self.suspicions.retain_mut(|suspicion| {
             suspicion.edges.retain(|edge| !edges.contains(edge));
             !suspicion.edges.is_empty()
@@ -155,6 +176,7 @@ impl Structure {
         View {
             habits: &self.habits,
             grants: &self.grants,
+            given: &self.given,
             followers,
             began: WallTime(began.0 + BEGINNING_US),
             now,
@@ -166,7 +188,7 @@ impl Structure {
         &mut self,
         graph: &InteractionGraph,
         place: &impl Fn(&NodeId) -> Option<Place>,
-        now: WallTime,
+        (is_beginning, now): (bool, WallTime),
     ) -> Vec<(EdgeId, Access)> {
         let mut fresh = Vec::new();
         for id in self.touched(graph) {
@@ -181,7 +203,12 @@ impl Structure {
             }
             if let Some(grant) = Grant::of(&id, place) {
                 self.grants.note(&grant, now);
-                self.grants.learn(&grant);
+                if is_beginning
+                    || self.grants.is_known(&grant)
+                    || !self.given.insert(&id, grant.clone(), now)
+                {
+                    self.grants.learn(&grant);
+                }
             }
             let known = self.up.entry(id.clone()).or_default();
             let unknown_role = String::new();
@@ -231,6 +258,21 @@ impl Structure {
         }
     }
 
+    fn judge_grants(&mut self, graph: &InteractionGraph, began: WallTime, now: WallTime) {
+        let mut given = std::mem::take(&mut self.given);
+        let p = self.evidence.by_change(began, now, 0);
+        let is_known = now.0 - began.0 >= self.learning_us && p <= CHANCE_MAX;
+        let followers = Followers::new();
+        let look = Look {
+            graph,
+            up: &self.up,
+            p: is_known.then_some(p),
+        };
+        let learned = given.judge(&self.view(&followers, began, now), &look);
+        learned.iter().for_each(|grant| self.grants.learn(grant));
+        self.given = given;
+    }
+
     /// What is there and explained is learned; what is there and not explained is raised, where enough is known.
     fn judge(&mut self, began: WallTime, now: WallTime) {
         let followers = self.candidates.followers();
@@ -242,7 +284,7 @@ impl Structure {
             match view.verdict(&candidate.access, candidate.since) {
                 Verdict::Expected => learned.push(key.clone()),
                 Verdict::Unexpected if candidate.raised.is_none() => {
-                    let reasons = patterns::reasons(&view, &candidate.access, candidate.since);
+                    let reasons = patterns::reasons(&view, &candidate.access);
                     raised.push((key.clone(), reasons));
                 }
                 Verdict::Wait(_) | Verdict::Unexpected => {}

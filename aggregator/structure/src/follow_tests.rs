@@ -179,3 +179,99 @@ fn an_operators_word_makes_it_a_habit() {
     world.pass(40);
     assert_eq!(world.patterns(), []);
 }
+
+fn member(node: &str, role: &str, of: &str) -> (String, EdgeSubject) {
+    let mut subject = client(of, "", role);
+    subject.kind = EdgeKind::Membership;
+    (node.to_owned(), subject)
+}
+
+#[test]
+fn a_role_granted_after_refused_logins_is_an_escalation_and_a_migration_is_none() {
+    let mut world = World::new();
+    let mut refused = client("10.0.2.1", "login", "login");
+    refused.kind = EdgeKind::RefusedLogin;
+    world.connect("users-1-a", &refused);
+    world.pass(2);
+    let (node, subject) = member("users-1-a", "login", "superuser");
+    world.connect(&node, &subject);
+    world.pass(30);
+    assert_eq!(
+        world.patterns(),
+        [(Pattern::Escalation, "client:10.0.2.1/login".to_owned())]
+    );
+    let edges = &world.structure.suspicions()[0].edges;
+    assert!(
+        edges
+            .iter()
+            .any(|id| id.kind == EdgeKind::Membership && id.to.id() == "role:users-1-a/superuser")
+    );
+    let mut world = World::new();
+    for shard in 1..=4 {
+        let (node, subject) = member(&format!("orders-{shard}-a"), "checkout", "writers");
+        world.connect(&node, &subject);
+        world.pass(2);
+    }
+    world.pass(400);
+    assert_eq!(world.patterns(), []);
+}
+
+#[test]
+fn a_client_that_was_refused_and_acts_as_anothers_role_is_an_escalation() {
+    let mut world = World::new();
+    let mut refused = client("10.0.2.1", "login", "monitor");
+    refused.kind = EdgeKind::RefusedLogin;
+    world.connect("users-1-a", &refused);
+    world.pass(2);
+    world.connect("users-1-a", &client("10.0.2.1", "login", "monitor"));
+    world.pass(6);
+    assert_eq!(
+        world.patterns(),
+        [(Pattern::Escalation, "client:10.0.2.1/login".to_owned())]
+    );
+}
+
+#[test]
+fn new_clients_with_the_same_neighbour_are_sybils_and_pods_of_a_new_service_are_not() {
+    let mut world = World::new();
+    for host in 0..6 {
+        world.connect(
+            "users-1-a",
+            &client(
+                &format!("10.0.7.{host}"),
+                &format!("tool-{}", ["a", "b", "c"][host % 3]),
+                "login",
+            ),
+        );
+    }
+    world.pass(12);
+    let open = world.structure.suspicions();
+    assert_eq!(open.len(), 1);
+    assert_eq!((open[0].pattern, open[0].edges.len()), (Pattern::Sybils, 6));
+    let mut world = World::new();
+    for host in 0..6 {
+        world.connect(
+            "users-1-a",
+            &client(&format!("10.0.7.{host}"), "profile", "profile"),
+        );
+    }
+    world.pass(300);
+    assert_eq!(world.patterns(), []);
+}
+
+#[test]
+fn a_new_shard_of_a_kind_that_an_application_uses_whole_is_expected() {
+    let mut world = World::new();
+    for pod in 0..3 {
+        world.connect(
+            "orders-5-a",
+            &client(&format!("10.0.1.{pod}"), "checkout", "checkout"),
+        );
+        world.pass(1);
+    }
+    world.pass(100);
+    assert_eq!(world.patterns(), []);
+    world.connect("orders-5-a", &client("10.0.2.1", "login", "login"));
+    world.pass(100);
+    assert_eq!(world.patterns().len(), 1);
+}

@@ -142,6 +142,11 @@ impl Grants {
         (now.0 - at.0 < REFUSED_US).then_some((*at, edges))
     }
 
+    /// Which of the roles named here is new to the cluster since `since`.
+    pub(crate) fn is_new_role(&self, role: &str, since: WallTime) -> bool {
+        self.roles.get(role).is_none_or(|at| *at >= since)
+    }
+
     pub(crate) fn sweep(&mut self, now: WallTime) {
         self.refused.retain(|_, (at, _)| now.0 - at.0 < REFUSED_US);
     }

@@ -23,6 +23,8 @@ mod evidence;
 
 mod explain;
 
+mod granted;
+
 mod candidates;
 pub use candidates::N_CANDIDATES_MAX;
 

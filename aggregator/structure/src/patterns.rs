@@ -19,7 +19,7 @@ const CROWD_US: i64 = 30 * 60 * 1_000_000;
 const P_MIN: f64 = 1e-12;
 
 /// Why nothing explains an access. O(colours · targets) for the common clients of two places.
-pub(crate) fn reasons(view: &View<'_>, access: &Access, since: WallTime) -> Vec<Reason> {
+pub(crate) fn reasons(view: &View<'_>, access: &Access) -> Vec<Reason> {
     let mut reasons = Vec::new();
     let hosts = view.hosts_up(&access.colour);
     let user = access.colour.user();
@@ -62,6 +62,10 @@ pub(crate) fn reasons(view: &View<'_>, access: &Access, since: WallTime) -> Vec<
             });
         }
     }
+    if let Some(role) = view.given.given_to(user) {
+        let (member, role) = (user.to_owned(), role.to_owned());
+        reasons.push(Reason::Granted { member, role });
+    }
     if let Some((at, _)) = view.grants.refused(&access.host, view.now) {
         reasons.push(Reason::RefusedLogins { at });
     }
@@ -87,7 +91,6 @@ pub(crate) fn reasons(view: &View<'_>, access: &Access, since: WallTime) -> Vec<
     if n_new >= n_least || is_all {
         reasons.push(Reason::Reaches { n_new, n_usual });
     }
-    let _ = since;
     reasons
 }
 
@@ -244,6 +247,37 @@ pub(crate) fn finish(
         n_distances: 0,
         reasons,
     }
+}
+
+/// Two of one client are one.
+pub(crate) fn merge(suspicions: &mut Vec<Suspicion>, new: Suspicion) {
+    let same = suspicions
+        .iter_mut()
+        .find(|known| known.client == new.client && known.pattern != Pattern::Sybils);
+    let Some(known) = same else {
+        suspicions.push(new);
+        return;
+    };
+    if known.pattern != Pattern::FanOut {
+        known.pattern = new.pattern;
+    }
+    for edge in new.edges {
+        if !known.edges.contains(&edge) {
+            known.edges.push(edge);
+        }
+    }
+    for reason in new.reasons {
+        if !known
+            .reasons
+            .iter()
+            .any(|other| is_same_fact(other, &reason))
+        {
+            known.reasons.push(reason);
+        }
+    }
+    known.since = known.since.min(new.since);
+    known.p = known.p.min(new.p);
+    known.strength = known.strength.max(new.strength) + 1.0;
 }
 
 fn is_same_fact(one: &Reason, other: &Reason) -> bool {
