@@ -28,6 +28,8 @@ const PATIENCE: Duration = Duration::from_secs(40);
 const CLOSE_WITHIN: Duration = Duration::from_secs(120);
 /// A harmless fault is watched this long after its end.
 const AFTERMATH: Duration = Duration::from_secs(60);
+/// New edges are judged within this.
+const JUDGED_WITHIN: Duration = Duration::from_secs(360);
 const READY_WITHIN: Duration = Duration::from_secs(120);
 
 /// Measures detection on a real sharded PostgreSQL with real faults.
@@ -206,6 +208,9 @@ fn trial(
     stop: &Stop,
 ) -> Result<Trial> {
     until_closed(web, stop, CLOSE_WITHIN)?;
+    if fault.intruder().is_some() {
+        incidents::wait_judged(web, stop, JUDGED_WITHIN)?;
+    }
     pause(stop, CALM)?;
     let known = ids(web)?;
     let name = cluster.nodes()[shard].name.clone();

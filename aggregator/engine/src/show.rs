@@ -264,6 +264,7 @@ pub(crate) fn graph(engine: &Engine) -> GraphView {
             .collect(),
         twin_bound: engine.watch.twin_bound(),
         changes: changes.collect(),
+        judged_from: engine.structure.judges_from(),
         vertices,
     }
 }

@@ -146,6 +146,8 @@ pub struct GraphView {
     pub twin_bound: usize,
     /// Edges that came and went, newest first.
     pub changes: Vec<ChangeView>,
+    /// From when on it is judged whether an edge was to be expected; `None` until the first edge is known.
+    pub judged_from: Option<WallTime>,
 }
 
 /// An edge that came or went.

@@ -386,6 +386,7 @@ fn graph(now: WallTime) -> GraphView {
         landmarks: vec!["client:10.0.9.7/reports".to_owned()],
         twin_bound: 0,
         changes: Vec::new(),
+        judged_from: None,
         vertices,
         edges,
     }

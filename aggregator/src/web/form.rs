@@ -259,6 +259,7 @@ pub(super) fn graph(view: &GraphView) -> Value {
         "edges": edges,
         "landmarks": view.landmarks,
         "twin_bound": view.twin_bound,
+        "judged_from": view.judged_from.map(WallTime::as_unix_seconds),
         "changes": changes,
     })
 }

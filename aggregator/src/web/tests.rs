@@ -367,7 +367,7 @@ async fn a_live_page_hears_a_pulse_at_once_and_after_a_change() {
         }
     };
     until(1, &mut heard).await;
-    snapshots.send_replace(std::sync::Arc::new(demo::snapshot(5, true)));
+    snapshots.send_replace(Arc::new(demo::snapshot(5, true)));
     until(2, &mut heard).await;
     assert!(
         heard.contains("\"open\":1") && heard.contains("\"open\":0"),

@@ -141,6 +141,12 @@ impl Structure {
         &self.suspicions
     }
 
+    /// From when on suspicions are raised; `None` until the first edge is known.
+    #[must_use]
+    pub fn judges_from(&self) -> Option<WallTime> {
+        self.began.map(|began| WallTime(began.0 + self.learning_us))
+    }
+
     /// An operator says that these edges are fine: they are to be expected from now on.
     pub fn accept(&mut self, edges: &[EdgeId]) {
         let edges: BTreeSet<&EdgeId> = edges.iter().collect();

@@ -4,11 +4,13 @@
 
 use std::collections::BTreeSet;
 use std::net::SocketAddr;
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use anyhow::{Context, Result, bail};
 use serde::Deserialize;
 
 use super::http;
+use super::stop::Stop;
 
 /// What we need to know of an incident.
 #[derive(Clone, Debug, PartialEq)]
@@ -137,6 +139,37 @@ fn parse(body: &str) -> Result<Vec<Incident>> {
         }),
     });
     Ok(rows.collect())
+}
+
+/// Waits until the aggregator judges whether a new edge was to be expected.
+///
+/// # Errors
+/// When it takes longer than `patience`, or `stop` is set.
+pub fn wait_judged(web: SocketAddr, stop: &Stop, patience: Duration) -> Result<()> {
+    #[derive(Deserialize)]
+    struct Graph {
+        judged_from: Option<f64>,
+    }
+    let until = Instant::now() + patience;
+    loop {
+        let answer = http::get(web, "/api/v1/graph")?;
+        let graph: Graph = serde_json::from_str(&answer.body).context("read the graph")?;
+        let now = SystemTime::now().duration_since(UNIX_EPOCH);
+        let now = now.map_or(0.0, |now| now.as_secs_f64());
+        // A look of the graph later.
+        if graph.judged_from.is_some_and(|from| from + 5.0 < now) {
+            return Ok(());
+        }
+        if Instant::now() >= until {
+            bail!(
+                "who talks to whom is not judged within {} s",
+                patience.as_secs()
+            );
+        }
+        if !stop.sleep(Duration::from_secs(1)) {
+            bail!("stopped while waiting");
+        }
+    }
 }
 
 /// What the incidents since a fault say about it.

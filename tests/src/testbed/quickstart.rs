@@ -23,6 +23,8 @@ use super::stop::Stop;
 
 /// How long the aggregator may take to become ready.
 const READY_WITHIN: Duration = Duration::from_secs(120);
+/// How long it may take until new edges are judged.
+const JUDGED_WITHIN: Duration = Duration::from_secs(360);
 /// How long after a fault's end an incident may still come.
 const AFTERMATH: Duration = Duration::from_secs(60);
 /// Seconds of calm measured before a fault when nobody watches.
@@ -285,6 +287,10 @@ fn trial(
     stop: &Stop,
     screen: &Screen,
 ) -> Result<bool> {
+    if plan.fault.intruder().is_some() {
+        screen.line("waits until it is known who talks to whom (three minutes)");
+        incidents::wait_judged(web, stop, JUDGED_WITHIN)?;
+    }
     let known: BTreeSet<String> = incidents::fetch(web)?.into_iter().map(|it| it.id).collect();
     let expected = plan.expected();
     let mut injected = Some(inject(cluster, plan, screen)?);
