@@ -337,6 +337,29 @@ mod tests {
     }
 
     #[test]
+    fn an_intrusion_is_an_alert_of_its_own_beside_its_shards() {
+        let of_shard = fixture::incident(7, "shard-3");
+        let mut of_edge = fixture::incident(8, "shard-3");
+        of_edge.intrusion = Some(hsw_engine::Intrusion {
+            pattern: Pattern::Escalation,
+            client: "client:10.0.0.9/reports".to_owned(),
+            edges: Vec::new(),
+            p: 1e-4,
+            n_distances: 0,
+        });
+        let [shard, edge] = [&of_shard, &of_edge].map(|it| Alert::of(it, &sender()));
+        assert_ne!(shard.fingerprint(), edge.fingerprint());
+        assert_eq!(edge.labels["alertname"], INTRUSION_ALERT);
+        assert_eq!(edge.labels["client"], "client:10.0.0.9/reports");
+        assert_eq!(edge.labels["severity"], "critical");
+        let body = String::from_utf8(edge.webhook_body(&sender())).unwrap();
+        assert!(
+            body.contains(r#"client=\"client:10.0.0.9/reports\""#),
+            "{body}"
+        );
+    }
+
+    #[test]
     fn a_webhook_call_has_exactly_the_fields_of_version_4() {
         let incident = fixture::incident(7, "shard-3");
         let alert = Alert::of(&incident, &sender());

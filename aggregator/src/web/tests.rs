@@ -377,7 +377,7 @@ async fn a_live_page_hears_a_pulse_at_once_and_after_a_change() {
 
 type Kept = (
     tokio::sync::watch::Sender<bool>,
-    tokio::sync::watch::Sender<std::sync::Arc<Snapshot>>,
+    tokio::sync::watch::Sender<Arc<Snapshot>>,
     (),
 );
 
@@ -427,6 +427,6 @@ async fn page_for_eyes() {
         tokio::time::sleep(Duration::from_secs(1)).await;
         let mut next = look();
         next.incidents.clone_from(&fixed.incidents);
-        snapshots.send_replace(std::sync::Arc::new(next));
+        snapshots.send_replace(Arc::new(next));
     }
 }
