@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use hsw_graph::{Edge, EdgeId, InteractionGraph};
+use hsw_graph::{Edge, EdgeId, FORGET_AFTER_US, InteractionGraph};
 use hsw_types::WallTime;
 
 use crate::access::{Access, Actor};
@@ -14,6 +14,8 @@ use crate::suspicion::Reason;
 pub const N_CANDIDATES_MAX: usize = 20_000;
 /// What is less likely than this to be told by mistake is there. One in a thousand for each look of a quarter of an hour.
 const MISTAKE_MAX: f64 = 1e-3;
+/// After this time all waiting is over: the longest is a release's.
+const UNKNOWN_US: i64 = 30 * 60 * 1_000_000;
 /// Edges of one client that are judged together.
 const N_TOGETHER: usize = 3;
 
@@ -28,6 +30,9 @@ pub(crate) struct Candidate {
     /// It is no mistake.
     pub(crate) is_real: bool,
     pub(crate) raised: Option<Raised>,
+    pub(crate) raised_at: WallTime,
+    /// The graph has forgotten it.
+    is_gone: bool,
 }
 
 /// What a candidate was raised with.
@@ -68,14 +73,30 @@ impl Candidates {
             n_looks: 0,
             is_real: false,
             raised: None,
+            raised_at: since,
+            is_gone: false,
         });
     }
 
-    /// Takes the graph's word for each; lets go of those that are gone.
-    pub(crate) fn look(&mut self, graph: &InteractionGraph) {
+    /// Takes the graph's word for each. One that is gone stays until it is known what it was, and in sight for as long as the graph's
+    /// memory once it is raised; a mistake goes.
+    pub(crate) fn look(&mut self, graph: &InteractionGraph, now: WallTime) {
         self.all.retain(|(edge, user), candidate| {
             let Some(seen) = graph.edge(edge).map(|edge| seen_as(edge, user)) else {
-                return false;
+                let since = candidate
+                    .raised
+                    .as_ref()
+                    .map_or(candidate.since, |_| candidate.raised_at);
+                let stays_us = if candidate.raised.is_some() {
+                    FORGET_AFTER_US
+                } else {
+                    UNKNOWN_US
+                };
+                // The graph forgets what is not seen for long: what is gone earlier has another name now.
+                let is_renamed =
+                    !candidate.is_gone && now.0 - candidate.sighted.0 < FORGET_AFTER_US * 9 / 10;
+                candidate.is_gone = true;
+                return candidate.is_real && !is_renamed && now.0 - since.0 < stays_us;
             };
             if seen > candidate.sighted || candidate.n_looks == 0 {
                 candidate.sighted = seen;

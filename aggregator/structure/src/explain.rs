@@ -31,8 +31,10 @@ const SECOND_POD_US: i64 = 3 * MINUTE_US;
 const RELEASE_SHARE: f64 = 0.4;
 /// The share of older siblings that a colour reaches if it uses all of them, a few left out.
 const ALL_SHARE: f64 = 0.8;
-/// A colour that went somewhere new so often roams.
+/// A colour that went somewhere new so many times roams, if it went on doing so.
 const N_WIDENINGS: u32 = 3;
+/// So often, in the mean since it was first seen: half a day.
+const WIDENS_US: i64 = 12 * YOUNG_US;
 /// New shards from which on reach is a fan-out.
 pub(crate) const N_FAN_OUT: usize = 3;
 
@@ -40,6 +42,8 @@ pub(crate) const N_FAN_OUT: usize = 3;
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Verdict {
     Expected,
+    /// Expected of one who goes somewhere new all the time.
+    Roams,
     /// Not known before this.
     Wait(WallTime),
     Unexpected,
@@ -73,8 +77,11 @@ impl View<'_> {
             if habit.targets.contains(target) {
                 return self.as_sibling(access, habit, since);
             }
-            if self.is_new_sibling(habit, target) || is_roaming(habit, target) {
+            if self.is_new_sibling(habit, target) {
                 return Verdict::Expected;
+            }
+            if self.is_roaming(habit) {
+                return Verdict::Roams;
             }
         }
         let is_risky = self.is_escalated(access, since);
@@ -215,6 +222,12 @@ impl View<'_> {
         n_reached > 0 && n_reached as f64 >= ALL_SHARE * n_older as f64
     }
 
+    /// It goes somewhere new every half day.
+    fn is_roaming(&self, habit: &Habit) -> bool {
+        let age_us = self.now.0 - habit.first.0;
+        habit.n_widenings >= N_WIDENINGS && age_us / i64::from(habit.n_widenings) <= WIDENS_US
+    }
+
     /// A role that nobody knew until shortly before, and that may not do more than others.
     fn is_new_role(&self, user: &str, since: WallTime) -> bool {
         let is_new = |at: WallTime| at.0 > self.began.0 && since.0 - at.0 < YOUNG_US;
@@ -349,10 +362,4 @@ pub(crate) const fn fan_out_from(reach_max: usize) -> usize {
     } else {
         2 * reach_max
     }
-}
-
-fn is_roaming(habit: &Habit, target: &Target) -> bool {
-    let kind = stem(target.name());
-    let kin = habit.targets.iter().filter(|t| stem(t.name()) == kind);
-    habit.n_widenings >= N_WIDENINGS && kin.take(2).count() == 2
 }

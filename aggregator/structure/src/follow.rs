@@ -83,11 +83,11 @@ impl Structure {
         if is_beginning {
             fresh
                 .iter()
-                .for_each(|(_, access)| self.habits.learn(access, now));
+                .for_each(|(_, access)| self.habits.learn(access, now, false));
         } else {
             self.question(fresh, began, now);
         }
-        self.candidates.look(graph);
+        self.candidates.look(graph, now);
         self.candidates.test(
             &self.evidence,
             self.habits.actors.len(),
@@ -154,7 +154,7 @@ impl Structure {
         self.candidates.all.retain(|(edge, _), candidate| {
             let is_fine = edges.contains(edge);
             if is_fine {
-                habits.learn(&candidate.access, candidate.since);
+                habits.learn(&candidate.access, candidate.since, true);
             }
             !is_fine
         });
@@ -256,7 +256,7 @@ impl Structure {
             .collect();
         let n_new = verdicts
             .iter()
-            .filter(|verdict| **verdict != Verdict::Expected)
+            .filter(|verdict| !matches!(verdict, Verdict::Expected | Verdict::Roams))
             .count();
         self.evidence.look(n_new);
         for (edge, access) in fresh {
@@ -288,7 +288,8 @@ impl Structure {
         let mut raised = Vec::new();
         for (key, candidate) in self.candidates.all.iter().filter(|(_, c)| c.is_real) {
             match view.verdict(&candidate.access, candidate.since) {
-                Verdict::Expected => learned.push(key.clone()),
+                Verdict::Expected => learned.push((key.clone(), false)),
+                Verdict::Roams => learned.push((key.clone(), true)),
                 Verdict::Unexpected if candidate.raised.is_none() => {
                     let reasons = patterns::reasons(&view, &candidate.access);
                     raised.push((key.clone(), reasons));
@@ -313,14 +314,15 @@ impl Structure {
             }
             let is_suspect = suspects.contains(&candidate.access.client);
             if is_learning || (p > CHANCE_MAX && !is_suspect) {
-                learned.push(key);
+                learned.push((key, true));
             } else {
                 candidate.raised = Some(Raised { p, reasons });
+                candidate.raised_at = now;
             }
         }
-        for key in learned {
+        for (key, is_widening) in learned {
             if let Some(candidate) = self.candidates.all.remove(&key) {
-                self.habits.learn(&candidate.access, now);
+                self.habits.learn(&candidate.access, now, is_widening);
             }
         }
     }

@@ -198,7 +198,7 @@ fn user_of<'a>(view: &View<'_>, look: &Look<'a>, grant: &Grant) -> Option<(&'a E
         for access in accesses {
             if access.target == grant.target && access.colour.user() == grant.member {
                 n_clients += 1;
-                let is_refused = view.grants.refused(&access.host, view.now).is_some();
+                let is_refused = view.grants.was_refused(&access.host, &edge.to, view.now);
                 if found.is_none_or(|(_, other)| is_refused && !other) {
                     found = Some((edge, is_refused));
                 }

@@ -142,6 +142,12 @@ impl Grants {
         (now.0 - at.0 < REFUSED_US).then_some((*at, edges))
     }
 
+    /// Whether this node refused this host not long ago.
+    pub(crate) fn was_refused(&self, host: &str, by: &Vertex, now: WallTime) -> bool {
+        self.refused(host, now)
+            .is_some_and(|(_, edges)| edges.iter().any(|edge| edge.to == *by))
+    }
+
     /// Which of the roles named here is new to the cluster since `since`.
     pub(crate) fn is_new_role(&self, role: &str, since: WallTime) -> bool {
         self.roles.get(role).is_none_or(|at| *at >= since)

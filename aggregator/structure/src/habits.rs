@@ -38,7 +38,7 @@ pub(crate) struct Habit {
     pub(crate) n_hosts: u32,
     /// The most targets one host has been learned to reach.
     pub(crate) reach_max: usize,
-    /// How often its reach grew after its first hour.
+    /// How often its reach grew and nothing explained it.
     pub(crate) n_widenings: u32,
     widened: WallTime,
 }
@@ -129,8 +129,8 @@ impl Habits {
         }
     }
 
-    /// It is to be expected from now on.
-    pub(crate) fn learn(&mut self, access: &Access, at: WallTime) {
+    /// It is to be expected from now on; `is_widening`: though nothing explained it but that so much is new to this colour.
+    pub(crate) fn learn(&mut self, access: &Access, at: WallTime, is_widening: bool) {
         let user = access.colour.user().to_owned();
         let mut n_reached = 0;
         let mut is_new_host = false;
@@ -146,7 +146,7 @@ impl Habits {
             habit.reach_max = habit.reach_max.max(n_reached);
             let is_wider =
                 habit.targets.len() < N_TARGETS_MAX && habit.targets.insert(access.target.clone());
-            if is_wider && at.0 - habit.widened.0 >= WIDENING_US {
+            if is_wider && is_widening && at.0 - habit.widened.0 >= WIDENING_US {
                 habit.n_widenings += 1;
                 habit.widened = at;
             }

@@ -150,7 +150,12 @@ impl Topology {
                 let Some((session, app)) = self.somebody(&[Way::Routed], from_s) else {
                     return trace;
                 };
-                // A pod behind routers goes to the shards themselves.
+                // A pod behind routers goes to the shards themselves, where none of its application does.
+                let without = self.shards_without(&app.name, from_s);
+                let own = self.shards_of(&app.keyspaces, from_s - 7_200);
+                if !own.iter().all(|shard| without.contains(shard)) {
+                    return trace;
+                }
                 let host = session.subject.peer.clone();
                 self.read_all(&host, (&app.name, &session.subject.user), &app.keyspaces, from_s);
                 trace.clients.insert(client(&host, &app.name));
