@@ -23,7 +23,7 @@ use crate::report::Report;
 use crate::shipper::{self, Shipper};
 use crate::sources::postgres;
 use crate::spool::Spool;
-use crate::{triggers, wiring};
+use crate::{pace, triggers, wiring};
 
 /// After this the process ends even if the aggregator or the disk hangs.
 const STOP_MAX: Duration = Duration::from_secs(8);
@@ -56,10 +56,10 @@ pub async fn run(config: Config, signals: Signals) -> anyhow::Result<()> {
     let pipeline = pipeline(&config, clock, recovered.last_window)?;
     let host = driver::host_facts(&config.shard, &config.cluster);
     let (counting, line) = triggers::line(clock, config.state_dir.join("triggers"));
+    let pace = pace::Setter::new(config.landmark.clone());
     let (driver, driven) = Driver::new(pipeline, spool.clone(), clock, host, counting);
-    let aggregator = config.aggregator.clone();
     let (shipper, shipped) = Shipper::new(
-        aggregator,
+        config.aggregator.clone(),
         Arc::clone(&identity),
         spool.clone(),
         clock,
@@ -72,26 +72,20 @@ pub async fn run(config: Config, signals: Signals) -> anyhow::Result<()> {
     let Signals {
         shutdown, reload, ..
     } = signals;
-    let mut log = config.log.clone();
-    // What the agent itself asks is nobody's load.
-    log.own.push(config.postgres.user.clone());
-    let read = wiring::Config {
-        postgres: config.postgres.clone(),
-        instance: config.instance.clone(),
-        log,
-    };
+    let read = read(&config);
     let wires = wiring::Wires {
         sink: sink.clone(),
         shutdown: shutdown.clone(),
         checkpoint: recovered.checkpoint,
+        pace: pace.watch(),
     };
     let sources = wiring::spawn(read, &wires);
     drop(wires);
     tokio::spawn(tls::watch(Arc::clone(&identity), shutdown.clone()));
     tokio::spawn(reload_on(reload, identity));
     tokio::spawn(report.run(shutdown.clone()));
-    let driving = tokio::spawn(driver.run(events, shutdown.clone()));
-    let shipping = tokio::spawn(shipper.run(shipper_stop));
+    let driving = tokio::spawn(driver.at_pace(pace.watch()).run(events, shutdown.clone()));
+    let shipping = tokio::spawn(shipper.sets(pace).run(shipper_stop));
     tracing::info!(
         node = config.node,
         aggregator = config.aggregator.address,
@@ -122,6 +116,18 @@ pub async fn run(config: Config, signals: Signals) -> anyhow::Result<()> {
         .context("could not stop in order in time: what is on disk is safe")??;
     tracing::info!("stopped");
     Ok(())
+}
+
+/// What the sources are told.
+fn read(config: &Config) -> wiring::Config {
+    let mut log = config.log.clone();
+    // What the agent itself asks is nobody's load.
+    log.own.push(config.postgres.user.clone());
+    wiring::Config {
+        postgres: config.postgres.clone(),
+        instance: config.instance.clone(),
+        log,
+    }
 }
 
 fn pipeline(

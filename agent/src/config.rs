@@ -11,7 +11,7 @@ use hsw_types::{NodeId, ShardId};
 use serde::{Deserialize, Serialize};
 
 use crate::sources::{log, postgres};
-use crate::{shipper, spool, wiring};
+use crate::{pace, shipper, spool, wiring};
 
 /// Environment variables that begin with this set keys: `HSW_AGENT__SPOOL__FSYNC=false`.
 pub const ENV_PREFIX: &str = "HSW_AGENT__";
@@ -56,6 +56,9 @@ pub struct Config {
     /// What is counted.
     #[serde(default)]
     pub hot: Hot,
+    /// Pace at landmarks of the interaction graph and elsewhere.
+    #[serde(default)]
+    pub landmark: pace::Config,
 }
 
 /// What is counted. Changed by the operator of the node.
@@ -147,6 +150,7 @@ impl Config {
         self.postgres.validate().context("postgres")?;
         self.log.check()?;
         self.hot.tenant_key()?;
+        self.landmark.check()?;
         telemetry::check(&self.telemetry).context("telemetry.level")
     }
 }
@@ -210,6 +214,11 @@ mod tests {
                 "segment_bytes = 4194304",
                 "segment_bytes = 1",
                 "spool.segment_bytes",
+            ),
+            (
+                "summary_elsewhere_s = 2",
+                "summary_elsewhere_s = 4",
+                "landmark.summary_elsewhere_s",
             ),
             ("cluster = \"default\"", "klaster = \"default\"", "klaster"),
         ] {

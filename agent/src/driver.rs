@@ -16,6 +16,7 @@ use tokio::sync::{mpsc, watch};
 use tokio::time::{Instant, MissedTickBehavior, interval_at};
 
 use crate::clock::Clock;
+use crate::pace::Pace;
 use crate::sources::SourceEvent;
 use crate::spool::Spool;
 use crate::triggers::{self, Triggers};
@@ -59,6 +60,7 @@ pub struct Driver {
     /// What the host and the configuration say; the database's word is merged into it.
     host: NodeFacts,
     triggers: Triggers,
+    pace: Option<watch::Receiver<Pace>>,
     statistics: watch::Sender<Statistics>,
     counts: Statistics,
 }
@@ -80,10 +82,18 @@ impl Driver {
             clock,
             host,
             triggers,
+            pace: None,
             statistics,
             counts: Statistics::default(),
         };
         (driver, watched)
+    }
+
+    /// Makes summaries as long as this pace says, from now on.
+    #[must_use]
+    pub fn at_pace(mut self, pace: watch::Receiver<Pace>) -> Self {
+        self.pace = Some(pace);
+        self
     }
 
     /// Drives until `stop`, then until every source has let go of its end of `events` (or two seconds have passed), and
@@ -100,6 +110,9 @@ impl Driver {
             tokio::select! {
                 biased;
                 _ = tick.tick() => {
+                    if let Some(pace) = &self.pace {
+                        self.pipeline.pace(pace.borrow().summary_s);
+                    }
                     let now = self.clock.wall();
                     self.tell(Input::Clock(now));
                     self.triggers.tick(self.clock.now());

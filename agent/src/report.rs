@@ -87,6 +87,7 @@ impl Report {
             triggers_refused = driver.triggers.refused,
             trigger_messages = driver.triggers.told,
             trigger_messages_dropped = driver.triggers.dropped,
+            is_landmark = shipper.is_landmark,
             resent = shipper.delivery.resent,
             failures = shipper.failures,
             refusals = shipper.refusals,

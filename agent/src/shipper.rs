@@ -25,6 +25,7 @@ use tokio::sync::watch;
 use tokio::time::{Instant, MissedTickBehavior, interval, sleep, sleep_until, timeout};
 
 use crate::clock::Clock;
+use crate::pace::Setter;
 use crate::spool::{self, Answer, Spool};
 use crate::triggers::{Heard, Line};
 use link::Writer;
@@ -105,6 +106,8 @@ pub struct Statistics {
     pub wire_datagrams: (u64, u64),
     /// Round trip of the current connection, microseconds.
     pub rtt_us: u64,
+    /// Whether the node is a landmark, as an aggregator last said; `None` before one has.
+    pub is_landmark: Option<bool>,
     /// Why there is no connection; `None` while there is one.
     pub trouble: Option<String>,
 }
@@ -129,6 +132,7 @@ pub struct Shipper {
     sender: Sender,
     clock: Clock,
     line: Line,
+    pace: Option<Setter>,
     endpoint: Option<Endpoint>,
     statistics: watch::Sender<Statistics>,
     /// Traffic of connections that are gone.
@@ -156,12 +160,20 @@ impl Shipper {
             sender,
             clock,
             line,
+            pace: None,
             endpoint: None,
             statistics,
             past: [0; 4],
             last_write: Instant::now(),
         };
         (shipper, watched)
+    }
+
+    /// Says here what the aggregator says of the node's role.
+    #[must_use]
+    pub fn sets(mut self, pace: Setter) -> Self {
+        self.pace = Some(pace);
+        self
     }
 
     /// Ships until `stop`; then waits up to two seconds for acknowledgements, says goodbye and returns.
@@ -375,6 +387,14 @@ impl Shipper {
                 let list = list.into_iter().filter_map(|one| Down::try_from(one).ok());
                 let heard = Heard::Messages(list.collect());
                 let _driver_has_ended = self.line.heard.send(heard).await;
+                None
+            }
+            ToAgent::Role { is_landmark } => {
+                if let Some(pace) = &self.pace {
+                    pace.hear(is_landmark);
+                }
+                self.statistics
+                    .send_modify(|s| s.is_landmark = Some(is_landmark));
                 None
             }
             // A heartbeat's answer is heard, which is all it is for; the aggregator measures the clocks.

@@ -17,6 +17,7 @@ use tokio::sync::watch;
 use tokio::task::JoinHandle;
 use tokio::time::timeout;
 
+use crate::pace::Pace;
 use crate::sources::postgres::DatabaseSettings;
 use crate::sources::{Sink, SourceEvent, log, os, postgres};
 
@@ -62,6 +63,8 @@ pub struct Wires {
     pub shutdown: Shutdown,
     /// The log position from which to go on.
     pub checkpoint: Option<Vec<u8>>,
+    /// How often connections are looked at.
+    pub pace: watch::Receiver<Pace>,
 }
 
 /// Starts every source; their handles end when they have stopped.
@@ -83,6 +86,7 @@ pub fn spawn(config: Config, wires: &Wires) -> Vec<JoinHandle<()>> {
                 postgres.clone(),
                 w.sink,
                 settings.clone(),
+                w.pace,
                 w.shutdown.flag(),
             );
             async move {
@@ -137,6 +141,7 @@ async fn os(
         proc: instance.proc,
         sys: instance.sys,
         own_sessions: Some(own_sessions),
+        pace: Some(wires.pace),
         ..os::Config::default()
     };
     let follow = async move {
@@ -217,6 +222,7 @@ mod tests {
             sink,
             shutdown,
             checkpoint: None,
+            pace: watch::channel(Pace::default()).1,
         };
         let mut n = 0;
         let handle = source("flaky", &wires, move |w| {

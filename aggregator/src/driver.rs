@@ -321,6 +321,11 @@ impl Loop {
         self.driver.triggers.tick(&shards, now, wall);
         self.tell_agents();
         self.save_triggers();
+        if self.ticks.is_multiple_of(GRAPH_EVERY_TICKS)
+            && let Some(landmarks) = self.driver.engine.landmark_nodes()
+        {
+            self.driver.agents.assign(&landmarks);
+        }
         // A full queue means that the store is busy; it will be asked again in a second.
         let _ = self.driver.store.try_send(Command::Maintain { now: wall });
         self.publish(shards);

@@ -114,6 +114,8 @@ pub struct AgentView {
     pub clock_offset_us: Option<i64>,
     /// Round trip time of its connection, microseconds.
     pub rtt_us: u64,
+    /// Whether it was told that its node is a landmark; `None` where it was told nothing (it speaks an older version).
+    pub is_landmark: Option<bool>,
 }
 
 /// State of the store, for `/readyz` and `/metrics`.

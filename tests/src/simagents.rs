@@ -17,8 +17,7 @@ use hsw_types::{
     SourceState, SourceStatus, Unit, WindowIndex,
 };
 use hsw_wire::{
-    FRAME_HEADER_BYTES, ToAgent, ToAggregator, VERSION, VERSION_TRIGGERS, encode_summary,
-    frame_length,
+    FRAME_HEADER_BYTES, ToAgent, ToAggregator, VERSION, VERSION_MAX, encode_summary, frame_length,
 };
 use quinn::crypto::rustls::QuicClientConfig;
 use quinn::{Connection, Endpoint, RecvStream, SendStream};
@@ -239,7 +238,7 @@ impl SimAgent {
             .await?;
         let (mut send, mut recv) = connection.open_bi().await?;
         let hello = ToAggregator::Hello {
-            versions: (VERSION, VERSION_TRIGGERS),
+            versions: (VERSION, VERSION_MAX),
             incarnation: now_us().cast_unsigned() | 1,
             agent_version: "simulated".to_owned(),
         };

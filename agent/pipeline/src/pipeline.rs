@@ -1,6 +1,7 @@
 //! One-second windows, differenced counters, latency sketches, one summary every few windows. (steps 3–4)
 //!
-//! In: [`Input`]s in the order the sources sent them. Out: one [`ShardSummary`] per `windows_per_summary` windows.
+//! In: [`Input`]s in the order the sources sent them. Out: one [`ShardSummary`] per `windows_per_summary` windows, as many as are
+//! wanted at the moment ([`Pipeline::pace`]).
 //! Invariants: PI-1 windows of successive summaries ascend and never repeat, whatever the clock does. PI-2 a series
 //! without a reading in a window has no value there. PI-3 a counter's step over a reset, restart or failover is
 //! dropped and counted, never a spike. PI-4 a log checkpoint travels only with the summary that covers its lines.
@@ -24,8 +25,8 @@ const GRACE_US: i64 = 250_000;
 const CLOCK_BACK_MAX: i64 = 2;
 /// A clock that ran ahead of the open windows by more than this skips the windows between.
 const CLOCK_AHEAD_MAX: i64 = 10;
-/// Unchanged states of sources are repeated after this many summaries.
-const REPEAT_SOURCES_AFTER: u32 = 15;
+/// Unchanged states of sources are repeated after this many windows.
+const REPEAT_SOURCES_AFTER: u32 = 30;
 
 /// Limits and pace.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -137,6 +138,8 @@ pub struct Pipeline {
     log_samples: Vec<LogSample>,
     checkpoints: VecDeque<(WindowIndex, Vec<u8>)>,
     n_summaries: u32,
+    /// Windows within which all names are repeated.
+    repeat_windows: u32,
     outputs: VecDeque<Output>,
     counters: Counters,
 }
@@ -151,6 +154,9 @@ impl Pipeline {
             ..config
         };
         Self {
+            repeat_windows: config
+                .repeat_after
+                .saturating_mul(u32::from(config.windows_per_summary)),
             table: Table::new(config.n_series_max, usize::from(config.windows_per_summary)),
             hot: Hot::new(config.tenant),
             config,
@@ -226,6 +232,16 @@ impl Pipeline {
     /// What to do next; drain before the next input.
     pub fn poll_output(&mut self) -> Option<Output> {
         self.outputs.pop_front()
+    }
+
+    /// Another number of windows per summary, from the next summary on; names are still repeated as often.
+    pub fn pace(&mut self, windows_per_summary: u16) {
+        let n = windows_per_summary.clamp(1, 600);
+        if n != self.config.windows_per_summary {
+            self.config.windows_per_summary = n;
+            self.config.repeat_after = (self.repeat_windows / u32::from(n)).max(1);
+            self.table.pace(usize::from(n));
+        }
     }
 
     /// What was left out so far.
@@ -323,7 +339,8 @@ impl Pipeline {
             None
         };
         self.facts_pending = false;
-        let repeat_sources = self.n_summaries % REPEAT_SOURCES_AFTER == 1;
+        let sources_after = (REPEAT_SOURCES_AFTER / u32::from(n)).max(1);
+        let repeat_sources = self.n_summaries % sources_after == 1 % sources_after;
         let sources = if self.sources_pending || repeat_sources {
             self.sources.values().cloned().collect()
         } else {

@@ -84,6 +84,11 @@ impl Table {
         }
     }
 
+    /// Another number of windows per summary.
+    pub(crate) const fn pace(&mut self, n_windows: usize) {
+        self.n_windows = n_windows;
+    }
+
     pub(crate) fn n_series(&self) -> usize {
         self.slots.len()
     }

@@ -60,6 +60,23 @@ impl World {
 }
 
 #[test]
+fn names_are_repeated_within_five_minutes_at_any_pace() {
+    for pace in [1, 2, 3] {
+        let mut world = World::new();
+        world.pipeline.pace(pace);
+        for second in 0..620 {
+            world.at(f64::from(second) + 0.1, Input::Clock);
+            world.read(f64::from(second) + 0.2, "a", Value::Gauge(1.0));
+        }
+        let named = world.out.iter().filter(|(s, _)| !s.dictionary.is_empty());
+        let named: Vec<i64> = named.map(|(s, _)| s.first_window.0).collect();
+        assert!(named.len() >= 3, "{pace}: {named:?}");
+        let apart = named.windows(2).map(|two| two[1] - two[0]);
+        assert!(apart.max() <= Some(300), "{pace}: {named:?}");
+    }
+}
+
+#[test]
 fn a_renamed_series_keeps_its_id_and_one_that_joins_another_leaves_its_id_as_a_second_name() {
     let mut world = World::new();
     world.at(0.1, Input::Clock);
@@ -287,6 +304,31 @@ fn an_agent_that_starts_again_does_not_repeat_windows_of_its_last_life() {
 }
 
 proptest! {
+    /// Summaries of changing length hold every window once, with its value, and all names within as many windows as before.
+    #[test]
+    fn prop_a_change_of_pace_loses_no_window_and_no_name(paces in proptest::collection::vec((1_u16..5, 1_u32..40), 1..8)) {
+        let mut world = World::new();
+        world.at(0.1, Input::Clock);
+        let mut second = 0_u32;
+        for (windows, seconds) in paces {
+            world.pipeline.pace(windows);
+            for _ in 0..seconds {
+                world.read(f64::from(second) + 0.2, "a", Value::Gauge(f64::from(second)));
+                second += 1;
+                world.at(f64::from(second) + 0.3, Input::Clock);
+            }
+        }
+        let mut next = world.out.first().map_or(WindowIndex(0), |(first, _)| first.first_window);
+        for (summary, _) in &world.out {
+            prop_assert_eq!(summary.first_window, next);
+            next = next + i64::from(summary.n_windows);
+        }
+        let values: Vec<f64> = world.values(0).into_iter().flatten().collect();
+        let expected: Vec<f64> = (0..values.len()).map(|n| n as f64).collect();
+        prop_assert_eq!(&values, &expected);
+        prop_assert!(values.len() + 5 > second as usize, "{} of {}", values.len(), second);
+    }
+
     /// PI-1, under any clock: windows ascend, and a clock that stands after a jump gives windows again.
     #[test]
     fn prop_windows_never_repeat_whatever_the_clock_does(

@@ -12,7 +12,7 @@ use hsw_shell::tls::{self, Identity};
 use hsw_trigger::Up;
 use hsw_types::{Incarnation, Sequence};
 use hsw_wire::{
-    FRAME_HEADER_BYTES, ToAgent, ToAggregator, TriggerUp, VERSION, VERSION_TRIGGERS, frame_length,
+    FRAME_HEADER_BYTES, ToAgent, ToAggregator, TriggerUp, VERSION, VERSION_MAX, frame_length,
 };
 use quinn::crypto::rustls::QuicClientConfig;
 use quinn::{Connection, Endpoint, RecvStream, SendStream, TransportConfig, VarInt};
@@ -132,7 +132,7 @@ pub(super) async fn greet(
 ) -> anyhow::Result<Result<(Sequence, u8), String>> {
     writer
         .write(&ToAggregator::Hello {
-            versions: (VERSION, VERSION_TRIGGERS),
+            versions: (VERSION, VERSION_MAX),
             incarnation: incarnation.0,
             agent_version: env!("CARGO_PKG_VERSION").to_owned(),
         })

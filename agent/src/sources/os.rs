@@ -24,6 +24,7 @@ use super::instance::{Health, Instance};
 use super::proc::{Buffer, node};
 use super::sockets::Sockets;
 use super::{Sink, SourceEvent};
+use crate::pace::Pace;
 
 /// So long after the whole second a round begins: other periodic work of the host has its peak right at it.
 const OFFSET_US: u64 = 20_000;
@@ -45,6 +46,8 @@ pub struct Config {
     pub root: PathBuf,
     /// Process ids of the agent's own database sessions, which `instance.*` leaves out; none where it has none.
     pub own_sessions: Option<watch::Receiver<Vec<u32>>>,
+    /// How often each peer's traffic is told; its default where nobody says.
+    pub pace: Option<watch::Receiver<Pace>>,
 }
 
 impl Default for Config {
@@ -55,6 +58,7 @@ impl Default for Config {
             sys: PathBuf::from("/sys"),
             root: PathBuf::from("/"),
             own_sessions: None,
+            pace: None,
         }
     }
 }
@@ -261,6 +265,9 @@ impl OsSampler {
         let cgroup = database
             .cgroup
             .sample(running.as_ref(), &mut self.buffer, out);
+        if let Some(pace) = &self.config.pace {
+            database.sockets.pace(pace.borrow().peers_s);
+        }
         let sockets = database.sockets.sample(running.as_ref(), out);
         let instance_dropped = database.instance.left_out();
         let sockets_dropped = database.sockets.left_out();

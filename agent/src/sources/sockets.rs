@@ -23,6 +23,8 @@ use super::proc::node;
 const FRESH_MS: u32 = 10_000;
 /// Rounds (seconds) between two dumps: each walks the host's whole table of connections.
 const DUMP_EVERY: u64 = 2;
+/// A round that comes this much early still tells of peers, seconds: rounds are counted, not timed.
+const PEERS_EARLY_S: u64 = 1;
 /// A postmaster holds its listening sockets among the first few dozen files.
 const FILES_LOOKED_AT_MAX: usize = 1024;
 
@@ -33,6 +35,9 @@ pub(crate) struct Sockets {
     keys: Keys,
     diag: Option<InetDiag>,
     round: u64,
+    /// Rounds (seconds) between two tellings of each peer's traffic, and the round of the last.
+    peers_every: u64,
+    peers_told: Option<u64>,
     /// Postmaster the figures are about.
     of: u64,
     /// Ascending by cookie.
@@ -92,6 +97,8 @@ impl Sockets {
             keys: Keys::new(),
             diag: None,
             round: 0,
+            peers_every: DUMP_EVERY,
+            peers_told: None,
             of: 0,
             before: Vec::new(),
             has_baseline: false,
@@ -108,6 +115,11 @@ impl Sockets {
     /// Sockets and peers left out over a limit since the agent started.
     pub(crate) fn left_out(&self) -> u64 {
         self.left_out.saturating_add(self.peers.left_out())
+    }
+
+    /// Tells of each peer's traffic every so many rounds (seconds) from now on; the rest keeps its pace.
+    pub(crate) const fn pace(&mut self, peers_every: u64) {
+        self.peers_every = peers_every;
     }
 
     /// One round; every other one dumps.
@@ -138,6 +150,7 @@ impl Sockets {
     fn begin_anew(&mut self, running: &Running) {
         self.of = running.epoch;
         self.round = 0;
+        self.peers_told = None;
         self.before.clear();
         self.has_baseline = false;
         self.totals = Sent::default();
@@ -256,7 +269,11 @@ impl Sockets {
         if let Some(median) = median(&mut rtts) {
             out.push(Reading::gauge(&keys.rtt_median, milliseconds(median)));
         }
-        self.peers.emit(epoch, out);
+        let is_due = |told: u64| self.round + PEERS_EARLY_S >= told + self.peers_every;
+        if self.peers_told.is_none_or(is_due) {
+            self.peers_told = Some(self.round);
+            self.peers.emit(epoch, out);
+        }
     }
 }
 

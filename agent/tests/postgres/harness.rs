@@ -237,7 +237,8 @@ impl Agent {
         let (sink, events) = mpsc::channel(256);
         let (send_settings, settings) = watch::channel(None);
         let (stop, shutdown) = watch::channel(false);
-        let task = tokio::spawn(run(config, sink, send_settings, shutdown));
+        let pace = watch::channel(hsw_agent::pace::Pace::default()).1;
+        let task = tokio::spawn(run(config, sink, send_settings, pace, shutdown));
         Self {
             events,
             settings,

@@ -59,16 +59,61 @@ pub(crate) fn intrusion(text: &mut String, incident: &Value) {
 fn edges(text: &mut String, answer: &Value, labels: &BTreeMap<&str, &Value>) {
     let edges = list(answer, "edges");
     let _ = writeln!(text, "{} vertices, {} edges", labels.len(), edges.len());
+    let _ = writeln!(
+        text,
+        "{:<32}   {:<24} {:<14} {:>8} {:>6} {:>7} {:>9} {:>9} {:>9}  last minute",
+        "from", "to", "kind", "sessions", "active", "rtt ms", "sent/s", "recv/s", "lag"
+    );
     for edge in edges {
-        let sessions = edge["sessions"].as_f64().unwrap_or(0.0);
+        let number = |name: &str| edge[name].as_f64();
         let _ = writeln!(
             text,
-            "{:<32} → {:<24} {:<14} {sessions:>6.0} sessions",
+            "{:<32} → {:<24} {:<14} {:>8.0} {:>6} {:>7} {:>9} {:>9} {:>9}  {}",
             label(labels, &edge["from"]),
             label(labels, &edge["to"]),
             edge["kind"].as_str().unwrap_or_default().replace('_', " "),
+            number("sessions").unwrap_or(0.0),
+            plain(number("active"), 0),
+            plain(number("rtt_ms"), 2),
+            bytes(number("tx_bytes_per_s")),
+            bytes(number("rx_bytes_per_s")),
+            bytes(number("lag_bytes")),
+            trend(&edge["history"]["sessions"]),
         );
     }
+}
+
+/// A number, or a dash where nobody says.
+fn plain(value: Option<f64>, digits: usize) -> String {
+    value.map_or_else(|| "–".to_owned(), |value| format!("{value:.digits$}"))
+}
+
+/// Bytes in their usual unit, powers of 1,000.
+fn bytes(value: Option<f64>) -> String {
+    let Some(mut value) = value else {
+        return plain(None, 0);
+    };
+    for unit in ["B", "kB", "MB", "GB"] {
+        if value.abs() < 1_000.0 {
+            return format!("{value:.1} {unit}");
+        }
+        value /= 1_000.0;
+    }
+    format!("{value:.1} TB")
+}
+
+/// A step of history as one of eight heights between nothing and the most; a blank where nobody said.
+fn trend(steps: &Value) -> String {
+    const HEIGHTS: [char; 8] = ['▁', '▂', '▃', '▄', '▅', '▆', '▇', '█'];
+    let steps = steps.as_array().map_or(&[][..], Vec::as_slice);
+    let most = steps.iter().filter_map(Value::as_f64).fold(0.0, f64::max);
+    let height = |step: &Value| {
+        step.as_f64().map_or(' ', |value| {
+            let share = if most > 0.0 { value / most } else { 0.0 };
+            HEIGHTS[((share * 7.0).round() as usize).min(7)]
+        })
+    };
+    steps.iter().map(height).collect()
 }
 
 fn changes(text: &mut String, answer: &Value, labels: &BTreeMap<&str, &Value>) {
@@ -104,12 +149,64 @@ fn landmarks(text: &mut String, answer: &Value, labels: &BTreeMap<&str, &Value>)
     let landmarks = list(answer, "landmarks");
     let _ = writeln!(
         text,
-        "{} landmarks tell {} vertices apart ({} are forced by vertices with the same neighbours)",
+        "{} landmarks tell {} vertices apart within their kind and shard ({} are forced by vertices with the same neighbours; without kinds and shards {} would be)",
         landmarks.len(),
         labels.len(),
         answer["twin_bound"],
+        answer["twin_bound_uncoloured"],
     );
     for id in landmarks {
         let _ = writeln!(text, "{}", label(labels, id));
+    }
+    let nodes = list(answer, "landmark_nodes").iter();
+    let nodes: Vec<&str> = nodes.filter_map(Value::as_str).collect();
+    if !nodes.is_empty() {
+        let _ = writeln!(
+            text,
+            "agents that look at connections and ship more often: {}",
+            nodes.join(", ")
+        );
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    #[test]
+    fn an_edge_is_shown_with_its_rates_and_what_nobody_says_is_a_dash() {
+        let answer = json!({
+            "vertices": [{"id": "client:x/web", "label": "web"}, {"id": "node:a", "label": "a"}],
+            "edges": [{
+                "from": "client:x/web", "to": "node:a", "kind": "client", "sessions": 7.0, "active": 2.0,
+                "rtt_ms": 0.456, "tx_bytes_per_s": 12_345.0, "rx_bytes_per_s": null,
+                "history": {"sessions": [null, 0.0, 3.5, 7.0]},
+            }],
+        });
+        let shown = text(&Command::Show, &answer);
+        let line: Vec<&str> = shown
+            .lines()
+            .last()
+            .unwrap_or_default()
+            .split_whitespace()
+            .collect();
+        assert_eq!(
+            line,
+            [
+                "web",
+                "→",
+                "a",
+                "client",
+                "7",
+                "2",
+                "0.46",
+                "12.3",
+                "kB",
+                "–",
+                "–",
+                "▁▅█"
+            ]
+        );
     }
 }

@@ -3,7 +3,7 @@
 mod compare;
 mod edges;
 
-use std::collections::VecDeque;
+use std::collections::{BTreeSet, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -214,6 +214,13 @@ impl Engine {
     #[must_use]
     pub fn graph(&self) -> GraphView {
         crate::show::graph(self)
+    }
+
+    /// Nodes whose agents stand for landmarks of the graph; `None` while nothing is known of it.
+    #[must_use]
+    pub fn landmark_nodes(&self) -> Option<BTreeSet<NodeId>> {
+        let is_known = self.graph.edges().next().is_some();
+        is_known.then(|| self.watch.landmark_nodes())
     }
 
     /// The same series on every node of the given shards that has it (all shards when empty), for charts.

@@ -41,7 +41,7 @@ pub use incident::{
 };
 pub use map::{ShardEntry, ShardMap, ShardMapError};
 pub use view::{
-    Armed, ChangeView, EdgeView, GraphView, Health, NodeLiveness, NodeView, Point, SeriesView,
-    ShardView, VertexView,
+    Armed, ChangeView, EdgeView, GraphView, HISTORY_STEP_S, Health, NodeLiveness, NodeView, Point,
+    SeriesView, ShardView, TrafficView, VertexView,
 };
 pub use words::in_words;

@@ -1,13 +1,13 @@
 //! The engine's state as views. (step 15)
 
-use hsw_graph::Vertex;
+use hsw_graph::{Edge, Quantity, Vertex};
 use hsw_types::{Role, SeriesKey, ShardId, WallTime, WindowIndex, metric_spec};
 
 use crate::engine::Engine;
 use crate::map::ShardEntry;
 use crate::view::{
     Armed, ChangeView, EdgeView, GraphView, Health, NodeLiveness, NodeView, Point, SeriesView,
-    ShardView, VertexView,
+    ShardView, TrafficView, VertexView,
 };
 
 /// Changes of the graph told at a time.
@@ -199,6 +199,19 @@ pub(crate) fn series(
         .collect()
 }
 
+fn traffic(edge: &Edge, latency_class: Option<u8>) -> TrafficView {
+    TrafficView {
+        active: edge.active,
+        rtt_ms: edge.rtt_ms,
+        latency_class,
+        tx_bytes_per_s: edge.tx_bytes_per_s,
+        rx_bytes_per_s: edge.rx_bytes_per_s,
+        lag_bytes: edge.lag_bytes,
+        history: [Quantity::Sessions, Quantity::RttMs, Quantity::TxBytesPerS]
+            .map(|quantity| edge.history(quantity).collect()),
+    }
+}
+
 pub(crate) fn graph(engine: &Engine) -> GraphView {
     let mut vertices: Vec<VertexView> = Vec::new();
     for entry in engine.map.shards() {
@@ -242,6 +255,7 @@ pub(crate) fn graph(engine: &Engine) -> GraphView {
         to: id.to.id(),
         kind: id.kind,
         sessions: edge.sessions,
+        traffic: traffic(edge, engine.watch.class(id)),
         first_seen: edge.first_seen,
         last_seen: edge.last_seen.max(WallTime::default()),
     });
@@ -263,6 +277,8 @@ pub(crate) fn graph(engine: &Engine) -> GraphView {
             .map(Vertex::id)
             .collect(),
         twin_bound: engine.watch.twin_bound(),
+        twin_bound_uncoloured: engine.watch.twin_bound_uncoloured(),
+        landmark_nodes: engine.watch.landmark_nodes().into_iter().collect(),
         changes: changes.collect(),
         judged_from: engine.structure.judges_from(),
         vertices,

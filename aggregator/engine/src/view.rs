@@ -127,10 +127,35 @@ pub struct EdgeView {
     pub kind: EdgeKind,
     /// Sessions now.
     pub sessions: f64,
+    /// How much, how fast, how far behind.
+    pub traffic: TrafficView,
     /// First seen.
     pub first_seen: WallTime,
     /// Last seen.
     pub last_seen: WallTime,
+}
+
+/// Length of a step of an edge's history, seconds.
+pub const HISTORY_STEP_S: i64 = hsw_graph::STEP_US / 1_000_000;
+
+/// What an edge carries; `None` where nobody says.
+#[derive(Debug, Clone, PartialEq, Default)]
+pub struct TrafficView {
+    /// Sessions that run a statement.
+    pub active: Option<f64>,
+    /// Round trip of the client's address, milliseconds.
+    pub rtt_ms: Option<f64>,
+    /// Its length in the view by latency: classes that double, the first below 0.25 ms; unknown is the first. `None` before the edge was
+    /// looked at.
+    pub latency_class: Option<u8>,
+    /// Bytes a second that the node sends.
+    pub tx_bytes_per_s: Option<f64>,
+    /// Bytes a second that the node receives.
+    pub rx_bytes_per_s: Option<f64>,
+    /// Bytes the replica is behind.
+    pub lag_bytes: Option<f64>,
+    /// The last minute in steps of five seconds, oldest first: sessions, round trip, bytes a second sent.
+    pub history: [Vec<Option<f64>>; 3],
 }
 
 /// The interaction graph.
@@ -142,8 +167,12 @@ pub struct GraphView {
     pub edges: Vec<EdgeView>,
     /// Ids of the landmarks: distances to them tell all vertices apart.
     pub landmarks: Vec<String>,
-    /// Landmarks that vertices with the same neighbours force, whatever is chosen.
+    /// Landmarks that vertices of one kind and shard with the same neighbours force, whatever is chosen.
     pub twin_bound: usize,
+    /// Landmarks that would be forced if kind and shard did not tell vertices apart.
+    pub twin_bound_uncoloured: usize,
+    /// Nodes whose agents stand for landmarks: they look at connections and ship more often.
+    pub landmark_nodes: Vec<NodeId>,
     /// Edges that came and went, newest first.
     pub changes: Vec<ChangeView>,
     /// From when on it is judged whether an edge was to be expected; `None` until the first edge is known.

@@ -1,6 +1,6 @@
 //! The interaction graph: who talks to whom, as the nodes themselves report. (step 9)
 //!
-//! In: edge series of each node. Out: vertices and edges with sessions and ages.
+//! In: edge series of each node. Out: vertices and edges with sessions, rates, latency and ages.
 //! Invariants: GR-3 an edge not seen for [`FORGET_AFTER_US`] is gone, and with it a vertex without edges that is not a node.
 //! GR-4 at most [`N_EDGES_MAX`] edges; new ones beyond it are counted and left out. GR-5 who takes every [`Event`] since an empty graph
 //! knows its edges; who comes too late is told so.
@@ -8,9 +8,20 @@
 
 mod events;
 pub use events::{Event, N_EVENTS_MAX};
+mod edge;
+pub use edge::{Edge, N_STEPS, N_USERS_MAX, Quantity, STALE_AFTER_US, STEP_US};
+
+mod traffic;
+
+mod latency;
+pub use latency::{CLASSES, FIRST_MS, latency_class};
+
+mod views;
+
+mod roles;
 
 mod watch;
-pub use watch::{Change, N_CHANGES_MAX, Watch};
+pub use watch::{Change, Distances, N_CHANGES_MAX, Watch};
 
 use std::collections::btree_map::Entry;
 use std::collections::{BTreeMap, BTreeSet};
@@ -21,8 +32,6 @@ use crate::events::Events;
 
 /// Edges remembered at most.
 pub const N_EDGES_MAX: usize = 50_000;
-/// Login roles remembered of an edge.
-pub const N_USERS_MAX: usize = 16;
 /// An edge not seen for this long is forgotten: fifteen minutes.
 pub const FORGET_AFTER_US: i64 = 15 * 60 * 1_000_000;
 
@@ -103,35 +112,6 @@ pub struct EdgeId {
     pub kind: EdgeKind,
 }
 
-/// What is known of an edge.
-#[derive(Debug, Clone, PartialEq)]
-pub struct Edge {
-    /// Sessions as last told (refused logins a second, [`EdgeKind::RefusedLogin`]).
-    pub sessions: f64,
-    /// Login roles seen on it, and when last; at most [`N_USERS_MAX`], those seen last.
-    pub users: BTreeMap<String, WallTime>,
-    /// First seen, data time.
-    pub first_seen: WallTime,
-    /// Last seen, data time.
-    pub last_seen: WallTime,
-}
-
-impl Edge {
-    fn see_user(&mut self, user: &str, at: WallTime) {
-        if let Some(seen) = self.users.get_mut(user) {
-            *seen = at.max(*seen);
-            return;
-        }
-        if self.users.len() == N_USERS_MAX {
-            let oldest = self.users.iter().min_by_key(|(_, seen)| **seen);
-            if let Some(oldest) = oldest.map(|(name, _)| name.clone()) {
-                self.users.remove(&oldest);
-            }
-        }
-        self.users.insert(user.to_owned(), at);
-    }
-}
-
 fn role(node: &NodeId, name: &str) -> Vertex {
     Vertex::Role {
         node: node.clone(),
@@ -142,7 +122,7 @@ fn role(node: &NodeId, name: &str) -> Vertex {
 /// The graph. See the crate's header.
 #[derive(Debug, Clone, Default)]
 pub struct InteractionGraph {
-    edges: BTreeMap<EdgeId, Edge>,
+    pub(crate) edges: BTreeMap<EdgeId, Edge>,
     /// Listening addresses of nodes, `host:port`.
     node_at: BTreeMap<String, NodeId>,
     n_left_out: u64,
@@ -185,20 +165,10 @@ impl InteractionGraph {
         }
     }
 
-    /// Takes an edge as `node` reports it. O(log edges).
+    /// Takes an edge as `node` reports it, `at` the window it is of; what several roles and databases of one client say of one window
+    /// counts together. O(log edges).
     pub fn touch(&mut self, node: &NodeId, subject: &EdgeSubject, sessions: f64, at: WallTime) {
-        let own = Vertex::Node(node.clone());
-        let peer = self.peer(subject);
-        let (from, to) = match subject.kind {
-            EdgeKind::Client | EdgeKind::RefusedLogin => (peer, own),
-            EdgeKind::ForeignServer | EdgeKind::Replication => (own, peer),
-            EdgeKind::Membership => (role(node, &subject.user), role(node, &subject.peer)),
-        };
-        let id = EdgeId {
-            from,
-            to,
-            kind: subject.kind,
-        };
+        let id = self.id(node, subject);
         let user = (!subject.user.is_empty() && subject.kind != EdgeKind::Membership)
             .then_some(subject.user.as_str());
         let n_edges = self.edges.len();
@@ -216,22 +186,31 @@ impl InteractionGraph {
             }
             Entry::Vacant(place) if n_edges < N_EDGES_MAX => {
                 self.events.note(Event::Came(place.key().clone()));
-                place.insert(Edge {
-                    sessions,
-                    users: BTreeMap::new(),
-                    first_seen: at,
-                    last_seen: at,
-                })
+                place.insert(Edge::new(at))
             }
             Entry::Vacant(_) => {
                 self.n_left_out += 1;
                 return;
             }
         };
-        edge.sessions = sessions;
+        edge.tell(Quantity::Sessions, sessions, at);
         edge.last_seen = edge.last_seen.max(at);
         if let Some(user) = user {
             edge.see_user(user, at);
+        }
+    }
+
+    fn id(&self, node: &NodeId, subject: &EdgeSubject) -> EdgeId {
+        let own = Vertex::Node(node.clone());
+        let (from, to) = match subject.kind {
+            EdgeKind::Client | EdgeKind::RefusedLogin => (self.peer(subject), own),
+            EdgeKind::ForeignServer | EdgeKind::Replication => (own, self.peer(subject)),
+            EdgeKind::Membership => (role(node, &subject.user), role(node, &subject.peer)),
+        };
+        EdgeId {
+            from,
+            to,
+            kind: subject.kind,
         }
     }
 
@@ -260,12 +239,14 @@ impl InteractionGraph {
         there.next().is_none().then_some(node)
     }
 
-    /// Forgets what has not been seen for long.
+    /// Forgets what has not been seen, or told of an edge, for long.
     pub fn expire(&mut self, now: WallTime) {
         let events = &mut self.events;
         self.edges.retain(|id, edge| {
             let stays = now.0 - edge.last_seen.0 < FORGET_AFTER_US;
-            if !stays {
+            if stays {
+                edge.fade(now);
+            } else {
                 events.note(Event::Went(id.clone()));
             }
             stays

@@ -1,15 +1,17 @@
 //! The graph over time: what came and went, and landmarks whose distances tell all vertices apart. (step 9)
 //!
-//! In: the graph as it stands, now and again. Out: a log of changes, landmarks kept resolving through all of them.
+//! In: the graph as it stands, now and again. Out: a log of changes, landmarks kept resolving (by hops) through all of them, and
+//! distances to them by hops, by latency and along directions.
 //! Invariants: WA-1 the log and the distances are of the same graph: each difference is applied once. WA-2 what is there when the
 //! watch begins is no change. Limits: [`N_CHANGES_MAX`] changes kept; numbers of vertices that are gone are given anew.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
-use hsw_landmark::{Topology, Tracked, twin_bound, twin_classes};
-use hsw_types::WallTime;
+use hsw_landmark::{Aim, FAR, Topology, Tracked, twin_bound, twin_classes};
+use hsw_types::{NodeId, ShardId, WallTime};
 
-use crate::{EdgeId, Event, InteractionGraph, Vertex};
+use crate::views::Views;
+use crate::{EdgeId, Event, InteractionGraph, Quantity, Vertex, latency_class};
 
 /// Changes remembered.
 pub const N_CHANGES_MAX: usize = 2_000;
@@ -34,15 +36,32 @@ pub struct Change {
     pub n_distances: usize,
 }
 
+/// How far a vertex is from each landmark, in the order of [`Watch::landmarks`]; `None` where no way leads.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Distances {
+    /// Hops: what tells vertices apart.
+    pub hops: Vec<Option<u32>>,
+    /// Sums of latency classes (`latency_class`); empty where the graph is too large for it.
+    pub latency: Vec<Option<u32>>,
+    /// Hops along the edges' direction from the landmark to the vertex; empty likewise.
+    pub from: Vec<Option<u32>>,
+    /// Hops along the edges' direction from the vertex to the landmark; empty likewise.
+    pub to: Vec<Option<u32>>,
+}
+
 /// See the module's header.
 #[derive(Debug)]
 pub struct Watch {
     numbers: BTreeMap<Vertex, u32>,
     vertices: Vec<Vertex>,
-    known: BTreeSet<EdgeId>,
+    /// Edges of the log, each with its latency class.
+    known: BTreeMap<EdgeId, u8>,
     /// Edges of the log between two vertices; those of the topology are there while there is one.
     between: BTreeMap<(u32, u32), u32>,
+    /// Numbers of shards in colours, from 1.
+    shards: BTreeMap<ShardId, u32>,
     tracked: Tracked,
+    views: Views,
     changes: VecDeque<Change>,
     began: Option<WallTime>,
     n_looks: u32,
@@ -55,9 +74,11 @@ impl Default for Watch {
         Self {
             numbers: BTreeMap::new(),
             vertices: Vec::new(),
-            known: BTreeSet::new(),
+            known: BTreeMap::new(),
             between: BTreeMap::new(),
+            shards: BTreeMap::new(),
             tracked: Tracked::new(Topology::new(0)),
+            views: Views::default(),
             changes: VecDeque::new(),
             began: None,
             n_looks: 0,
@@ -67,9 +88,19 @@ impl Default for Watch {
 }
 
 impl Watch {
-    /// Takes over what is different from the last time. Work by what changed ([`Tracked`]); O(edges) where the graph no longer knows all
-    /// that happened since.
+    /// As [`Self::follow_placed`], where no node's shard is known.
     pub fn follow(&mut self, graph: &InteractionGraph, now: WallTime) {
+        self.follow_placed(graph, |_| None, now);
+    }
+
+    /// Takes over what is different from the last time. What kind a vertex is, and of a node or role its shard, need no landmark: only
+    /// vertices of one such colour are told apart. O(edges + vertices), and what changes cost ([`Tracked`]).
+    pub fn follow_placed<'a>(
+        &mut self,
+        graph: &InteractionGraph,
+        shard_of: impl Fn(&NodeId) -> Option<&'a ShardId>,
+        now: WallTime,
+    ) {
         let is_beginning = match self.began {
             None => {
                 self.began = (graph.edges().next().is_some()).then_some(now);
@@ -77,12 +108,13 @@ impl Watch {
             }
             Some(began) => now.0 - began.0 < BEGINNING_US,
         };
+        self.reclass(graph);
         let (gone, new) = self.differences(graph);
-        if gone.is_empty() && new.is_empty() {
+        let n_painted = self.paint(&shard_of);
+        if gone.is_empty() && new.is_empty() && n_painted == 0 {
             return;
         }
         for edge in gone {
-            self.known.remove(&edge);
             let n_distances = self.take_out(&edge);
             self.note(
                 is_beginning,
@@ -95,8 +127,7 @@ impl Watch {
             );
         }
         for edge in new {
-            let n_distances = self.put_in(&edge);
-            self.known.insert(edge.clone());
+            let n_distances = self.put_in(&edge, class_of(graph, &edge, None));
             self.note(
                 is_beginning,
                 Change {
@@ -107,16 +138,72 @@ impl Watch {
                 },
             );
         }
+        self.paint(&shard_of);
         self.tracked.keep();
         self.n_looks += 1;
         if self.vertices.len() > 2 * self.numbers_in_use() + GONE_MAX {
-            self.begin_anew();
+            self.begin_anew(&shard_of);
         } else if self.n_looks.is_multiple_of(ANEW_EVERY) && self.numbers_in_use() <= ANEW_MAX {
             let fresh = self.tracked.chosen_anew();
             if fresh.len() < self.tracked.landmarks().len() {
                 self.tracked.swap(fresh);
             }
         }
+        self.follow_landmarks();
+    }
+
+    /// Distances of a vertex in all views; `None` where it is not there. O(landmarks).
+    #[must_use]
+    pub fn distances(&self, vertex: &Vertex) -> Option<Distances> {
+        let v = *self.numbers.get(vertex)?;
+        if self.tracked.graph().neighbours(v).is_empty() {
+            return None;
+        }
+        let hops = self.tracked.distances(v).iter();
+        let hops = hops.map(|d| (*d != FAR).then_some(u32::from(*d)));
+        let mut distances = Distances {
+            hops: hops.collect(),
+            ..Distances::default()
+        };
+        if self.views.is_kept() {
+            for column in 0..self.tracked.landmarks().len() {
+                let (from, to) = self.views.directed(column, v);
+                distances.latency.push(self.views.weighted(column, v));
+                distances.from.push(from);
+                distances.to.push(to);
+            }
+        }
+        Some(distances)
+    }
+
+    /// An edge's latency class; `None` where it is not there.
+    #[must_use]
+    pub fn class(&self, edge: &EdgeId) -> Option<u8> {
+        self.known.get(edge).copied()
+    }
+
+    /// Takes over latency classes that are others now. O(edges).
+    fn reclass(&mut self, graph: &InteractionGraph) {
+        let mut others = Vec::new();
+        for (id, was) in &mut self.known {
+            if !graph.has(id) {
+                continue;
+            }
+            let now = class_of(graph, id, Some(*was));
+            if now != *was {
+                others.push((id.clone(), *was, now));
+                *was = now;
+            }
+        }
+        for (edge, was, now) in others {
+            let (from, to) = (self.number(&edge.from), self.number(&edge.to));
+            self.views.reclass(from, to, was, now);
+        }
+    }
+
+    fn follow_landmarks(&mut self) {
+        let (landmarks, n) = (self.tracked.landmarks(), self.tracked.graph().n());
+        self.views.follow(landmarks, self.tracked.epoch(), n);
     }
 
     /// Edges that went and that came since the last time, each ascending.
@@ -130,8 +217,8 @@ impl Watch {
             ids.collect()
         });
         if let Some(touched) = touched {
-            let is_gone = |id: &&&EdgeId| self.known.contains(**id) && !graph.has(id);
-            let is_new = |id: &&&EdgeId| !self.known.contains(**id) && graph.has(id);
+            let is_gone = |id: &&&EdgeId| self.known.contains_key(**id) && !graph.has(id);
+            let is_new = |id: &&&EdgeId| !self.known.contains_key(**id) && graph.has(id);
             let gone: Vec<EdgeId> = touched
                 .iter()
                 .filter(is_gone)
@@ -148,12 +235,15 @@ impl Watch {
         }
         let gone = self
             .known
-            .iter()
+            .keys()
             .filter(|id| !graph.has(id))
             .cloned()
             .collect();
         let new = graph.edges().map(|(id, _)| id);
-        let new = new.filter(|id| !self.known.contains(id)).cloned().collect();
+        let new = new
+            .filter(|id| !self.known.contains_key(id))
+            .cloned()
+            .collect();
         (gone, new)
     }
 
@@ -166,17 +256,36 @@ impl Watch {
             .collect()
     }
 
-    /// Whether the landmarks tell all vertices apart.
+    /// Vertices beside this one. O(edges of it).
+    pub fn neighbours(&self, vertex: &Vertex) -> impl Iterator<Item = &Vertex> {
+        let number = self.numbers.get(vertex);
+        let beside = number.map_or(&[][..], |v| self.tracked.graph().neighbours(*v));
+        beside.iter().filter_map(|v| self.vertices.get(*v as usize))
+    }
+
+    /// Whether the landmarks tell all vertices of one colour apart.
     #[must_use]
     pub fn is_resolved(&self) -> bool {
         self.tracked.is_resolved()
     }
 
-    /// Landmarks that vertices with the same neighbours force, whatever is chosen.
+    /// Landmarks that vertices of one colour with the same neighbours force, whatever is chosen.
     #[must_use]
     pub fn twin_bound(&self) -> usize {
+        let n = self.tracked.graph().n() as u32;
+        let colours: Vec<u32> = (0..n).map(|v| self.tracked.colour(v)).collect();
+        self.forced(Some(&colours))
+    }
+
+    /// Landmarks that would be forced if kinds and shards were not known.
+    #[must_use]
+    pub fn twin_bound_uncoloured(&self) -> usize {
+        self.forced(None)
+    }
+
+    fn forced(&self, colours: Option<&[u32]>) -> usize {
         let graph = self.tracked.graph();
-        let classes = twin_classes(graph, None);
+        let classes = twin_classes(graph, colours);
         let with_edges = |class: &Vec<u32>| !graph.neighbours(class[0]).is_empty();
         twin_bound(&classes.into_iter().filter(with_edges).collect::<Vec<_>>())
     }
@@ -196,7 +305,10 @@ impl Watch {
         self.changes.push_back(change);
     }
 
-    fn put_in(&mut self, edge: &EdgeId) -> usize {
+    fn put_in(&mut self, edge: &EdgeId, class: u8) -> usize {
+        self.known.insert(edge.clone(), class);
+        let (from, to) = (self.number(&edge.from), self.number(&edge.to));
+        self.views.insert(from, to, class);
         let ends = self.ends(edge);
         let n = self.between.entry(ends).or_insert(0);
         *n += 1;
@@ -208,6 +320,10 @@ impl Watch {
     }
 
     fn take_out(&mut self, edge: &EdgeId) -> usize {
+        if let Some(class) = self.known.remove(edge) {
+            let (from, to) = (self.number(&edge.from), self.number(&edge.to));
+            self.views.remove(from, to, class);
+        }
         let ends = self.ends(edge);
         let Some(n) = self.between.get_mut(&ends) else {
             return 0;
@@ -242,84 +358,70 @@ impl Watch {
             .count()
     }
 
+    /// Gives vertices their colours; how many have another than before. O(vertices · log shards).
+    fn paint<'a>(&mut self, shard_of: &impl Fn(&NodeId) -> Option<&'a ShardId>) -> usize {
+        let mut n = 0;
+        for at in 0..self.vertices.len() {
+            let colour = colour(&mut self.shards, &self.vertices[at], shard_of);
+            if self.tracked.colour(at as u32) != colour {
+                self.tracked.paint(at as u32, colour);
+                n += 1;
+            }
+        }
+        n
+    }
+
     /// The same edges under new numbers.
-    fn begin_anew(&mut self) {
+    fn begin_anew<'a>(&mut self, shard_of: &impl Fn(&NodeId) -> Option<&'a ShardId>) {
         self.numbers.clear();
         self.vertices.clear();
         self.between.clear();
-        for edge in self.known.clone() {
-            let ends = self.ends(&edge);
-            *self.between.entry(ends).or_insert(0) += 1;
+        self.views = Views::default();
+        for (edge, class) in self.known.clone() {
+            let (from, to) = (self.number(&edge.from), self.number(&edge.to));
+            *self
+                .between
+                .entry((from.min(to), from.max(to)))
+                .or_insert(0) += 1;
+            self.views.insert(from, to, class);
         }
         let edges = self.between.keys().copied();
-        self.tracked = Tracked::new(Topology::with_edges(self.vertices.len(), edges));
+        let topology = Topology::with_edges(self.vertices.len(), edges);
+        let vertices = self.vertices.iter();
+        let colours = vertices.map(|vertex| colour(&mut self.shards, vertex, shard_of));
+        let colours: Vec<u32> = colours.collect();
+        self.tracked = Tracked::aimed(topology, &colours, Aim::default());
     }
+}
+
+/// What is known of a vertex without asking: its kind, and of a node or role its shard.
+fn colour<'a>(
+    shards: &mut BTreeMap<ShardId, u32>,
+    vertex: &Vertex,
+    shard_of: &impl Fn(&NodeId) -> Option<&'a ShardId>,
+) -> u32 {
+    let (kind, node) = match vertex {
+        Vertex::Node(node) => (0, Some(node)),
+        Vertex::Role { node, .. } => (1, Some(node)),
+        Vertex::Client { .. } => (2, None),
+        Vertex::Service { .. } => (3, None),
+    };
+    let shard = node.and_then(shard_of).map_or(0, |shard| {
+        shards.get(shard).copied().unwrap_or_else(|| {
+            let next = shards.len() as u32 + 1;
+            shards.insert(shard.clone(), next);
+            next
+        })
+    });
+    shard * 4 + kind
+}
+
+/// The class of an edge that was of class `was`, by the usual round trip of the last minute.
+fn class_of(graph: &InteractionGraph, id: &EdgeId, was: Option<u8>) -> u8 {
+    let edge = graph.edge(id);
+    latency_class(was, edge.and_then(|edge| edge.usual(Quantity::RttMs)))
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use hsw_types::{EdgeKind, EdgeSubject, NodeId};
-    use proptest::prelude::*;
-
-    fn touch(graph: &mut InteractionGraph, node: u8, client: u16, at: i64) {
-        let subject = EdgeSubject {
-            kind: EdgeKind::Client,
-            peer: format!("10.0.0.{client}"),
-            port: 0,
-            user: String::new(),
-            application: "app".to_owned(),
-            database: String::new(),
-        };
-        let node = NodeId::new(&format!("n{node}")).unwrap();
-        graph.touch(&node, &subject, 1.0, WallTime(at));
-    }
-
-    #[test]
-    fn what_is_there_at_first_is_no_change_and_a_new_client_of_every_shard_is() {
-        let mut graph = InteractionGraph::default();
-        let mut watch = Watch::default();
-        for at in [0, 30_000_000] {
-            for node in 0..4 {
-                touch(&mut graph, node, u16::from(node), at);
-                touch(&mut graph, node, 100, at);
-            }
-            watch.follow(&graph, WallTime(at));
-        }
-        assert_eq!(watch.changes().count(), 0);
-        assert!(watch.is_resolved() && watch.landmarks().len() >= watch.twin_bound());
-        for node in 0..4 {
-            touch(&mut graph, node, 66, 90_000_000);
-        }
-        watch.follow(&graph, WallTime(90_000_000));
-        let changes: Vec<&Change> = watch.changes().collect();
-        assert_eq!(changes.len(), 4);
-        assert!(
-            changes
-                .iter()
-                .all(|change| change.came && change.edge.from.id() == "client:10.0.0.66/app")
-        );
-        graph.expire(WallTime(95_000_000 + crate::FORGET_AFTER_US - 10_000_000));
-        watch.follow(&graph, WallTime(2_000_000_000));
-        assert!(watch.changes().next().is_some_and(|change| !change.came));
-    }
-
-    proptest! {
-        #[test]
-        fn prop_the_watch_resolves_the_graph_as_it_stands(looks in prop::collection::vec(prop::collection::vec((0..6_u8, 0..40_u16), 0..20), 1..30)) {
-            let mut watch = Watch::default();
-            let mut graph = InteractionGraph::default();
-            for (look, edges) in looks.into_iter().enumerate() {
-                let at = look as i64 * crate::FORGET_AFTER_US / 2;
-                edges.iter().for_each(|(node, client)| touch(&mut graph, *node, *client, at));
-                graph.expire(WallTime(at));
-                watch.follow(&graph, WallTime(at));
-                prop_assert!(watch.is_resolved());
-                prop_assert!(watch.known.iter().eq(graph.edges().map(|(id, _)| id)));
-                prop_assert_eq!(watch.tracked.graph().m(), watch.between.len());
-                let there = graph.vertices();
-                prop_assert!(watch.landmarks().iter().all(|l| there.contains(l)));
-            }
-        }
-    }
-}
+#[path = "watch_tests.rs"]
+mod tests;

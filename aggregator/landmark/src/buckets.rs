@@ -20,12 +20,23 @@ pub(crate) struct Buckets {
     /// Before and behind each vertex in its bucket's list.
     links: Vec<(u32, u32)>,
     together: BTreeSet<u128>,
+    n_members: usize,
 }
 
 impl Buckets {
     /// Signatures in use.
-    pub(crate) fn len(&self) -> usize {
+    pub(crate) fn n_classes(&self) -> usize {
         self.buckets.len()
+    }
+
+    /// Vertices that share theirs with no other.
+    pub(crate) fn n_alone(&self) -> usize {
+        self.buckets.len() - self.together.len()
+    }
+
+    /// Vertices in all buckets.
+    pub(crate) const fn n_members(&self) -> usize {
+        self.n_members
     }
 
     /// Signatures of more than one vertex, ascending.
@@ -36,6 +47,7 @@ impl Buckets {
     pub(crate) fn clear(&mut self) {
         self.buckets.clear();
         self.together.clear();
+        self.n_members = 0;
     }
 
     /// The vertices of a signature.
@@ -61,6 +73,7 @@ impl Buckets {
         let bucket = self.buckets.entry(signature).or_insert(empty);
         let behind = std::mem::replace(&mut bucket.first, v);
         bucket.n += 1;
+        self.n_members += 1;
         if bucket.n == 2 {
             self.together.insert(signature);
         }
@@ -83,6 +96,7 @@ impl Buckets {
             return;
         };
         bucket.n -= 1;
+        self.n_members -= 1;
         if before == NOBODY {
             bucket.first = behind;
         }

@@ -4,7 +4,7 @@
 //! and go, what a published graph gives away.
 //! Invariants: LA-1 a set called resolving tells every two vertices (of one colour) apart by its distances. LA-2 the same
 //! graph gives the same landmarks. LA-3 distances under change are those of a search from scratch.
-//! Does not: know names, weights, directions or time (callers do), use threads.
+//! Does not: know names or time (callers do), choose landmarks by weights or directions ([`Ways`] keeps distances alone), use threads.
 //! Source: Slater 1975, Harary, Melter 1976 (resolving sets); Hauptmann, Schmied, Viehmann: Approximation complexity of metric
 //! dimension, J. Discrete Algorithms 14, 2012 (information-content greedy); ALGORITHMS section 7.
 
@@ -29,8 +29,13 @@ pub use choose::{Choice, Goal, choose};
 
 mod buckets;
 
+mod spares;
+
 mod tracked;
-pub use tracked::{Changed, Kept, Tracked};
+pub use tracked::{Aim, Changed, Kept, Tracked};
+
+mod ways;
+pub use ways::Ways;
 
 mod audit;
 pub use audit::{

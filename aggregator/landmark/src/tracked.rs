@@ -1,25 +1,43 @@
 //! Landmarks kept resolving while edges come and go: distances exact after every event, work by what changes.
 //!
 //! In: edges that come and go. Out: distances, a set that still tells all connected vertices apart.
-//! Invariants: TR-1 distances are those of a search from scratch. TR-2 after [`Tracked::repair`] no two vertices with an edge have equal
-//! distances to all landmarks. TR-3 the epoch changes with the set: who compares vectors compares epochs first.
+//! Invariants: TR-1 distances are those of a search from scratch. TR-2 after [`Tracked::repair`] no two vertices with an edge and of one
+//! colour have equal distances to all landmarks (as many as [`Aim`] says; still so when any one landmark is lost, where it says so).
+//! TR-3 the epoch changes with the set: who compares vectors compares epochs first.
 //! A vertex without edges takes no part: it is told apart by having none, and is no landmark.
 //! Limits: ways up to 65,533 hops. Cost of an event: columns, and edges of vertices whose distance changes (Ramalingam, Reps, J.
 //! Algorithms 21, 1996, for unit weights); no bound below that can hold: closing a long path changes half of all entries.
 
+mod keep;
+
 use std::cmp::Reverse;
-use std::collections::{BTreeMap, BinaryHeap, VecDeque};
+use std::collections::{BinaryHeap, VecDeque};
 
 use crate::buckets::Buckets;
 use crate::choose::{Goal, choose};
 use crate::distance::{FAR, Matrix};
 use crate::improve::hash;
+use crate::spares::Spares;
 use crate::topology::Topology;
 
-/// Candidates looked at per landmark added.
-const CANDIDATES: usize = 16;
-/// Entries of the matrix per event between two prunes, which look at each a few times.
-const PRUNE_WORK: usize = 2_000;
+/// What the landmarks must achieve through all events.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Aim {
+    /// Share of vertices with an edge that must be told apart from all others of their colour, 0 to 1; 1 by default, and always where
+    /// losses are to be survived.
+    pub target: f64,
+    /// Whether all must be told apart still when any one landmark is lost.
+    pub is_fault_tolerant: bool,
+}
+
+impl Default for Aim {
+    fn default() -> Self {
+        Self {
+            target: 1.0,
+            is_fault_tolerant: false,
+        }
+    }
+}
 
 /// What an event changed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -45,8 +63,13 @@ pub struct Tracked {
     graph: Topology,
     landmarks: Vec<u32>,
     matrix: Matrix,
+    /// What is known of each vertex without asking; 0 where nothing was said.
+    colours: Vec<u32>,
+    aim: Aim,
     signatures: Vec<u128>,
     buckets: Buckets,
+    /// Signatures without each landmark, where losses are to be survived.
+    spares: Option<Spares>,
     epoch: u64,
     /// Vertices whose signature changes in this event, and which it was.
     moved: Vec<(u32, u128)>,
@@ -61,7 +84,18 @@ impl Tracked {
     /// Chooses landmarks for the graph as it is.
     #[must_use]
     pub fn new(graph: Topology) -> Self {
+        Self::aimed(graph, &[], Aim::default())
+    }
+
+    /// Chooses landmarks for the graph as it is, that tell vertices of one colour apart as far as `aim` says; vertices beyond the end of
+    /// `colours` are of colour 0.
+    #[must_use]
+    pub fn aimed(graph: Topology, colours: &[u32], aim: Aim) -> Self {
         let mut tracked = Self::with_landmarks(graph, Vec::new());
+        let n = tracked.colours.len().min(colours.len());
+        tracked.colours[..n].copy_from_slice(&colours[..n]);
+        tracked.aim = aim;
+        tracked.spares = aim.is_fault_tolerant.then(Spares::default);
         tracked.swap(tracked.chosen_anew());
         tracked
     }
@@ -74,8 +108,11 @@ impl Tracked {
             graph,
             landmarks: Vec::new(),
             matrix: Matrix::default(),
+            colours: vec![0; n],
+            aim: Aim::default(),
             signatures: vec![0; n],
             buckets: Buckets::default(),
+            spares: None,
             epoch: 0,
             moved: Vec::new(),
             marks: vec![0; n],
@@ -111,10 +148,31 @@ impl Tracked {
         self.epoch
     }
 
-    /// Whether all vertices with an edge are told apart.
+    /// Whether all vertices with an edge are told apart from the others of their colour.
     #[must_use]
     pub fn is_resolved(&self) -> bool {
         self.buckets.together().next().is_none()
+    }
+
+    /// A vertex's colour; 0 where nothing was said.
+    #[must_use]
+    pub fn colour(&self, v: u32) -> u32 {
+        self.colours.get(v as usize).copied().unwrap_or(0)
+    }
+
+    /// A vertex has this colour from now on. O(log n), with losses to be survived O(k log n).
+    pub fn paint(&mut self, v: u32, colour: u32) {
+        self.reach(v);
+        if self.colours[v as usize] == colour {
+            return;
+        }
+        let was = self.signatures[v as usize];
+        self.colours[v as usize] = colour;
+        self.signatures[v as usize] = self.signature(v);
+        if self.takes_part(v) {
+            self.buckets.leave(v, was);
+            self.join(v);
+        }
     }
 
     /// A set chosen from scratch for the graph as it is: for comparison, or to be [swapped](Self::swap) in. As dear as a start.
@@ -129,7 +187,13 @@ impl Tracked {
             list.map(move |v| (number(*u), number(*v)))
         });
         let part = Topology::with_edges(parts.len(), edges);
-        let choice = choose(&part, Goal::default());
+        let colours: Vec<u32> = parts.iter().map(|v| self.colour(*v)).collect();
+        let goal = Goal {
+            colours: Some(&colours),
+            target: self.target(),
+            is_fault_tolerant: self.aim.is_fault_tolerant,
+        };
+        let choice = choose(&part, goal);
         choice
             .landmarks
             .iter()
@@ -149,12 +213,7 @@ impl Tracked {
 
     /// An edge comes; nothing where it is there already.
     pub fn insert(&mut self, u: u32, v: u32) -> Changed {
-        while (u.max(v) as usize) >= self.graph.n() {
-            self.graph.add_vertex();
-            self.matrix.add_vertex();
-            self.signatures.push(0);
-            self.marks.push(0);
-        }
+        self.reach(u.max(v));
         let new: Vec<u32> = [u, v]
             .into_iter()
             .filter(|w| !self.takes_part(*w))
@@ -205,99 +264,14 @@ impl Tracked {
         changed
     }
 
-    /// Adds landmarks until all vertices with an edge are told apart; how many. A member of a class tells itself from the others, so it
-    /// ends.
-    pub fn repair(&mut self) -> usize {
-        let mut n_added = 0;
-        while !self.is_resolved() {
-            let mut candidates: Vec<u32> = Vec::new();
-            let in_classes = self
-                .buckets
-                .together()
-                .flat_map(|s| self.buckets.members(s).into_iter().take(4));
-            for v in in_classes.take(CANDIDATES) {
-                candidates.push(v);
-                // Neighbours tell whole classes apart where a member only tells itself.
-                candidates.extend(self.graph.neighbours(v).iter().take(2));
-            }
-            candidates.sort_unstable();
-            candidates.dedup();
-            candidates.retain(|v| !self.landmarks.contains(v));
-            let matrix = Matrix::of(&self.graph, &candidates);
-            let told = |at: usize| -> usize {
-                let classes = self.buckets.together().take(64);
-                let parts = classes.map(|signature| {
-                    let mut seen: Vec<u16> = self
-                        .buckets
-                        .members(signature)
-                        .iter()
-                        .map(|v| matrix.row(*v)[at])
-                        .collect();
-                    seen.sort_unstable();
-                    seen.dedup();
-                    seen.len() - 1
-                });
-                parts.sum()
-            };
-            let best = (0..candidates.len()).max_by_key(|at| (told(*at), Reverse(candidates[*at])));
-            let Some(best) = best else { break };
-            self.add_landmark(candidates[best]);
-            n_added += 1;
+    fn reach(&mut self, v: u32) {
+        while v as usize >= self.graph.n() {
+            self.graph.add_vertex();
+            self.matrix.add_vertex();
+            self.colours.push(0);
+            self.signatures.push(0);
+            self.marks.push(0);
         }
-        n_added
-    }
-
-    /// Takes out landmarks that nobody needs, the newest first; how many. O(k · n log n).
-    pub fn prune(&mut self) -> usize {
-        let mut n_gone = 0;
-        for at in (0..self.landmarks.len()).rev() {
-            let landmark = self.landmarks[at];
-            let parts = (0..self.graph.n() as u32).filter(|v| self.takes_part(*v));
-            let mut rest: Vec<u128> = parts
-                .map(|v| self.signatures[v as usize] ^ hash(landmark, self.matrix.row(v)[at]))
-                .collect();
-            rest.sort_unstable();
-            if rest.windows(2).all(|two| two[0] != two[1]) {
-                self.drop_landmark(at);
-                n_gone += 1;
-            }
-        }
-        n_gone
-    }
-
-    /// What is due after an event: repairs; prunes when repairs have made the set a twentieth larger, or when enough events have
-    /// passed that their cost is small beside that of the events.
-    pub fn keep(&mut self) -> Kept {
-        let n_added = self.repair();
-        self.n_since += 1;
-        let has_grown = n_added > 0 && self.landmarks.len() > self.baseline + self.baseline / 20;
-        let pause = self.graph.n() * self.landmarks.len() / PRUNE_WORK;
-        let mut n_pruned = 0;
-        if has_grown || self.n_since >= pause {
-            n_pruned = self.prune();
-            self.baseline = self.landmarks.len();
-            self.n_since = 0;
-        }
-        Kept { n_added, n_pruned }
-    }
-
-    /// Whether distances, signatures and classes are those of a start from scratch: for tests and for those who want to be sure.
-    #[must_use]
-    pub fn is_true(&self) -> bool {
-        let fresh = Matrix::of(&self.graph, &self.landmarks);
-        let n = self.graph.n() as u32;
-        let rows = (0..n).all(|v| fresh.row(v) == self.matrix.row(v));
-        let mut by_vector: BTreeMap<&[u16], usize> = BTreeMap::new();
-        for v in (0..n).filter(|v| self.takes_part(*v)) {
-            *by_vector.entry(fresh.row(v)).or_insert(0) += 1;
-        }
-        let signed = (0..n)
-            .filter(|v| self.takes_part(*v))
-            .all(|v| self.signatures[v as usize] == self.signature(v));
-        let n_together = by_vector.values().filter(|n| **n > 1).count();
-        rows && signed
-            && n_together == self.buckets.together().count()
-            && by_vector.len() == self.buckets.len()
     }
 
     fn takes_part(&self, v: u32) -> bool {
@@ -429,11 +403,17 @@ impl Tracked {
 
     fn signature(&self, v: u32) -> u128 {
         let row = self.matrix.row(v).iter().zip(&self.landmarks);
-        row.fold(0, |sum, (d, l)| sum ^ hash(*l, *d))
+        row.fold(self.start(v), |sum, (d, l)| sum ^ hash(*l, *d))
+    }
+
+    /// What a vertex's signature begins with: its colour.
+    fn start(&self, v: u32) -> u128 {
+        hash(u32::MAX, 0).wrapping_mul(u128::from(self.colour(v)))
     }
 
     fn sign_all(&mut self) {
         self.buckets.clear();
+        self.spares.iter_mut().for_each(Spares::clear);
         for v in 0..self.graph.n() as u32 {
             self.signatures[v as usize] = self.signature(v);
             if self.takes_part(v) {
@@ -448,6 +428,22 @@ impl Tracked {
         self.epoch += 1;
         let column = self.landmarks.len() - 1;
         self.sign(column, landmark);
+        self.spare_all();
+    }
+
+    /// Signatures without each landmark, of all vertices anew. O(n·k log n).
+    fn spare_all(&mut self) {
+        let Some(spares) = &mut self.spares else {
+            return;
+        };
+        spares.clear();
+        for v in 0..self.graph.n() as u32 {
+            if !self.graph.neighbours(v).is_empty() {
+                let signature = self.signatures[v as usize];
+                let row = self.matrix.row(v).iter().zip(&self.landmarks);
+                spares.put(v, row.map(|(d, l)| (*l, signature ^ hash(*l, *d))));
+            }
+        }
     }
 
     fn drop_landmark(&mut self, at: usize) {
@@ -456,6 +452,7 @@ impl Tracked {
         self.matrix.remove_column(at);
         self.landmarks.swap_remove(at);
         self.epoch += 1;
+        self.spare_all();
     }
 
     /// Takes a column into all signatures, or out of them.
@@ -465,17 +462,25 @@ impl Tracked {
             self.signatures[v as usize] = was ^ hash(landmark, self.matrix.row(v)[column]);
             if self.takes_part(v) {
                 self.buckets.leave(v, was);
-                self.join(v);
+                self.buckets.join(v, self.signatures[v as usize]);
             }
         }
     }
 
     fn join(&mut self, v: u32) {
-        self.buckets.join(v, self.signatures[v as usize]);
+        let signature = self.signatures[v as usize];
+        self.buckets.join(v, signature);
+        if let Some(spares) = &mut self.spares {
+            let row = self.matrix.row(v).iter().zip(&self.landmarks);
+            spares.put(v, row.map(|(d, l)| (*l, signature ^ hash(*l, *d))));
+        }
     }
 
     fn leave(&mut self, v: u32) {
         self.buckets.leave(v, self.signatures[v as usize]);
+        if let Some(spares) = &mut self.spares {
+            spares.put(v, std::iter::empty());
+        }
     }
 }
 

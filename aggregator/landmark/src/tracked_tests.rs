@@ -86,3 +86,66 @@ proptest! {
         }
     }
 }
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(120))]
+    /// Colours, a share of vertices, or any one landmark lost: after every event as from scratch.
+    #[test]
+    fn prop_colours_targets_and_losses_hold_after_every_event(
+        n in 2..24_u32,
+        first in prop::collection::vec(0..3_u32, 0..24),
+        is_fault_tolerant: bool,
+        target in prop::sample::select(vec![0.0, 0.5, 0.9, 1.0]),
+        events in prop::collection::vec((0..24_u32, 0..24_u32, 0..4_u8), 1..60),
+    ) {
+        let aim = Aim { target, is_fault_tolerant };
+        let path = Topology::with_edges(n as usize, (1..n).map(|v| (v / 2, v)));
+        let mut tracked = Tracked::aimed(path, &first, aim);
+        prop_assert!(tracked.is_true() && tracked.is_reached());
+        for (at, (u, v, event)) in events.into_iter().enumerate() {
+            match event {
+                0 => drop(tracked.remove(u, v)),
+                1 => tracked.paint(u, v % 3),
+                _ => drop(tracked.insert(u, v)),
+            }
+            prop_assert!(tracked.is_true(), "event {}", at);
+            tracked.repair();
+            if at % 7 == 0 {
+                tracked.prune();
+            }
+            prop_assert!(tracked.is_true() && tracked.is_reached(), "event {}", at);
+            let colours: Vec<u32> = (0..tracked.graph().n() as u32).map(|v| tracked.colour(v)).collect();
+            let all = tracked.landmarks().to_vec();
+            let lost = if is_fault_tolerant { all.len() + 1 } else { 1 };
+            for lost in 0..lost {
+                // The first round loses nobody.
+                let rest: Vec<u32> = all.iter().copied().filter(|l| lost == 0 || *l != all[lost - 1]).collect();
+                let matrix = Matrix::of(tracked.graph(), &rest);
+                let mut vectors = std::collections::BTreeMap::new();
+                let parts: Vec<u32> = (0..tracked.graph().n() as u32).filter(|v| !tracked.graph().neighbours(*v).is_empty()).collect();
+                for v in &parts {
+                    *vectors.entry((colours[*v as usize], matrix.row(*v))).or_insert(0) += 1;
+                }
+                let alone = vectors.values().filter(|n| **n == 1).count();
+                let share = if is_fault_tolerant { 1.0 } else { target };
+                prop_assert!(alone as f64 >= parts.len() as f64 * share, "{} of {} without {}", alone, parts.len(), lost);
+            }
+        }
+    }
+}
+
+#[test]
+fn colours_spare_landmarks_that_twins_of_different_colour_would_need() {
+    let star = || Topology::with_edges(9, (1..9).map(|v| (0, v)));
+    assert_eq!(Tracked::new(star()).landmarks().len(), 7);
+    let colours: Vec<u32> = (0..9).map(|v| v / 2).collect();
+    let mut tracked = Tracked::aimed(star(), &colours, Aim::default());
+    // Pairs (0,1), (2,3), (4,5), (6,7) and 8 alone: the centre has another distance than its leaf to any landmark.
+    assert_eq!(tracked.landmarks().len(), 3);
+    (1..9).for_each(|v| tracked.paint(v, v));
+    tracked.prune();
+    assert_eq!(
+        (tracked.landmarks().len(), tracked.is_resolved()),
+        (0, true)
+    );
+}

@@ -3,14 +3,14 @@
 //! In: what sessions see. Out: [`AgentView`]s for the snapshot. Invariants: AG-1 of one node the newest connection owns
 //! the entry; an older one that ends later changes nothing. Limits: [`AGENTS_MAX`] entries, the longest gone go first.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use hsw_types::{NodeId, WallTime};
 
 use crate::shared::AgentView;
 use hsw_wire::TriggerDown;
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, watch};
 
 /// Entries kept, connected or not; far above the connections admitted by default.
 const AGENTS_MAX: usize = 10_000;
@@ -27,6 +27,8 @@ struct Entry {
     connection: quinn::Connection,
     /// Takes messages about triggers, once the agent is welcomed and if it reads them.
     triggers: Option<mpsc::Sender<Vec<TriggerDown>>>,
+    /// Takes the node's role, likewise.
+    role: Option<watch::Sender<Option<bool>>>,
 }
 
 impl Agents {
@@ -76,12 +78,14 @@ impl Agents {
             dropped: 0,
             clock_offset_us: None,
             rtt_us: 0,
+            is_landmark: None,
         };
         let connection = connection.clone();
         let entry = Entry {
             view,
             connection,
             triggers: None,
+            role: None,
         };
         entries.insert(node.clone(), entry);
         before
@@ -114,6 +118,31 @@ impl Agents {
             && entry.connection.stable_id() == connection.stable_id()
         {
             entry.triggers = Some(to);
+        }
+    }
+
+    /// The node's role goes here from now on, if this connection owns the entry.
+    pub(super) fn takes_role(
+        &self,
+        node: &NodeId,
+        connection: &quinn::Connection,
+        to: watch::Sender<Option<bool>>,
+    ) {
+        if let Some(entry) = self.lock().get_mut(node)
+            && entry.connection.stable_id() == connection.stable_id()
+        {
+            entry.role = Some(to);
+        }
+    }
+
+    /// These nodes are landmarks, all others are not: tells each connected agent that takes roles, once until it changes.
+    pub(crate) fn assign(&self, landmarks: &BTreeSet<NodeId>) {
+        for (node, entry) in self.lock().iter_mut() {
+            let role = Some(landmarks.contains(node));
+            if let Some(to) = &entry.role {
+                entry.view.is_landmark = role;
+                to.send_if_modified(|told| std::mem::replace(told, role) != role);
+            }
         }
     }
 

@@ -11,7 +11,7 @@ use hsw_trigger::Up;
 use hsw_types::{NodeId, WallTime};
 use hsw_wire::{
     Error, FRAME_HEADER_BYTES, RefusalCode, ToAgent, ToAggregator, TriggerDown, TriggerUp, VERSION,
-    VERSION_TRIGGERS, decode_summary, frame_length,
+    VERSION_MAX, VERSION_ROLES, VERSION_TRIGGERS, decode_summary, frame_length,
 };
 use quinn::{Connection, RecvStream, SendStream, VarInt};
 use rustls::pki_types::CertificateDer;
@@ -56,6 +56,7 @@ struct Session<'a> {
     /// Highest version both sides read.
     version: u8,
     triggers: mpsc::Sender<Vec<TriggerDown>>,
+    role: watch::Sender<Option<bool>>,
     answers: &'a mpsc::Sender<ToAgent>,
     ack: watch::Sender<u64>,
 }
@@ -77,8 +78,10 @@ pub(super) async fn serve(connection: Connection, ingest: &Ingest) {
     let (answers, waiting) = mpsc::channel(ANSWERS);
     let ack = watch::Sender::new(0);
     let (triggers, lists) = mpsc::channel(LISTS);
-    let writing = tokio::spawn(write(send, waiting, lists, ack.subscribe()));
-    let ways = (&answers, triggers, ack);
+    let role = watch::Sender::new(None);
+    let told = (waiting, lists, role.subscribe(), ack.subscribe());
+    let writing = tokio::spawn(write(send, told));
+    let ways = (&answers, triggers, role, ack);
     let frames = Frames {
         recv,
         buffer: Vec::new(),
@@ -98,11 +101,20 @@ pub(super) async fn serve(connection: Connection, ingest: &Ingest) {
     connection.close(VarInt::from_u32(0), b"done");
 }
 
-/// Ways to the writing half: answers, messages about triggers, the highest acknowledgement.
+/// Ways to the writing half: answers, messages about triggers, whether the node is a landmark, the highest acknowledgement.
 type Ways<'a> = (
     &'a mpsc::Sender<ToAgent>,
     mpsc::Sender<Vec<TriggerDown>>,
+    watch::Sender<Option<bool>>,
     watch::Sender<u64>,
+);
+
+/// The writing half's ends of them.
+type Told = (
+    mpsc::Receiver<ToAgent>,
+    mpsc::Receiver<Vec<TriggerDown>>,
+    watch::Receiver<Option<bool>>,
+    watch::Receiver<u64>,
 );
 
 /// Hello, then frames; returns how it ended.
@@ -110,7 +122,7 @@ async fn talk(
     connection: &Connection,
     ingest: &Ingest,
     mut frames: Frames,
-    (answers, triggers, ack): Ways<'_>,
+    (answers, triggers, role, ack): Ways<'_>,
 ) -> End {
     let node = match admitted(connection, ingest) {
         Ok(node) => node,
@@ -137,7 +149,7 @@ async fn talk(
         return End::Refused(
             RefusalCode::Version,
             format!(
-                "the agent reads frame versions {lowest} to {highest}, this aggregator {VERSION} to {VERSION_TRIGGERS}: upgrade the older side"
+                "the agent reads frame versions {lowest} to {highest}, this aggregator {VERSION} to {VERSION_MAX}: upgrade the older side"
             ),
         );
     }
@@ -146,8 +158,9 @@ async fn talk(
         connection,
         node,
         incarnation,
-        version: highest.min(VERSION_TRIGGERS),
+        version: highest.min(VERSION_MAX),
         triggers,
+        role,
         answers,
         ack,
     };
@@ -209,6 +222,10 @@ impl Session<'_> {
             // Behind the welcome, which the writing half has first.
             let to = self.triggers.clone();
             self.ingest.agents.takes_triggers(node, self.connection, to);
+        }
+        if self.version >= VERSION_ROLES {
+            let to = self.role.clone();
+            self.ingest.agents.takes_role(node, self.connection, to);
         }
         self.heard(None);
         tracing::info!(%node, address = %self.connection.remote_address(), agent_version, "agent connected");
@@ -401,15 +418,11 @@ impl Pace {
     }
 }
 
-/// The writing half: answers first, then messages about triggers, then the newest acknowledgement; ends with the session.
-async fn write(
-    mut send: SendStream,
-    mut answers: mpsc::Receiver<ToAgent>,
-    mut lists: mpsc::Receiver<Vec<TriggerDown>>,
-    mut ack: watch::Receiver<u64>,
-) {
+/// The writing half: answers first, then messages about triggers and the role, then the newest acknowledgement; ends with the
+/// session.
+async fn write(mut send: SendStream, (mut answers, mut lists, mut role, mut ack): Told) {
     // The last acknowledgement may be marked while the session ends: its sender is gone then, its value is not.
-    let mut acks_end = false;
+    let (mut acks_end, mut roles_end) = (false, false);
     loop {
         let message = tokio::select! {
             biased;
@@ -418,6 +431,14 @@ async fn write(
                 None => break,
             },
             Some(list) = lists.recv() => ToAgent::Triggers(list),
+            changed = role.changed(), if !roles_end => {
+                roles_end = changed.is_err();
+                let Some(is_landmark) = *role.borrow_and_update() else { continue };
+                if roles_end {
+                    continue;
+                }
+                ToAgent::Role { is_landmark }
+            }
             changed = ack.changed(), if !acks_end => {
                 acks_end = changed.is_err();
                 if acks_end {

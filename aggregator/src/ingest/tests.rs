@@ -1,5 +1,6 @@
 //! Ingest over real QUIC, with a store on disk behind it: what an agent sees. (step 6)
 
+mod roles;
 mod triggers;
 
 use std::path::{Path, PathBuf};

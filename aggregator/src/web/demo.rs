@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use hsw_engine::{
     Armed, EdgeView, Evidence, GraphView, Health, Incident, IncidentId, IncidentState,
-    NodeLiveness, NodeView, Point, SeriesView, ShardView, Symptom, VertexView,
+    NodeLiveness, NodeView, Point, SeriesView, ShardView, Symptom, TrafficView, VertexView,
 };
 use hsw_types::{
     Bad, EdgeKind, LogSample, Monotonic, NodeFacts, NodeId, Role, SeriesKey, ShardId, SourceState,
@@ -330,6 +330,28 @@ fn incident(id: u64, shard: &str, started: i64, ended: Option<i64>) -> Incident 
     }
 }
 
+fn traffic(kind: EdgeKind, sessions: f64) -> TrafficView {
+    let is_client = kind == EdgeKind::Client;
+    let step = |n: i32| f64::from((n * 7) % 5);
+    TrafficView {
+        active: is_client.then_some(sessions / 8.0),
+        rtt_ms: is_client.then_some(0.4),
+        latency_class: Some(if is_client { 2 } else { 1 }),
+        tx_bytes_per_s: is_client.then_some(sessions * 9_000.0),
+        rx_bytes_per_s: is_client.then_some(sessions * 1_200.0),
+        lag_bytes: (kind == EdgeKind::Replication).then_some(16_384.0),
+        history: [
+            (0..12).map(|n| Some(sessions + step(n))).collect(),
+            (0..12)
+                .map(|n| is_client.then(|| 0.4 + step(n) / 50.0))
+                .collect(),
+            (0..12)
+                .map(|n| is_client.then(|| sessions * 9_000.0 + step(n) * 700.0))
+                .collect(),
+        ],
+    }
+}
+
 fn graph(now: WallTime) -> GraphView {
     let vertex = |id: &str, kind, label: &str, shard: Option<&str>| VertexView {
         id: id.to_owned(),
@@ -357,6 +379,7 @@ fn graph(now: WallTime) -> GraphView {
         to: to.to_owned(),
         kind,
         sessions,
+        traffic: traffic(kind, sessions),
         first_seen: WallTime(now.0 - 86_400_000_000),
         last_seen: now,
     };
@@ -385,10 +408,31 @@ fn graph(now: WallTime) -> GraphView {
     GraphView {
         landmarks: vec!["client:10.0.9.7/reports".to_owned()],
         twin_bound: 0,
+        twin_bound_uncoloured: 4,
+        landmark_nodes: vec![NodeId::new("router-a").unwrap()],
         changes: Vec::new(),
         judged_from: None,
         vertices,
         edges,
+    }
+}
+
+fn agent(node: &NodeId, now: WallTime) -> AgentView {
+    AgentView {
+        node: node.clone(),
+        is_connected: true,
+        is_stopped: false,
+        address: "10.0.3.11:51312".to_owned(),
+        version: env!("CARGO_PKG_VERSION").to_owned(),
+        since: WallTime(now.0 - 5_400_000_000),
+        last_heard: now,
+        summaries: 2_700,
+        spool_bytes: 1_840,
+        spool_summaries: 1,
+        dropped: 0,
+        clock_offset_us: Some(3_100),
+        rtt_us: 640,
+        is_landmark: Some(node.as_str() == "router-a"),
     }
 }
 
@@ -433,21 +477,7 @@ pub(crate) fn snapshot(n: usize, is_calm: bool) -> Snapshot {
     let agents = shards
         .iter()
         .flat_map(|shard| &shard.nodes)
-        .map(|node| AgentView {
-            node: node.node.clone(),
-            is_connected: true,
-            is_stopped: false,
-            address: "10.0.3.11:51312".to_owned(),
-            version: env!("CARGO_PKG_VERSION").to_owned(),
-            since: WallTime(now.0 - 5_400_000_000),
-            last_heard: now,
-            summaries: 2_700,
-            spool_bytes: 1_840,
-            spool_summaries: 1,
-            dropped: 0,
-            clock_offset_us: Some(3_100),
-            rtt_us: 640,
-        })
+        .map(|node| agent(&node.node, now))
         .collect();
     Snapshot {
         wall: now,

@@ -235,6 +235,18 @@ pub(super) fn graph(view: &GraphView) -> Value {
                 "to": edge.to,
                 "kind": edge_kind(edge.kind),
                 "sessions": edge.sessions,
+                "active": edge.traffic.active,
+                "rtt_ms": edge.traffic.rtt_ms,
+                "latency_class": edge.traffic.latency_class,
+                "tx_bytes_per_s": edge.traffic.tx_bytes_per_s,
+                "rx_bytes_per_s": edge.traffic.rx_bytes_per_s,
+                "lag_bytes": edge.traffic.lag_bytes,
+                "history": {
+                    "step_s": hsw_engine::HISTORY_STEP_S,
+                    "sessions": edge.traffic.history[0],
+                    "rtt_ms": edge.traffic.history[1],
+                    "tx_bytes_per_s": edge.traffic.history[2],
+                },
                 "first_seen": edge.first_seen.as_unix_seconds(),
                 "last_seen": edge.last_seen.as_unix_seconds(),
             })
@@ -258,8 +270,11 @@ pub(super) fn graph(view: &GraphView) -> Value {
         "vertices": vertices,
         "edges": edges,
         "landmarks": view.landmarks,
+        "colours": ["kind", "shard"],
         "twin_bound": view.twin_bound,
         "judged_from": view.judged_from.map(WallTime::as_unix_seconds),
+        "twin_bound_uncoloured": view.twin_bound_uncoloured,
+        "landmark_nodes": view.landmark_nodes.iter().map(hsw_types::NodeId::as_str).collect::<Vec<_>>(),
         "changes": changes,
     })
 }
@@ -336,6 +351,7 @@ fn agent_row(agent: &AgentView, found: Option<(&ShardView, &NodeView)>, now: Wal
         "dropped": agent.dropped,
         "clock_offset_s": agent.clock_offset_us.map(|us| us as f64 / 1e6),
         "rtt_ms": agent.rtt_us as f64 / 1e3,
+        "is_landmark": agent.is_landmark,
         "sources": found.map_or_else(Vec::new, |(_, node)| node.sources.iter().map(source).collect()),
     })
 }

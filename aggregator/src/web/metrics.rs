@@ -245,7 +245,7 @@ type OfAgent = (
     fn(&AgentView) -> Option<f64>,
 );
 
-const OF_AGENT: [OfAgent; 7] = [
+const OF_AGENT: [OfAgent; 8] = [
     (
         "agent_connected",
         "gauge",
@@ -287,6 +287,12 @@ const OF_AGENT: [OfAgent; 7] = [
         "gauge",
         "The agent's clock minus the aggregator's.",
         |a| a.clock_offset_us.map(|us| us as f64 / 1e6),
+    ),
+    (
+        "agent_is_landmark",
+        "gauge",
+        "1 while the agent stands for a landmark of the interaction graph and looks at connections more often.",
+        |a| a.is_landmark.map(|is| f64::from(u8::from(is))),
     ),
 ];
 

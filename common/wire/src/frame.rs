@@ -17,16 +17,22 @@ pub const FRAME_HEADER_BYTES: usize = 5;
 /// The frame version every peer reads, and most messages are written in.
 pub const VERSION: u8 = 1;
 
-/// The version that adds messages about triggers; the highest this code reads. Only such messages carry it, and only
-/// peers that say they read it are sent any.
+/// The version that adds messages about triggers. Only such messages carry it, and only peers that say they read it are
+/// sent any.
 pub const VERSION_TRIGGERS: u8 = 2;
+
+/// The version that adds an agent's role in the interaction graph; likewise.
+pub const VERSION_ROLES: u8 = 3;
+
+/// The highest version this code reads.
+pub const VERSION_MAX: u8 = VERSION_ROLES;
 
 /// Why bytes are not a message.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum Error {
     /// The peer speaks a version this side cannot read.
     #[error(
-        "frame version {found} is not known here (this side reads {VERSION} to {VERSION_TRIGGERS}): upgrade the older side"
+        "frame version {found} is not known here (this side reads {VERSION} to {VERSION_MAX}): upgrade the older side"
     )]
     UnknownVersion {
         /// What the frame says.
@@ -73,7 +79,7 @@ pub fn frame_length(header: [u8; FRAME_HEADER_BYTES]) -> Result<usize, Error> {
             why: "no version byte".to_owned(),
         });
     };
-    if !(VERSION..=VERSION_TRIGGERS).contains(&version) {
+    if !(VERSION..=VERSION_MAX).contains(&version) {
         return Err(Error::UnknownVersion { found: version });
     }
     Ok(body)

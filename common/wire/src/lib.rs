@@ -12,7 +12,8 @@ mod summary;
 mod trigger;
 
 pub use frame::{
-    Error, FRAME_BYTES_MAX, FRAME_HEADER_BYTES, VERSION, VERSION_TRIGGERS, frame_length,
+    Error, FRAME_BYTES_MAX, FRAME_HEADER_BYTES, VERSION, VERSION_MAX, VERSION_ROLES,
+    VERSION_TRIGGERS, frame_length,
 };
 pub use message::{RefusalCode, ToAgent, ToAggregator};
 pub use summary::{SUMMARY_BYTES_MAX, decode_summary, encode_summary};

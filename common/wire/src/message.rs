@@ -2,7 +2,7 @@
 
 use wincode::{SchemaRead, SchemaWrite};
 
-use crate::frame::{self, Error, VERSION, VERSION_TRIGGERS};
+use crate::frame::{self, Error, VERSION, VERSION_ROLES, VERSION_TRIGGERS};
 use crate::trigger::{TriggerDown, TriggerUp, check_down, check_up};
 
 /// From an agent to the aggregator.
@@ -89,6 +89,11 @@ pub enum ToAgent {
     },
     /// What to count for triggers; version 2.
     Triggers(Vec<TriggerDown>),
+    /// What the agent's node is in the interaction graph; version 3. Holds until the next one.
+    Role {
+        /// It is a landmark, or stands for one: its connections are looked at, and told, more often.
+        is_landmark: bool,
+    },
 }
 
 impl ToAggregator {
@@ -125,6 +130,7 @@ impl ToAgent {
     pub fn encode(&self) -> Result<Vec<u8>, Error> {
         let version = match self {
             Self::Triggers(_) => VERSION_TRIGGERS,
+            Self::Role { .. } => VERSION_ROLES,
             _ => VERSION,
         };
         frame::encode(self, version)

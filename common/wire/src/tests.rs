@@ -11,7 +11,7 @@ use proptest::prelude::*;
 
 use crate::{
     Error, FRAME_HEADER_BYTES, TRIGGERS_MAX, ToAgent, ToAggregator, TriggerDown, TriggerUp,
-    VERSION, VERSION_TRIGGERS, decode_summary, encode_summary, frame_length,
+    VERSION, VERSION_MAX, decode_summary, encode_summary, frame_length,
 };
 
 fn sample_summary() -> ShardSummary {
@@ -136,6 +136,20 @@ fn the_bytes_of_version_2_do_not_change() {
 }
 
 #[test]
+fn the_bytes_of_version_3_do_not_change() {
+    let role = |is_landmark| ToAgent::Role { is_landmark };
+    expect!["06000000030500000001"].assert_eq(&hex(&role(true).encode().unwrap()));
+    for is_landmark in [false, true] {
+        let frame = role(is_landmark).encode().unwrap();
+        assert_eq!(
+            ToAgent::decode(&frame[FRAME_HEADER_BYTES..]),
+            Ok(role(is_landmark))
+        );
+    }
+    assert!(ToAgent::decode(&[5, 0, 0, 0, 2]).is_err(), "neither");
+}
+
+#[test]
 fn messages_about_triggers_come_back_as_they_went() {
     for why in [Why::Signal, Why::Repeat, Why::Answer] {
         let message = a_report(why);
@@ -246,7 +260,9 @@ fn a_header_over_the_limit_or_of_another_version_is_refused() {
         frame_length([a, b, c, d, version])
     };
     assert_eq!(header(11, VERSION), Ok(10));
-    assert_eq!(header(11, VERSION_TRIGGERS), Ok(10));
+    assert_eq!(header(11, VERSION_MAX), Ok(10));
+    let next = VERSION_MAX + 1;
+    assert_eq!(header(11, next), Err(Error::UnknownVersion { found: next }));
     assert!(matches!(
         header(u32::MAX, VERSION),
         Err(Error::TooLong { .. })

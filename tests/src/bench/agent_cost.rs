@@ -16,6 +16,7 @@ use crate::testbed::Stop;
 const MIB: f64 = 1_048_576.0;
 /// The agent reports once a minute; wire figures lie between two reports.
 const REPORT: Duration = Duration::from_secs(62);
+const REPORT_S: f64 = 60.0;
 
 /// Measures `agent-cost`.
 pub(super) fn agent_cost(args: &Args, stop: &Stop) -> Result<Report> {
@@ -176,7 +177,7 @@ fn wire(report: &mut Report, reports: &[Value]) -> Result<()> {
     let grown = |key: &str| Some(last.get(key)?.as_f64()? - first.get(key)?.as_f64()?);
     let of = |key: &str| grown(key).with_context(|| format!("find {key} in the agent's reports"));
     let summaries = of("summaries")?;
-    let span_s = summaries * 2.0;
+    let span_s = (reports.len() - 1) as f64 * REPORT_S;
     let how = "between two of the agent's reports, UDP payload";
     report.add(Figure::new("sent, bytes/s", of("wire_bytes_sent")? / span_s, how).at_most(2_000.0));
     report.add(Figure::new(

@@ -26,6 +26,7 @@ mod detection;
 mod graph;
 mod log_lines;
 mod peers;
+mod roles;
 mod sketch_updates;
 mod spooled;
 mod templates;
@@ -38,7 +39,7 @@ mod watched;
 #[derive(Clone, Debug, Parser)]
 #[command(name = "hsw-bench", version)]
 pub struct Args {
-    /// Benchmarks: wire, templates, spool, detect, graph, agent-cost, log-storm, database-loss, sketch-updates, trigger-grid, aggregator-200, aggregator-2000, trigger-messages.
+    /// Benchmarks: wire, templates, spool, detect, graph, agent-cost, log-storm, roles, database-loss, sketch-updates, trigger-grid, aggregator-200, aggregator-2000, trigger-messages.
     #[arg(required = true, value_parser = NAMES)]
     names: Vec<String>,
     /// Write NAME.json into this folder.
@@ -64,7 +65,7 @@ pub struct Args {
     programs: Option<PathBuf>,
 }
 
-const NAMES: [&str; 13] = [
+const NAMES: [&str; 14] = [
     "wire",
     "templates",
     "spool",
@@ -72,6 +73,7 @@ const NAMES: [&str; 13] = [
     "graph",
     "agent-cost",
     "log-storm",
+    "roles",
     "database-loss",
     "sketch-updates",
     "trigger-grid",
@@ -141,6 +143,7 @@ fn measure(name: &str, args: &Args, stop: &Stop) -> Result<Report> {
         "graph" => graph::graph(args),
         "agent-cost" => agent_cost::agent_cost(args, stop),
         "log-storm" => agent_cost::log_storm(args, stop),
+        "roles" => roles::roles(args, stop),
         "database-loss" => database_loss::database_loss(args, stop),
         "sketch-updates" => sketch_updates::sketch_updates(),
         "trigger-grid" => trigger_grid::trigger_grid(),

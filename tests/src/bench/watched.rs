@@ -273,7 +273,7 @@ fn tables() -> String {
 }
 
 /// `key=number` words of a line.
-fn fields(line: &str) -> Value {
+pub(super) fn fields(line: &str) -> Value {
     let words = line
         .split_ascii_whitespace()
         .filter_map(|word| word.split_once('='));

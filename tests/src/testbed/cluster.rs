@@ -294,6 +294,15 @@ impl Cluster {
         Injected::new(self, fault, node)
     }
 
+    /// Starts every agent anew with more configuration, in the place of what was given before.
+    ///
+    /// # Errors
+    /// When there are no programs, or an agent cannot be started.
+    pub fn restart_agents(&mut self, more: &str) -> Result<()> {
+        let services = self.services.as_mut().context("no programs run")?;
+        services.restart_agents(&self.bed, more)
+    }
+
     /// Stops and removes everything.
     ///
     /// # Errors

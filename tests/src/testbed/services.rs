@@ -129,6 +129,26 @@ impl Services {
         Ok(())
     }
 
+    /// Starts every agent anew; `more` is read after its configuration, in the place of what was given before.
+    ///
+    /// # Errors
+    /// When an agent refuses its configuration or cannot be started.
+    pub fn restart_agents(&mut self, bed: &Arc<Bed>, more: &str) -> Result<()> {
+        let names = self
+            .agents
+            .iter()
+            .filter_map(|a| a.name().strip_prefix("agent-"));
+        let nodes: Vec<String> = names.map(str::to_owned).collect();
+        self.end_agents();
+        for node in nodes {
+            let folder = bed.dir.join(format!("configs/agent-{node}.toml.d"));
+            bed.service_dir(&folder)?;
+            bed.service_file(&folder.join("more.toml"), more)?;
+            self.start_agent(bed, &node)?;
+        }
+        Ok(())
+    }
+
     /// The agents' and the aggregator's processes, by name, for measuring what they cost.
     pub fn processes(&self) -> impl Iterator<Item = (&str, super::ProcId)> {
         let all = self.agents.iter().chain([&self.aggregator]);

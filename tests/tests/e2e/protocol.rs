@@ -148,9 +148,9 @@ fn an_agent_of_another_protocol_version_is_told_which_side_to_upgrade() {
     runtime().block_on(async {
         let mut older = hello((0, 0));
         older[FRAME_HEADER_BYTES - 1] = 0;
-        let mut newer = hello((3, 3));
-        newer[FRAME_HEADER_BYTES - 1] = 3;
-        for bytes in [older, newer, hello((3, 4)), hello((0, 0))] {
+        let mut newer = hello((4, 4));
+        newer[FRAME_HEADER_BYTES - 1] = 4;
+        for bytes in [older, newer, hello((4, 5)), hello((0, 0))] {
             let mut peer = Peer::connect(&rig, "shard-1-a").await.unwrap();
             peer.say(&bytes).await;
             match peer.hear().await {
@@ -163,7 +163,7 @@ fn an_agent_of_another_protocol_version_is_told_which_side_to_upgrade() {
         }
         assert!(rig.metric("hsw_ingest_refused_version_total") >= 4.0);
         // One that also speaks the next version is welcome in ours, one that speaks only the first in that.
-        for (versions, highest) in [((1, 3), 2), ((1, 2), 2), ((1, 1), 1)] {
+        for (versions, highest) in [((1, 4), 3), ((1, 3), 3), ((1, 2), 2), ((1, 1), 1)] {
             let mut peer = Peer::connect(&rig, "shard-1-a").await.unwrap();
             peer.hello(versions).await;
             let welcome = peer.hear().await;
@@ -192,13 +192,13 @@ fn an_aggregator_of_a_newer_protocol_leaves_the_agent_waiting_with_a_full_spool(
             let connection = incoming.await.unwrap();
             let (mut send, _recv) = connection.accept_bi().await.unwrap();
             let welcome = ToAgent::Welcome {
-                version: 3,
+                version: 4,
                 last_sequence: 0,
                 last_window: i64::MIN,
                 wall_us: 0,
             };
             let mut frame = welcome.encode().unwrap();
-            frame[FRAME_HEADER_BYTES - 1] = 3;
+            frame[FRAME_HEADER_BYTES - 1] = 4;
             send.write_all(&frame).await.unwrap();
             let _gone = tokio::time::timeout(Duration::from_secs(2), connection.closed()).await;
         }
@@ -206,7 +206,7 @@ fn an_aggregator_of_a_newer_protocol_leaves_the_agent_waiting_with_a_full_spool(
     let mut agent = rig.start_agent("shard-1-a");
     let line = rig.line("shard-1-a", &["WARN", "summaries wait in the spool"]);
     assert!(
-        line.contains("version 3") && line.contains("upgrade"),
+        line.contains("version 4") && line.contains("upgrade"),
         "{line}"
     );
     drop(endpoint);

@@ -38,6 +38,7 @@ use self::outbox::Outbox;
 use self::queries::{QUERIES, Query, query};
 use self::schedule::{Rotation, SLOW, Schedule, until_next_round};
 use super::Sink;
+use crate::pace::Pace;
 
 const PAUSE_MIN: Duration = Duration::from_millis(250);
 /// A missing right does not come by itself; a lock or a busy moment passes.
@@ -55,6 +56,7 @@ pub async fn run(
     config: Config,
     sink: Sink,
     settings: watch::Sender<Option<DatabaseSettings>>,
+    pace: watch::Receiver<Pace>,
     mut shutdown: watch::Receiver<bool>,
 ) {
     let mut source = Source {
@@ -63,6 +65,7 @@ pub async fn run(
         collector: Collector::default(),
         rotation: Rotation::default(),
         settings,
+        pace,
         has_router_tables: false,
         spent_ms: 0.0,
         rights_missing: None,
@@ -90,6 +93,7 @@ struct Source {
     schedule: Schedule,
     rotation: Rotation,
     settings: watch::Sender<Option<DatabaseSettings>>,
+    pace: watch::Receiver<Pace>,
     has_router_tables: bool,
     spent_ms: f64,
     rights_missing: Option<String>,
@@ -275,6 +279,7 @@ impl Source {
 
     async fn round(&mut self, open: &mut Open) -> Result<(), Failure> {
         let began = Instant::now();
+        self.schedule.pace(self.pace.borrow().edges_s);
         if self.schedule.is_vital_due(began) {
             self.vital(open).await?;
         } else {

@@ -44,6 +44,8 @@ pub(super) fn until_next_round() -> Duration {
 pub(super) struct Schedule {
     base_s: u64,
     pace_s: u64,
+    /// Seconds between two looks at who holds sessions.
+    edges_s: u64,
     vital_at: Instant,
     next: BTreeMap<&'static str, Instant>,
 }
@@ -60,6 +62,7 @@ impl Schedule {
         Self {
             base_s,
             pace_s: base_s,
+            edges_s: 0,
             vital_at: now,
             next,
         }
@@ -91,9 +94,18 @@ impl Schedule {
         self.next.get(query.name).is_some_and(|at| now >= *at)
     }
 
+    /// How often who holds sessions is asked from now on; what is judged keeps its pace.
+    pub(super) const fn pace(&mut self, edges_s: u64) {
+        self.edges_s = edges_s;
+    }
+
     /// `query` was answered after `cost`.
     pub(super) fn answered(&mut self, query: &Query, cost: Duration, now: Instant) {
-        let interval = query.every().max(cost * COST_SHARE).min(INTERVAL_MAX);
+        let every = match query.name {
+            "edges" if self.edges_s > 0 => Duration::from_secs(self.edges_s),
+            _ => query.every(),
+        };
+        let interval = every.max(cost * COST_SHARE).min(INTERVAL_MAX);
         let interval = interval.saturating_sub(Duration::from_millis(500));
         self.next.insert(query.name, now + interval);
     }
@@ -211,6 +223,23 @@ mod tests {
         assert!(schedule.is_due(statements, now + Duration::from_secs(20)));
         schedule.answered(statements, Duration::from_millis(1), now);
         assert!(schedule.is_due(statements, now + Duration::from_secs(2)));
+    }
+
+    #[test]
+    fn who_holds_sessions_is_asked_at_its_own_pace_and_what_is_judged_is_not() {
+        let now = Instant::now();
+        let mut schedule = Schedule::new(1, now);
+        for (name, edges_s, due_s) in [("edges", 2, 2), ("edges", 6, 6), ("replication", 6, 2)] {
+            let query = query(name, 15).unwrap();
+            schedule.pace(edges_s);
+            schedule.answered(query, Duration::from_millis(1), now);
+            let due = Duration::from_secs(due_s);
+            assert!(
+                !schedule.is_due(query, now + due - Duration::from_secs(1)),
+                "{name}"
+            );
+            assert!(schedule.is_due(query, now + due), "{name}");
+        }
     }
 
     #[test]

@@ -1,6 +1,6 @@
 // The page: reads the API, keeps itself live, draws one of its views. No framework, nothing loaded from elsewhere.
 
-import { ago, amount, chart, clock, duration, h, net, refreshTimes, skew } from './draw.js';
+import { ago, amount, chart, clock, duration, h, net, refreshTimes, skew, spark } from './draw.js';
 import { hotPage, hotPath, hotPlace } from './hot.js';
 
 const state = { shards: null, incidents: [], silences: [], agents: null, graph: null, triggers: null, fault: null, asksToken: false };
@@ -313,12 +313,13 @@ function graphPage() {
   const shown = vertices.filter((vertex) => vertex.kind !== 'role' || ends.has(vertex.id));
   return [h('section', null, h('div', { class: 'head' }, h('h2', null, 'Who talks to whom'), h('span', { class: 'legend' }, `${vertices.length} places, ${edges.length} ways between them`)),
     shown.length <= NET_MAX && h('div', { class: 'card' }, net(shown, edges, (shard) => health.get(shard) ?? '', { landmarks: state.graph.landmarks, fresh: freshEdges(state.graph), alarms })),
-    h('p', { class: 'quiet small' }, `${state.graph.landmarks.length} landmarks (blue border): the distances to them tell every place apart; ${state.graph.twin_bound} are forced by places with the same neighbours.`)),
+    h('p', { class: 'quiet small' }, `${state.graph.landmarks.length} landmarks (blue border): the distances to them tell places of one kind and shard apart; ${state.graph.twin_bound} are forced by places with the same neighbours. Their agents look at connections more often: ${state.graph.landmark_nodes.join(', ') || 'none yet'}.`)),
   changesOf(labels),
   h('div', { class: 'scroll' }, h('table', null,
-    h('thead', null, h('tr', null, ['From', 'To', 'Way'].map((name) => h('th', { scope: 'col' }, name)), h('th', { class: 'num', scope: 'col' }, 'Sessions'), h('th', { scope: 'col' }, 'First seen'), h('th', { scope: 'col' }, 'Last seen'))),
+    h('thead', null, h('tr', null, ['From', 'To', 'Way'].map((name) => h('th', { scope: 'col' }, name)), ['Sessions', 'Active', 'Round trip', 'Sent', 'Received', 'Behind'].map((name) => h('th', { class: 'num', scope: 'col' }, name)), h('th', { scope: 'col' }, 'Last minute'), h('th', { scope: 'col' }, 'First seen'), h('th', { scope: 'col' }, 'Last seen'))),
     h('tbody', null, sorted.slice(0, 500).map((edge) => h('tr', null, h('td', null, labels.get(edge.from) ?? edge.from), h('td', null, labels.get(edge.to) ?? edge.to), h('td', { class: 'quiet' }, WAY[edge.kind]),
-      h('td', { class: 'num' }, amount(edge.sessions)), h('td', null, ago(edge.first_seen)), h('td', null, ago(edge.last_seen)))))))];
+      [amount(edge.sessions), amount(edge.active), amount(edge.rtt_ms, 'milliseconds'), amount(edge.tx_bytes_per_s, 'bytes_per_second'), amount(edge.rx_bytes_per_s, 'bytes_per_second'), amount(edge.lag_bytes, 'bytes')].map((text) => h('td', { class: 'num' }, text)),
+      h('td', null, spark(edge.history)), h('td', null, ago(edge.first_seen)), h('td', null, ago(edge.last_seen)))))))];
 }
 
 function agentsPage() {

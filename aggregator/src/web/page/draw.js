@@ -201,6 +201,21 @@ function median(values) {
 
 // The interaction graph -------------------------------------------------------------------------------------------
 
+/** What an edge carries, in words. */
+function carries(edge) {
+  const parts = [[edge.sessions, '', 'sessions'], [edge.active, '', 'active'], [edge.rtt_ms, 'milliseconds', 'round trip'], [edge.tx_bytes_per_s, 'bytes_per_second', 'sent'], [edge.rx_bytes_per_s, 'bytes_per_second', 'received'], [edge.lag_bytes, 'bytes', 'behind']];
+  return parts.filter(([value]) => value !== null && value !== undefined).map(([value, unit, word]) => `${amount(value, unit)} ${word}`).join(', ');
+}
+
+/** The last minute of an edge's sessions, a bar a step; what nobody said is a gap. */
+export function spark(history) {
+  const steps = history?.sessions ?? [];
+  const most = Math.max(1e-9, ...steps.filter((step) => step !== null));
+  const bars = steps.map((step, n) => step !== null && s('rect', { x: n * 5, y: (14 - 13 * (step / most)).toFixed(1), width: 4, height: (1 + 13 * (step / most)).toFixed(1) }));
+  const said = steps.map((step) => amount(step)).join(', ');
+  return s('svg', { class: 'spark', viewBox: '0 0 60 15', width: 60, height: 15, role: 'img', 'aria-label': `sessions each five seconds: ${said}` }, s('title', null, said), bars);
+}
+
 const COLUMNS = [['client', 'service', 'role'], ['router'], ['shard'], ['replica']];
 const ROW = 40;
 const BOX_W = 190;
@@ -225,7 +240,7 @@ export function net(vertices, edges, healthOf, { landmarks = [], fresh = new Set
       class: alarms.has(key) ? `${edge.kind} alarm` : fresh.has(key) ? `${edge.kind} fresh` : edge.kind,
       'stroke-width': (1 + Math.min(4, Math.log2(1 + edge.sessions))).toFixed(1),
       d: `M${x1} ${a.y}C${x1 + bend} ${a.y} ${b.column === a.column ? x2 + bend : x2 - bend} ${b.y} ${x2} ${b.y}`,
-    }, s('title', null, `${edge.from} → ${edge.to}: ${amount(edge.sessions)} sessions`));
+    }, s('title', null, `${edge.from} → ${edge.to}: ${carries(edge)}`));
     return alarms.has(key) ? s('a', { href: `#incident/${alarms.get(key)}` }, line) : line;
   });
   const boxes = vertices.filter((vertex) => at.has(vertex.id)).map((vertex) => {
