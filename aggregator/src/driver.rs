@@ -361,6 +361,12 @@ impl Loop {
         match question {
             Question::AddTrigger { spec, reply } => self.add_trigger(*spec, reply),
             Question::RemoveTrigger { name, reply } => self.remove_trigger(name, reply),
+            Question::Accept { id, reply } => {
+                self.tell(Input::Accepted(id));
+                let shards = self.driver.engine.shards();
+                self.publish(shards);
+                let _nobody_waits = reply.send(());
+            }
             Question::Series {
                 key,
                 shards,

@@ -7,7 +7,7 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use hsw_engine::{Armed, GraphView, Incident, SeriesView, ShardView};
+use hsw_engine::{Armed, GraphView, Incident, IncidentId, SeriesView, ShardView};
 use hsw_hot::{HotList, Span};
 use hsw_sketch::HeavyHitters;
 use hsw_types::{HotKind, NodeId, SeriesKey, ShardId, WallTime, WindowIndex};
@@ -320,6 +320,13 @@ pub enum Question {
         /// Answered once that is kept.
         reply: oneshot::Sender<Result<(), Refusal>>,
     },
+    /// An operator says that an open incident about edges is no intrusion.
+    Accept {
+        /// Which.
+        id: IncidentId,
+        /// Answered once the engine knows.
+        reply: oneshot::Sender<()>,
+    },
     /// Names of a node's series, ascending.
     SeriesNames {
         /// The node.
@@ -377,6 +384,16 @@ impl DriverHandle {
     pub async fn series_names(&self, node: NodeId) -> Result<Vec<SeriesKey>, Unanswered> {
         let (reply, answer) = oneshot::channel();
         self.ask(Question::SeriesNames { node, reply })?;
+        answer.await.map_err(|_| Unanswered)
+    }
+
+    /// What an incident is about is to be expected from now on.
+    ///
+    /// # Errors
+    /// [`Unanswered`] when the driver is gone or its queue is full.
+    pub async fn accept(&self, id: IncidentId) -> Result<(), Unanswered> {
+        let (reply, answer) = oneshot::channel();
+        self.ask(Question::Accept { id, reply })?;
         answer.await.map_err(|_| Unanswered)
     }
 

@@ -14,7 +14,7 @@ use anyhow::{Context, Result, bail};
 use clap::Parser;
 use serde::Serialize;
 
-use crate::testbed::incidents::{self, Incident, Verdict};
+use crate::testbed::incidents::{self, Expected, Incident, Verdict};
 use crate::testbed::{Cluster, Fault, Options, Stop};
 
 /// What an incident must not take longer than, seconds.
@@ -28,6 +28,8 @@ const PATIENCE: Duration = Duration::from_secs(40);
 const CLOSE_WITHIN: Duration = Duration::from_secs(120);
 /// A harmless fault is watched this long after its end.
 const AFTERMATH: Duration = Duration::from_secs(60);
+/// New edges are judged within this.
+const JUDGED_WITHIN: Duration = Duration::from_secs(360);
 const READY_WITHIN: Duration = Duration::from_secs(120);
 
 /// Measures detection on a real sharded PostgreSQL with real faults.
@@ -206,14 +208,17 @@ fn trial(
     stop: &Stop,
 ) -> Result<Trial> {
     until_closed(web, stop, CLOSE_WITHIN)?;
+    if fault.intruder().is_some() {
+        incidents::wait_judged(web, stop, JUDGED_WITHIN)?;
+    }
     pause(stop, CALM)?;
     let known = ids(web)?;
     let name = cluster.nodes()[shard].name.clone();
-    let expected = fault.wants_incident().then_some(name.as_str());
+    let expected = fault.expected(&name);
     let begun = Instant::now();
     let injected = cluster.inject(fault, shard)?;
     let mut first: Option<(f64, Incident)> = None;
-    let patience = if expected.is_some() {
+    let patience = if fault.wants_incident() {
         PATIENCE.max(span)
     } else {
         span
@@ -222,13 +227,13 @@ fn trial(
         pause(stop, POLL)?;
         if first.is_none()
             && let Verdict::Right(it) | Verdict::Wrong(it) =
-                incidents::judge(&known, &incidents::fetch(web)?, expected)
+                incidents::judge(&known, &incidents::fetch(web)?, &expected)
         {
             first = Some((begun.elapsed().as_secs_f64(), it));
         }
     }
     injected.heal()?;
-    if expected.is_none() {
+    if !fault.wants_incident() {
         pause(stop, AFTERMATH)?;
     }
     let closed = until_closed(web, stop, CLOSE_WITHIN)?;
@@ -238,14 +243,14 @@ fn trial(
         .collect();
     let others: Vec<String> = raised
         .iter()
-        .filter(|it| Some(it.root.as_str()) != expected)
+        .filter(|it| !expected.is(it))
         .map(|it| it.summary.clone())
         .collect();
-    let outcome = match (&first, expected) {
-        (None, Some(_)) => "missed",
-        (None, None) if raised.is_empty() => "silent",
-        (_, None) => "raised",
-        (Some((_, it)), Some(expected)) if it.root == expected && others.is_empty() => "right",
+    let outcome = match (&first, &expected) {
+        (None, Expected::Nothing) if raised.is_empty() => "silent",
+        (_, Expected::Nothing) => "raised",
+        (None, _) => "missed",
+        (Some((_, it)), _) if expected.is(it) && others.is_empty() => "right",
         _ => "wrong",
     };
     Ok(Trial {

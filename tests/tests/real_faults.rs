@@ -153,6 +153,8 @@ fn acts(fault: Fault, seen: &Seen) -> bool {
         Fault::Deadlocks => growth.deadlocks > span / 3.0,
         Fault::SlowQuery => growth.temp_bytes > 1e7 && slower > 2.0,
         Fault::Crash => bad.per_second < 0.9 * calm.per_second,
+        // Whoever intrudes takes care to be quiet.
+        Fault::Exfiltration | Fault::Lateral | Fault::Escalation => slower < 3.0,
         Fault::LoadSurgeAll => growth.commits / span > 60.0 && slower < 10.0,
     }
 }

@@ -351,6 +351,7 @@ impl Reader {
             + told.durations_over_limit
             + told.skimmed
             + told.statements_over_limit
+            + told.logins_over_limit
     }
 
     fn directories(&self) -> Vec<PathBuf> {

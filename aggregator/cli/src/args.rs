@@ -103,7 +103,7 @@ pub enum Silence {
 /// A new silence.
 #[derive(Debug, Args)]
 pub struct NewSilence {
-    /// All must hold: NAME=VALUE, NAME!=VALUE, NAME=~PATTERN or NAME!~PATTERN; names: alertname, cluster, shard, node, severity, trigger.
+    /// All must hold: NAME=VALUE, NAME!=VALUE, NAME=~PATTERN or NAME!~PATTERN; names: alertname, client, cluster, shard, node, severity, trigger.
     #[arg(required = true, value_name = "MATCHER")]
     pub matchers: Vec<String>,
     /// Why.

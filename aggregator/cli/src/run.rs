@@ -16,6 +16,7 @@ use crate::args::{Cert, Cli, Command, Silence};
 use crate::client::Api;
 use crate::hot;
 use crate::offline;
+use crate::offline::graph::Command as Graph;
 use crate::show::{self, Paint};
 use crate::show_graph;
 use crate::trigger;
@@ -87,6 +88,14 @@ async fn online(cli: &Cli, api: &Api) -> anyhow::Result<u8> {
             let answer = incident(api, id).await?;
             let text = show::incident(&answer, paint);
             (answer, text, FINE)
+        }
+        Command::Graph(Graph::Accept { id }) => {
+            let one = incident(api, id).await?;
+            let id = show::clean(&one["id"]);
+            let path = format!("incidents/{id}/accept");
+            api.ask(Method::POST, &path, None).await?;
+            let text = format!("incident {id} is over; its edges are to be expected from now on\n");
+            (json!({ "accepted": id }), text, FINE)
         }
         Command::Graph(command) => {
             let answer = api.ask(Method::GET, "graph", None).await?;

@@ -202,6 +202,9 @@ pub fn incident(one: &Value, paint: Paint) -> String {
             clean(&one["root"]["node"])
         ),
     );
+    if let Some(client) = one["intrusion"]["client"].as_str() {
+        fact("who", client.to_owned());
+    }
     fact("began", utc(number(&one["started_at"])));
     fact(
         "noticed",
@@ -230,6 +233,7 @@ pub fn incident(one: &Value, paint: Paint) -> String {
         let weight = format!("  {:>3.0} %  ", number(&evidence["weight"]) * 100.0);
         wrap(&mut text, &weight, &clean(&evidence["sentence"]));
     }
+    crate::show_graph::intrusion(&mut text, one);
     let affected = list(one, "affected");
     if !affected.is_empty() {
         text.push_str("\nAlso affected\n");

@@ -7,7 +7,7 @@ use hsw_types::WallTime;
 use serde_json::Value;
 
 use crate::offline::graph::Command;
-use crate::show::list;
+use crate::show::{clean, list};
 
 /// What `command` asks of the API's answer.
 #[must_use]
@@ -34,6 +34,26 @@ fn label(labels: &BTreeMap<&str, &Value>, id: &Value) -> String {
         .chars()
         .map(|c| if c.is_control() { ' ' } else { c })
         .collect()
+}
+
+/// The edges that an incident is about; nothing where its root is a shard.
+pub(crate) fn intrusion(text: &mut String, incident: &Value) {
+    let edges = list(&incident["intrusion"], "edges");
+    if edges.is_empty() {
+        return;
+    }
+    text.push_str("\nAlong these ways\n");
+    for edge in edges {
+        let users: Vec<String> = list(edge, "users").iter().map(clean).collect();
+        let as_whom = if users.is_empty() {
+            String::new()
+        } else {
+            format!(" as {}", users.join(", "))
+        };
+        let (from, to) = (clean(&edge["from"]), clean(&edge["to"]));
+        let kind = clean(&edge["kind"]).replace('_', " ");
+        let _ = writeln!(text, "  {from} → {to} ({kind}){as_whom}");
+    }
 }
 
 fn edges(text: &mut String, answer: &Value, labels: &BTreeMap<&str, &Value>) {

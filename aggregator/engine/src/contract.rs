@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use hsw_types::{HotKind, NodeId, ShardSummary, WallTime, WindowIndex};
 
-use crate::incident::Incident;
+use crate::incident::{Incident, IncidentId};
 
 /// Limits and thresholds.
 #[derive(Debug, Clone, PartialEq)]
@@ -63,6 +63,8 @@ pub enum Input {
     },
     /// An incident from the store at start.
     Restored(Box<Incident>),
+    /// An operator says that this open incident about edges is no intrusion; nothing where there is none.
+    Accepted(IncidentId),
     /// Replay from the store is over; silence counts from now.
     ReplayDone {
         /// The aggregator's clock.

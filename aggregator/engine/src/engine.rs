@@ -11,13 +11,15 @@ use hsw_detect::{Detector, Finding};
 use hsw_graph::{InteractionGraph, Watch};
 use hsw_hot::{HotLists, HotRow};
 use hsw_state::{Cluster, NodeIndex};
+use hsw_structure::Structure;
 use hsw_types::{
     HotKind, Monotonic, NodeId, Role, SeriesKey, ShardId, ShardSummary, WallTime, WindowIndex,
 };
 
 use crate::contract::{Config, Counters, Input, Output};
 use crate::hot;
-use crate::incident::{Incident, IncidentId};
+use crate::incident::{Incident, IncidentId, IncidentState};
+use crate::intrusion::{self, Intrusions, Scene};
 use crate::liveness::{self, Heard};
 use crate::map::ShardMap;
 use crate::policy::{Part, Policy, Told};
@@ -39,7 +41,9 @@ pub struct Engine {
     pub(crate) detector: Detector,
     pub(crate) graph: InteractionGraph,
     pub(crate) watch: Watch,
+    pub(crate) structure: Structure,
     pub(crate) policy: Policy,
+    pub(crate) intrusions: Intrusions,
     pub(crate) hot: HotLists,
     pub(crate) heard: Vec<Heard>,
     pub(crate) liveness: Vec<NodeLiveness>,
@@ -66,6 +70,8 @@ impl Engine {
             detector: Detector::default(),
             graph: InteractionGraph::default(),
             watch: Watch::default(),
+            structure: Structure::default(),
+            intrusions: Intrusions::default(),
             policy: Policy::new(config.n_incidents_max),
             hot: HotLists::default(),
             heard: Vec::new(),
@@ -132,8 +138,14 @@ impl Engine {
             } => self.hot.restore_name(kind, key, &name, told),
             Input::Restored(incident) => {
                 let now = self.judged.unwrap_or(incident.raised);
-                self.policy.restore(*incident, now);
+                let is_open = incident.state == IncidentState::Open;
+                if is_open && incident.intrusion.is_some() {
+                    self.intrusions.restore(*incident, now);
+                } else {
+                    self.policy.restore(*incident, now);
+                }
             }
+            Input::Accepted(id) => self.accept(id),
             Input::ReplayDone { wall } => {
                 self.wall = wall;
                 self.listening_since = Some(now);
@@ -146,8 +158,7 @@ impl Engine {
                 self.decide();
                 if wall.window() - self.followed >= FOLLOW_EVERY_S {
                     self.followed = wall.window();
-                    let shard_of = |node: &NodeId| self.map.shard_of(node);
-                    self.watch.follow_placed(&self.graph, shard_of, wall);
+                    self.follow(wall);
                 }
             }
         }
@@ -185,14 +196,16 @@ impl Engine {
     /// Incidents, newest first: open ones and the closed ones still kept.
     #[must_use]
     pub fn incidents(&self) -> Vec<Arc<Incident>> {
-        self.policy.incidents()
+        let mut all = self.policy.incidents();
+        all.extend(self.intrusions.incidents());
+        all.sort_by_key(|incident| std::cmp::Reverse((incident.raised, incident.id)));
+        all
     }
 
     /// One incident.
     #[must_use]
     pub fn incident(&self, id: IncidentId) -> Option<Arc<Incident>> {
-        self.policy
-            .incidents()
+        self.incidents()
             .into_iter()
             .find(|incident| incident.id == id)
     }
@@ -307,7 +320,7 @@ impl Engine {
             None => self.counters.nodes_without_shard += 1,
         }
         let last = first + (n - 1);
-        self.edges(node, at, last, n);
+        self.touch_edges(at, node, last, n);
         let state = &self.cluster.nodes()[at];
         if !self.heard[at].has_been_up
             && let Some(key) = self.cluster.find_key(&SeriesKey::node(liveness::UP))
@@ -385,6 +398,12 @@ impl Engine {
         } else {
             window
         };
+        let suspicions = self.structure.suspicions();
+        let scene = Scene {
+            graph: &self.graph,
+            map: &self.map,
+            policy: &self.policy,
+        };
         let mut parts = Vec::new();
         for entry in self.map.shards() {
             let members: Vec<NodeIndex> = entry
@@ -407,6 +426,7 @@ impl Engine {
                 members.first().map(|&at| &self.cluster.nodes()[at].node),
                 window,
             );
+            let symptoms = intrusion::add(symptoms, &entry.shard, suspicions, &scene);
             let logs = members
                 .iter()
                 .flat_map(|&at| self.cluster.nodes()[at].log_samples.clone());
@@ -421,17 +441,19 @@ impl Engine {
                 symptoms,
             });
         }
-        for told in self.policy.step(window, &parts) {
+        let mut told = self.policy.step(window, &parts);
+        self.symptoms = parts
+            .into_iter()
+            .map(|part| (part.shard.clone(), part.symptoms))
+            .collect();
+        told.extend(self.judge_edges(window));
+        for told in told {
             self.outputs.push_back(match told {
                 Told::Raised(incident) => Output::IncidentRaised(incident),
                 Told::Changed(incident) => Output::IncidentChanged(incident),
                 Told::Closed(incident) => Output::IncidentClosed(incident),
             });
         }
-        self.symptoms = parts
-            .into_iter()
-            .map(|part| (part.shard.clone(), part.symptoms))
-            .collect();
     }
 
     fn is_nobody_heard(&self) -> bool {

@@ -1,6 +1,10 @@
 //! The incident: one cause, one root shard, all its symptoms. (steps 10–14)
 
-use hsw_types::{Family, LogSample, NodeId, SeriesKey, ShardId, Unit, WindowIndex};
+use hsw_graph::{EdgeId, InteractionGraph};
+use hsw_structure::Pattern;
+use hsw_types::{
+    EdgeKind, Family, LogSample, NodeId, SeriesKey, ShardId, Unit, WallTime, WindowIndex,
+};
 
 /// Stable identity of an incident: 16 hex digits of a hash of root, start and cluster.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -32,13 +36,15 @@ pub enum Symptom {
     LogLine,
     /// Work of a kind that came far more often than it did; says more about a trouble, is none itself.
     Hot,
+    /// Somebody talks to somebody he is not expected to talk to.
+    Interaction,
 }
 
 impl Symptom {
     /// Whether it only says more about the symptoms of others.
     #[must_use]
     pub const fn is_context(self) -> bool {
-        matches!(self, Self::LogLine | Self::Hot)
+        matches!(self, Self::LogLine | Self::Hot | Self::Interaction)
     }
 }
 
@@ -100,6 +106,51 @@ pub struct Incident {
     pub affected: Vec<(ShardId, Evidence)>,
     /// Log lines (masked) of the root around the start, at most 10.
     pub log_samples: Vec<LogSample>,
+    /// Who goes where he never went, where the root is an edge of the graph; `root` is then the shard at its end.
+    pub intrusion: Option<Intrusion>,
     /// Counts up with every change; 1 when raised.
     pub revision: u32,
+}
+
+/// An incident's root that is an edge: who, and along which ways.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Intrusion {
+    /// What it looks like.
+    pub pattern: Pattern,
+    /// Vertex of who acts ([`hsw_graph::Vertex::id`]).
+    pub client: String,
+    /// The edges, in the order they showed themselves; at most 50.
+    pub edges: Vec<IntrusionEdge>,
+    /// Chance to see this by honest change, 0 to 1.
+    pub p: f64,
+    /// Distances to landmarks that these edges changed.
+    pub n_distances: usize,
+}
+
+/// One edge of an [`Intrusion`].
+#[derive(Debug, Clone, PartialEq)]
+pub struct IntrusionEdge {
+    /// From vertex id.
+    pub from: String,
+    /// To vertex id.
+    pub to: String,
+    /// How.
+    pub kind: EdgeKind,
+    /// Login roles seen on it.
+    pub users: Vec<String>,
+    /// When it became suspicious, data time.
+    pub since: WallTime,
+}
+
+impl IntrusionEdge {
+    pub(crate) fn of(edge: &EdgeId, graph: &InteractionGraph, since: WallTime) -> Self {
+        let users = graph.edge(edge).map(|edge| edge.users.keys().cloned());
+        Self {
+            from: edge.from.id(),
+            to: edge.to.id(),
+            kind: edge.kind,
+            users: users.into_iter().flatten().collect(),
+            since,
+        }
+    }
 }

@@ -12,6 +12,8 @@ mod map;
 
 mod incident;
 
+mod intrusion;
+
 mod words;
 
 mod liveness;
@@ -33,7 +35,10 @@ mod show;
 
 pub use contract::{Config, Input, Output};
 pub use engine::Engine;
-pub use incident::{Evidence, Incident, IncidentId, IncidentState, Symptom};
+pub use hsw_structure::Pattern;
+pub use incident::{
+    Evidence, Incident, IncidentId, IncidentState, Intrusion, IntrusionEdge, Symptom,
+};
 pub use map::{ShardEntry, ShardMap, ShardMapError};
 pub use view::{
     Armed, ChangeView, EdgeView, GraphView, HISTORY_STEP_S, Health, NodeLiveness, NodeView, Point,

@@ -270,7 +270,8 @@ impl Policy {
         told
     }
 
-    fn keep(&mut self, closed: Arc<Incident>) {
+    /// Takes a closed one into the list.
+    pub(crate) fn keep(&mut self, closed: Arc<Incident>) {
         self.closed.push_front(closed);
         self.closed.truncate(self.n_incidents_max);
     }
@@ -446,6 +447,7 @@ fn new_incident(window: WindowIndex, part: &Part<'_>) -> Incident {
         evidence: Vec::new(),
         affected: Vec::new(),
         log_samples: Vec::new(),
+        intrusion: None,
         revision: 1,
     }
 }

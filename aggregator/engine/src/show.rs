@@ -53,7 +53,9 @@ fn shard(engine: &Engine, entry: &ShardEntry) -> ShardView {
         .map(|symptoms| symptoms.confidence());
     let health = if engine.policy.is_root(shard) {
         Health::Bad
-    } else if engine.policy.is_involved(shard) || badness.is_some_and(|badness| badness > TROUBLED)
+    } else if engine.policy.is_involved(shard)
+        || engine.intrusions.is_involved(shard)
+        || badness.is_some_and(|badness| badness > TROUBLED)
     {
         Health::Troubled
     } else if badness.is_some()
@@ -278,6 +280,7 @@ pub(crate) fn graph(engine: &Engine) -> GraphView {
         twin_bound_uncoloured: engine.watch.twin_bound_uncoloured(),
         landmark_nodes: engine.watch.landmark_nodes().into_iter().collect(),
         changes: changes.collect(),
+        judged_from: engine.structure.judges_from(),
         vertices,
     }
 }

@@ -175,6 +175,8 @@ pub struct GraphView {
     pub landmark_nodes: Vec<NodeId>,
     /// Edges that came and went, newest first.
     pub changes: Vec<ChangeView>,
+    /// From when on it is judged whether an edge was to be expected; `None` until the first edge is known.
+    pub judged_from: Option<WallTime>,
 }
 
 /// An edge that came or went.

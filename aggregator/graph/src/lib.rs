@@ -2,9 +2,12 @@
 //!
 //! In: edge series of each node. Out: vertices and edges with sessions, rates, latency and ages.
 //! Invariants: GR-3 an edge not seen for [`FORGET_AFTER_US`] is gone, and with it a vertex without edges that is not a node.
-//! GR-4 at most [`N_EDGES_MAX`] edges; new ones beyond it are counted and left out.
+//! GR-4 at most [`N_EDGES_MAX`] edges; new ones beyond it are counted and left out. GR-5 who takes every [`Event`] since an empty graph
+//! knows its edges; who comes too late is told so.
 //! Does not: decide whether an edge is wrong.
 
+mod events;
+pub use events::{Event, N_EVENTS_MAX};
 mod edge;
 pub use edge::{Edge, N_STEPS, N_USERS_MAX, Quantity, STALE_AFTER_US, STEP_US};
 
@@ -24,6 +27,8 @@ use std::collections::btree_map::Entry;
 use std::collections::{BTreeMap, BTreeSet};
 
 use hsw_types::{EdgeKind, EdgeSubject, NodeId, WallTime};
+
+use crate::events::Events;
 
 /// Edges remembered at most.
 pub const N_EDGES_MAX: usize = 50_000;
@@ -70,6 +75,30 @@ impl Vertex {
             Self::Service { host, port } => format!("service:{host}:{port}"),
         }
     }
+
+    /// The vertex of an id that [`Self::id`] gave; `None` for anything else.
+    #[must_use]
+    pub fn of_id(id: &str) -> Option<Self> {
+        let (kind, rest) = id.split_once(':')?;
+        match kind {
+            "node" => Some(Self::Node(NodeId::new(rest).ok()?)),
+            "client" => {
+                let (host, application) = rest.split_once('/')?;
+                let (host, application) = (host.to_owned(), application.to_owned());
+                Some(Self::Client { host, application })
+            }
+            "role" => {
+                let (node, name) = rest.split_once('/')?;
+                Some(role(&NodeId::new(node).ok()?, name))
+            }
+            "service" => {
+                let (host, port) = rest.rsplit_once(':')?;
+                let (host, port) = (host.to_owned(), port.parse().ok()?);
+                Some(Self::Service { host, port })
+            }
+            _ => None,
+        }
+    }
 }
 
 /// From whom to whom, and how.
@@ -97,6 +126,7 @@ pub struct InteractionGraph {
     /// Listening addresses of nodes, `host:port`.
     node_at: BTreeMap<String, NodeId>,
     n_left_out: u64,
+    events: Events,
 }
 
 impl InteractionGraph {
@@ -111,7 +141,11 @@ impl InteractionGraph {
 
     /// Edges towards `address` that were told before the node was placed there now end at the node.
     fn recognise(&mut self, node: &NodeId, address: &str) {
-        let is_there = |vertex: &Vertex| matches!(vertex, Vertex::Service { host, port } if format!("{host}:{port}") == address);
+        let is_alone = |host: &str| self.alone_on(host) == Some(node);
+        let is_there = |vertex: &Vertex| {
+            matches!(vertex, Vertex::Service { host, port }
+                if format!("{host}:{port}") == address || (*port == 0 && is_alone(host)))
+        };
         let strangers: Vec<EdgeId> = self
             .edges
             .keys()
@@ -120,12 +154,13 @@ impl InteractionGraph {
             .collect();
         for id in strangers {
             if let Some(edge) = self.edges.remove(&id) {
-                self.edges
-                    .entry(EdgeId {
-                        to: Vertex::Node(node.clone()),
-                        ..id
-                    })
-                    .or_insert(edge);
+                let to = Vertex::Node(node.clone());
+                let new = EdgeId { to, ..id.clone() };
+                self.events.note(Event::Went(id));
+                if let Entry::Vacant(place) = self.edges.entry(new) {
+                    self.events.note(Event::Came(place.key().clone()));
+                    place.insert(edge);
+                }
             }
         }
     }
@@ -134,10 +169,25 @@ impl InteractionGraph {
     /// counts together. O(log edges).
     pub fn touch(&mut self, node: &NodeId, subject: &EdgeSubject, sessions: f64, at: WallTime) {
         let id = self.id(node, subject);
+        let user = (!subject.user.is_empty() && subject.kind != EdgeKind::Membership)
+            .then_some(subject.user.as_str());
         let n_edges = self.edges.len();
         let edge = match self.edges.entry(id) {
-            Entry::Occupied(known) => known.into_mut(),
-            Entry::Vacant(place) if n_edges < N_EDGES_MAX => place.insert(Edge::new(at)),
+            Entry::Occupied(known) => {
+                if let Some(user) = user
+                    && !known.get().users.contains_key(user)
+                {
+                    self.events.note(Event::Acted {
+                        edge: known.key().clone(),
+                        user: user.to_owned(),
+                    });
+                }
+                known.into_mut()
+            }
+            Entry::Vacant(place) if n_edges < N_EDGES_MAX => {
+                self.events.note(Event::Came(place.key().clone()));
+                place.insert(Edge::new(at))
+            }
             Entry::Vacant(_) => {
                 self.n_left_out += 1;
                 return;
@@ -145,8 +195,8 @@ impl InteractionGraph {
         };
         edge.tell(Quantity::Sessions, sessions, at);
         edge.last_seen = edge.last_seen.max(at);
-        if !subject.user.is_empty() && subject.kind != EdgeKind::Membership {
-            edge.see_user(&subject.user, at);
+        if let Some(user) = user {
+            edge.see_user(user, at);
         }
     }
 
@@ -170,7 +220,8 @@ impl InteractionGraph {
             return Vertex::Client { host, application };
         }
         let address = format!("{}:{}", subject.peer, subject.port);
-        match self.node_at.get(&address) {
+        let alone = || self.alone_on(&subject.peer).filter(|_| subject.port == 0);
+        match self.node_at.get(&address).or_else(alone) {
             Some(node) => Vertex::Node(node.clone()),
             None => Vertex::Service {
                 host: subject.peer.clone(),
@@ -179,11 +230,27 @@ impl InteractionGraph {
         }
     }
 
+    /// The node that listens on this host, where there is one alone: who streams tells no port.
+    fn alone_on(&self, host: &str) -> Option<&NodeId> {
+        let first = format!("{host}:");
+        let there = self.node_at.range(first.clone()..);
+        let mut there = there.take_while(|(address, _)| address.starts_with(&first));
+        let (_, node) = there.next()?;
+        there.next().is_none().then_some(node)
+    }
+
     /// Forgets what has not been seen, or told of an edge, for long.
     pub fn expire(&mut self, now: WallTime) {
-        self.edges
-            .retain(|_, edge| now.0 - edge.last_seen.0 < FORGET_AFTER_US);
-        self.edges.values_mut().for_each(|edge| edge.fade(now));
+        let events = &mut self.events;
+        self.edges.retain(|id, edge| {
+            let stays = now.0 - edge.last_seen.0 < FORGET_AFTER_US;
+            if stays {
+                edge.fade(now);
+            } else {
+                events.note(Event::Went(id.clone()));
+            }
+            stays
+        });
     }
 
     /// Edges by id.
@@ -191,10 +258,28 @@ impl InteractionGraph {
         self.edges.iter()
     }
 
-    /// One edge. O(log edges).
+    /// What is known of this edge. O(log edges).
     #[must_use]
     pub fn edge(&self, id: &EdgeId) -> Option<&Edge> {
         self.edges.get(id)
+    }
+
+    /// Edges.
+    #[must_use]
+    pub fn n_edges(&self) -> usize {
+        self.edges.len()
+    }
+
+    /// What happened from number `from` on, oldest first; `None` where some of it is forgotten (then look at all edges).
+    #[must_use]
+    pub fn events(&self, from: u64) -> Option<impl Iterator<Item = &Event>> {
+        self.events.since(from)
+    }
+
+    /// How many events there have been: the number of the next one.
+    #[must_use]
+    pub fn n_events(&self) -> u64 {
+        self.events.n()
     }
 
     /// Whether this edge is there. O(log edges).
@@ -294,6 +379,33 @@ mod tests {
     }
 
     #[test]
+    fn a_vertex_comes_back_from_its_id() {
+        let node = NodeId::new("shard-1-a").unwrap();
+        let vertices = [
+            Vertex::Node(node.clone()),
+            role(&node, "a/b"),
+            Vertex::Client {
+                host: "fe80::1".to_owned(),
+                application: "coordinator/billing".to_owned(),
+            },
+            Vertex::Client {
+                host: "local".to_owned(),
+                application: String::new(),
+            },
+            Vertex::Service {
+                host: "fe80::1".to_owned(),
+                port: 5432,
+            },
+        ];
+        for vertex in vertices {
+            assert_eq!(Vertex::of_id(&vertex.id()), Some(vertex));
+        }
+        for wrong in ["", "node:", "client:x", "role:x", "service:h:p", "pod:x"] {
+            assert_eq!(Vertex::of_id(wrong), None, "{wrong}");
+        }
+    }
+
+    #[test]
     fn a_service_that_turns_out_to_be_a_node_becomes_that_node() {
         let (router, shard) = (
             NodeId::new("router").unwrap(),
@@ -309,6 +421,22 @@ mod tests {
         graph.place(&shard, "10.0.0.1:5432");
         assert_eq!(graph.dependencies(&router), [&shard]);
         assert_eq!(graph.edges().count(), 1);
+    }
+
+    #[test]
+    fn who_streams_from_a_host_with_one_node_is_that_node() {
+        let (primary, replica) = (NodeId::new("a").unwrap(), NodeId::new("b").unwrap());
+        let mut graph = InteractionGraph::default();
+        let streams = subject(EdgeKind::Replication, "10.0.0.2", 0, "walreceiver");
+        graph.touch(&primary, &streams, 1.0, WallTime(1));
+        graph.place(&replica, "10.0.0.2:5432");
+        let ends = |graph: &InteractionGraph| -> Vec<String> {
+            graph.edges().map(|(id, _)| id.to.id()).collect()
+        };
+        assert_eq!(ends(&graph), ["node:b"]);
+        graph.place(&NodeId::new("c").unwrap(), "10.0.0.2:5433");
+        graph.touch(&primary, &streams, 1.0, WallTime(2));
+        assert_eq!(ends(&graph), ["node:b", "service:10.0.0.2:0"]);
     }
 
     #[test]

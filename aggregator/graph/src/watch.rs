@@ -5,13 +5,13 @@
 //! Invariants: WA-1 the log and the distances are of the same graph: each difference is applied once. WA-2 what is there when the
 //! watch begins is no change. Limits: [`N_CHANGES_MAX`] changes kept; numbers of vertices that are gone are given anew.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use hsw_landmark::{Aim, FAR, Topology, Tracked, twin_bound, twin_classes};
 use hsw_types::{NodeId, ShardId, WallTime};
 
 use crate::views::Views;
-use crate::{EdgeId, InteractionGraph, Quantity, Vertex, latency_class};
+use crate::{EdgeId, Event, InteractionGraph, Quantity, Vertex, latency_class};
 
 /// Changes remembered.
 pub const N_CHANGES_MAX: usize = 2_000;
@@ -65,6 +65,8 @@ pub struct Watch {
     changes: VecDeque<Change>,
     began: Option<WallTime>,
     n_looks: u32,
+    /// The number of the graph's next event.
+    next_event: u64,
 }
 
 impl Default for Watch {
@@ -80,6 +82,7 @@ impl Default for Watch {
             changes: VecDeque::new(),
             began: None,
             n_looks: 0,
+            next_event: 0,
         }
     }
 }
@@ -106,17 +109,7 @@ impl Watch {
             Some(began) => now.0 - began.0 < BEGINNING_US,
         };
         self.reclass(graph);
-        let gone: Vec<EdgeId> = self
-            .known
-            .keys()
-            .filter(|id| !graph.has(id))
-            .cloned()
-            .collect();
-        let new = graph.edges().map(|(id, _)| id);
-        let new: Vec<EdgeId> = new
-            .filter(|id| !self.known.contains_key(id))
-            .cloned()
-            .collect();
+        let (gone, new) = self.differences(graph);
         let n_painted = self.paint(&shard_of);
         if gone.is_empty() && new.is_empty() && n_painted == 0 {
             return;
@@ -211,6 +204,47 @@ impl Watch {
     fn follow_landmarks(&mut self) {
         let (landmarks, n) = (self.tracked.landmarks(), self.tracked.graph().n());
         self.views.follow(landmarks, self.tracked.epoch(), n);
+    }
+
+    /// Edges that went and that came since the last time, each ascending.
+    fn differences(&mut self, graph: &InteractionGraph) -> (Vec<EdgeId>, Vec<EdgeId>) {
+        let from = std::mem::replace(&mut self.next_event, graph.n_events());
+        let touched: Option<BTreeSet<&EdgeId>> = graph.events(from).map(|events| {
+            let ids = events.filter_map(|event| match event {
+                Event::Came(id) | Event::Went(id) => Some(id),
+                Event::Acted { .. } => None,
+            });
+            ids.collect()
+        });
+        if let Some(touched) = touched {
+            let is_gone = |id: &&&EdgeId| self.known.contains_key(**id) && !graph.has(id);
+            let is_new = |id: &&&EdgeId| !self.known.contains_key(**id) && graph.has(id);
+            let gone: Vec<EdgeId> = touched
+                .iter()
+                .filter(is_gone)
+                .map(|id| (*id).clone())
+                .collect();
+            let new: Vec<EdgeId> = touched
+                .iter()
+                .filter(is_new)
+                .map(|id| (*id).clone())
+                .collect();
+            if self.known.len() + new.len() == graph.n_edges() + gone.len() {
+                return (gone, new);
+            }
+        }
+        let gone = self
+            .known
+            .keys()
+            .filter(|id| !graph.has(id))
+            .cloned()
+            .collect();
+        let new = graph.edges().map(|(id, _)| id);
+        let new = new
+            .filter(|id| !self.known.contains_key(id))
+            .cloned()
+            .collect();
+        (gone, new)
     }
 
     /// The landmarks.

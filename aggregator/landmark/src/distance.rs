@@ -3,6 +3,8 @@
 //! Source: Then, Kaufmann, Chirigati, Hoang-Vu, Pham, Kemper, Neumann, Vo: The More the Merrier: Efficient Multi-Source Graph
 //! Traversal, VLDB 2014 (a bit per search; push while few are reached, pull when many are).
 
+use rayon::prelude::*;
+
 use crate::topology::{Compact, Topology};
 
 /// No way leads there.
@@ -11,6 +13,8 @@ pub const FAR: u16 = u16::MAX;
 const LONG: u16 = FAR - 1;
 /// Searches that share a word.
 pub(crate) const LANES: usize = 64;
+/// Vertices times blocks of searches from which threads share them: below, starting them costs more than it saves.
+const SHARED_FROM: usize = 20_000;
 /// A search pulls once more than one vertex in so many was just reached.
 const PULL_FROM: usize = 16;
 
@@ -23,23 +27,45 @@ pub struct Matrix {
 }
 
 impl Matrix {
-    /// From each of these sources to every vertex. O(levels · edges · ⌈sources / 64⌉).
+    /// From each of these sources to every vertex. O(levels · edges · ⌈sources / 64⌉), blocks of 64 shared
+    /// among threads where the graph is large; their number changes nothing.
     #[must_use]
     pub fn of(graph: &Topology, sources: &[u32]) -> Self {
         Self::of_compact(&graph.compact(), sources)
     }
 
     pub(crate) fn of_compact(graph: &Compact, sources: &[u32]) -> Self {
-        let stride = sources.len();
-        let mut matrix = Self {
-            cells: vec![FAR; graph.n() * stride],
-            n_columns: stride,
-            stride,
-        };
-        for (block, sources) in sources.chunks(LANES).enumerate() {
-            matrix.search(graph, sources, block * LANES);
+        let blocks: Vec<&[u32]> = sources.chunks(LANES).collect();
+        if blocks.len() * graph.n() < SHARED_FROM {
+            let mut matrix = Self::blank(graph.n(), sources.len());
+            for (block, sources) in blocks.into_iter().enumerate() {
+                matrix.search(graph, sources, block * LANES);
+            }
+            return matrix;
         }
+        // Each block into a matrix of its own: blocks share rows, and a row belongs to one thread.
+        let of_block = |sources: &&[u32]| {
+            let mut part = Self::blank(graph.n(), sources.len());
+            part.search(graph, sources, 0);
+            part
+        };
+        let parts: Vec<Self> = blocks.par_iter().map(of_block).collect();
+        let mut matrix = Self::blank(graph.n(), sources.len());
+        let rows = matrix.cells.par_chunks_exact_mut(sources.len());
+        rows.enumerate().with_min_len(1_024).for_each(|(v, row)| {
+            for (part, cells) in parts.iter().zip(row.chunks_mut(LANES)) {
+                cells.copy_from_slice(part.row(v as u32));
+            }
+        });
         matrix
+    }
+
+    fn blank(n: usize, n_columns: usize) -> Self {
+        Self {
+            cells: vec![FAR; n * n_columns],
+            n_columns,
+            stride: n_columns,
+        }
     }
 
     /// Sources.
@@ -263,6 +289,32 @@ pub(crate) mod tests {
             assert_eq!(matrix.row(v), expected);
         }
         assert_eq!(matrix.longest(), 699);
+    }
+
+    #[test]
+    fn a_large_graph_is_searched_as_petgraph_does_with_any_number_of_threads() {
+        let n = 8_000_u32;
+        let edges: Vec<(u32, u32)> = (1..n)
+            .flat_map(|v| [(v, v / 2), (v, v.wrapping_mul(2_654_435_761) % v)])
+            .collect();
+        let graph = Topology::with_edges(n as usize, edges.iter().copied());
+        let sources: Vec<u32> = (0..n).step_by(53).collect();
+        assert!(sources.len().div_ceil(LANES) * n as usize >= SHARED_FROM);
+        let matrix = Matrix::of(&graph, &sources);
+        for n_threads in [1, 3] {
+            let pool = rayon::ThreadPoolBuilder::new().num_threads(n_threads);
+            let alone = pool.build().unwrap();
+            assert_eq!(alone.install(|| Matrix::of(&graph, &sources)), matrix);
+        }
+        let peer = petgraph::graph::UnGraph::<(), ()>::from_edges(edges);
+        for (at, source) in sources.iter().enumerate().step_by(29) {
+            let place = |v: u32| petgraph::graph::NodeIndex::<u32>::from(v);
+            let ways = petgraph::algo::dijkstra(&peer, place(*source), None, |_| 1_u16);
+            for v in 0..n {
+                let expected = ways.get(&place(v)).copied().unwrap_or(FAR);
+                assert_eq!(matrix.row(v)[at], expected, "{source} to {v}");
+            }
+        }
     }
 
     proptest! {

@@ -9,7 +9,7 @@
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
 
-use hsw_engine::{Incident, IncidentState, Symptom};
+use hsw_engine::{Incident, IncidentState, Pattern, Symptom};
 use hsw_types::{WallTime, fnv1a_64, fnv1a_64_more};
 use serde::Serialize;
 
@@ -20,6 +20,8 @@ pub(super) type Labels = BTreeMap<String, String>;
 
 /// Alert name of an incident.
 pub const INCIDENT_ALERT: &str = "ShardIncident";
+/// Alert name of an incident whose root is an edge: who goes where he never went.
+pub const INTRUSION_ALERT: &str = "ShardIntrusion";
 /// Alert name of a trigger that has fired.
 pub const TRIGGER_ALERT: &str = "ShardTrigger";
 /// Alert name of the dead man's switch.
@@ -59,13 +61,17 @@ impl Alert {
     pub fn of(incident: &Incident, sender: &Sender) -> Self {
         let id = format!("{:016x}", incident.id.0);
         let url = format!("{}/#incident/{id}", sender.external_url);
-        let labels = [
+        let mut labels = vec![
             ("alertname", INCIDENT_ALERT),
             ("cluster", &sender.cluster),
             ("node", incident.node.as_str()),
             ("severity", severity(incident)),
             ("shard", incident.root.as_str()),
         ];
+        if let Some(intrusion) = &incident.intrusion {
+            labels[0].1 = INTRUSION_ALERT;
+            labels.push(("client", &intrusion.client));
+        }
         let annotations = [
             ("dashboard", url.as_str()),
             ("description", &description(incident)),
@@ -161,7 +167,10 @@ impl Alert {
             .labels
             .iter()
             .filter(|(name, _)| {
-                matches!(name.as_str(), "alertname" | "cluster" | "shard" | "trigger")
+                matches!(
+                    name.as_str(),
+                    "alertname" | "client" | "cluster" | "shard" | "trigger"
+                )
             })
             .map(|(name, value)| (name.clone(), value.clone()))
             .collect();
@@ -217,10 +226,21 @@ pub(super) fn push_body(alerts: &[Alert], firing_until: WallTime) -> Vec<u8> {
 /// `critical` when something does not answer, when others suffer too, or when the engine is very sure; else `warning`.
 #[must_use]
 pub fn severity(incident: &Incident) -> &'static str {
+    if let Some(intrusion) = &incident.intrusion {
+        // A lone new pair is for the morning, unless it shows more.
+        return match intrusion.pattern {
+            Pattern::UnexpectedPair | Pattern::Bridge => "warning",
+            Pattern::FanOut | Pattern::Escalation | Pattern::Sybils => "critical",
+        };
+    }
     let is_gone = incident.evidence.iter().any(|e| {
         !matches!(
             e.symptom,
-            Symptom::Deviation | Symptom::LogLine | Symptom::Hot | Symptom::AgentLost
+            Symptom::Deviation
+                | Symptom::LogLine
+                | Symptom::Hot
+                | Symptom::Interaction
+                | Symptom::AgentLost
         )
     });
     if is_gone || !incident.affected.is_empty() || incident.confidence >= CONFIDENCE_CRITICAL {
@@ -314,6 +334,29 @@ mod tests {
     fn check(body: &[u8], expected: &Expect) {
         let value: serde_json::Value = serde_json::from_slice(body).unwrap();
         expected.assert_eq(&serde_json::to_string_pretty(&value).unwrap());
+    }
+
+    #[test]
+    fn an_intrusion_is_an_alert_of_its_own_beside_its_shards() {
+        let of_shard = fixture::incident(7, "shard-3");
+        let mut of_edge = fixture::incident(8, "shard-3");
+        of_edge.intrusion = Some(hsw_engine::Intrusion {
+            pattern: Pattern::Escalation,
+            client: "client:10.0.0.9/reports".to_owned(),
+            edges: Vec::new(),
+            p: 1e-4,
+            n_distances: 0,
+        });
+        let [shard, edge] = [&of_shard, &of_edge].map(|it| Alert::of(it, &sender()));
+        assert_ne!(shard.fingerprint(), edge.fingerprint());
+        assert_eq!(edge.labels["alertname"], INTRUSION_ALERT);
+        assert_eq!(edge.labels["client"], "client:10.0.0.9/reports");
+        assert_eq!(edge.labels["severity"], "critical");
+        let body = String::from_utf8(edge.webhook_body(&sender())).unwrap();
+        assert!(
+            body.contains(r#"client=\"client:10.0.0.9/reports\""#),
+            "{body}"
+        );
     }
 
     #[test]

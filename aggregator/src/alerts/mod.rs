@@ -28,7 +28,9 @@ use tokio::sync::watch;
 use tokio::task::JoinSet;
 
 pub use config::{Alertmanager, Config, Webhook};
-pub use message::{Alert, INCIDENT_ALERT, Sender, TRIGGER_ALERT, WATCHDOG_ALERT, severity};
+pub use message::{
+    Alert, INCIDENT_ALERT, INTRUSION_ALERT, Sender, TRIGGER_ALERT, WATCHDOG_ALERT, severity,
+};
 pub use silence::{Matcher, Op, Silence, SilenceError, SilenceSpec};
 pub use worker::Receiver;
 

@@ -22,13 +22,14 @@ pub const MATCHERS_MAX: usize = 10;
 /// A silence ends at most so many days ahead.
 pub const EXPIRY_DAYS_MAX: i64 = 30;
 /// What an alert can be recognised by.
-const LABELS: [&str; 6] = [
+const LABELS: [&str; 7] = [
     "alertname",
     "cluster",
     "shard",
     "node",
     "severity",
     "trigger",
+    "client",
 ];
 /// Characters of a reason, an author, a label name or a value.
 const TEXT_MAX: usize = 256;

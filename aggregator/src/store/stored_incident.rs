@@ -3,7 +3,9 @@
 //! In: the engine's incident. Out: text that a later program can read: new fields must have defaults.
 //! Invariants: SI-1 what was written reads back equal, but for numbers that are not finite (they read back as NaN).
 
-use hsw_engine::{Evidence, Incident, IncidentId, IncidentState, Symptom};
+use hsw_engine::{
+    Evidence, Incident, IncidentId, IncidentState, Intrusion, IntrusionEdge, Pattern, Symptom,
+};
 use hsw_types::{
     EdgeKind, EdgeSubject, Family, LogSample, NodeId, SeriesKey, ShardId, Subject, Unit, WallTime,
     WindowIndex,
@@ -43,7 +45,9 @@ macro_rules! words {
 words! { state_word state_of IncidentState: "open" Open "closed" Closed }
 words! { symptom_word symptom_of Symptom:
 "deviation" Deviation "database_silent" DatabaseSilent "database_down" DatabaseDown
-"agent_lost" AgentLost "host_lost" HostLost "log_line" LogLine "hot" Hot }
+"agent_lost" AgentLost "host_lost" HostLost "log_line" LogLine "hot" Hot "interaction" Interaction }
+words! { pattern_word pattern_of Pattern:
+"unexpected_pair" UnexpectedPair "fan_out" FanOut "bridge" Bridge "escalation" Escalation "sybils" Sybils }
 words! { unit_word unit_of Unit:
 "count" Count "per_second" PerSecond "bytes" Bytes "bytes_per_second" BytesPerSecond
 "milliseconds" Milliseconds "milliseconds_per_second" MillisecondsPerSecond "seconds" Seconds
@@ -69,7 +73,27 @@ struct IncidentDto {
     evidence: Vec<EvidenceDto>,
     affected: Vec<(String, EvidenceDto)>,
     log_samples: Vec<SampleDto>,
+    #[serde(default)]
+    intrusion: Option<IntrusionDto>,
     revision: u32,
+}
+
+#[derive(Serialize, Deserialize)]
+struct IntrusionDto {
+    pattern: String,
+    client: String,
+    edges: Vec<IntrusionEdgeDto>,
+    p: Option<f64>,
+    n_distances: usize,
+}
+
+#[derive(Serialize, Deserialize)]
+struct IntrusionEdgeDto {
+    from: String,
+    to: String,
+    kind: String,
+    users: Vec<String>,
+    since_us: i64,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -136,6 +160,7 @@ impl From<&Incident> for IncidentDto {
                 .map(|(shard, evidence)| (shard.to_string(), evidence.into()))
                 .collect(),
             log_samples: incident.log_samples.iter().map(SampleDto::from).collect(),
+            intrusion: incident.intrusion.as_ref().map(IntrusionDto::from),
             revision: incident.revision,
         }
     }
@@ -166,7 +191,54 @@ impl TryFrom<IncidentDto> for Incident {
                 .map(|(shard, evidence)| Ok((shard_of(&shard)?, evidence.try_into()?)))
                 .collect::<Result<_, StoreError>>()?,
             log_samples: dto.log_samples.into_iter().map(LogSample::from).collect(),
+            intrusion: dto.intrusion.map(Intrusion::try_from).transpose()?,
             revision: dto.revision,
+        })
+    }
+}
+
+impl From<&Intrusion> for IntrusionDto {
+    fn from(intrusion: &Intrusion) -> Self {
+        let edge = |edge: &IntrusionEdge| IntrusionEdgeDto {
+            from: edge.from.clone(),
+            to: edge.to.clone(),
+            kind: edge_word(edge.kind).to_owned(),
+            users: edge.users.clone(),
+            since_us: edge.since.0,
+        };
+        Self {
+            pattern: pattern_word(intrusion.pattern).to_owned(),
+            client: intrusion.client.clone(),
+            edges: intrusion.edges.iter().map(edge).collect(),
+            p: Some(intrusion.p),
+            n_distances: intrusion.n_distances,
+        }
+    }
+}
+
+impl TryFrom<IntrusionDto> for Intrusion {
+    type Error = StoreError;
+
+    fn try_from(dto: IntrusionDto) -> Result<Self, StoreError> {
+        let edge = |edge: IntrusionEdgeDto| {
+            Ok(IntrusionEdge {
+                from: edge.from,
+                to: edge.to,
+                kind: edge_of(&edge.kind)?,
+                users: edge.users,
+                since: WallTime(edge.since_us),
+            })
+        };
+        Ok(Self {
+            pattern: pattern_of(&dto.pattern)?,
+            client: dto.client,
+            edges: dto
+                .edges
+                .into_iter()
+                .map(edge)
+                .collect::<Result<_, StoreError>>()?,
+            p: number(dto.p),
+            n_distances: dto.n_distances,
         })
     }
 }
@@ -361,6 +433,19 @@ pub(super) mod tests {
                 code: "40P01".to_owned(),
                 text: "deadlock detected".to_owned(),
             }],
+            intrusion: Some(Intrusion {
+                pattern: Pattern::FanOut,
+                client: "client:10.0.0.9/pg_dump".to_owned(),
+                edges: vec![IntrusionEdge {
+                    from: "client:10.0.0.9/pg_dump".to_owned(),
+                    to: "node:shard-3-a".to_owned(),
+                    kind: EdgeKind::RefusedLogin,
+                    users: vec!["dba".to_owned()],
+                    since: WallTime(7),
+                }],
+                p: 1e-9,
+                n_distances: 12,
+            }),
             revision: 3,
         }
     }

@@ -124,6 +124,30 @@ pub(super) async fn incident(State(parts): State<Parts>, Path(id): Path<String>)
     }
 }
 
+/// `POST /api/v1/incidents/ID/accept`: what an open incident about edges shows is to be expected from now on.
+pub(super) async fn accept(State(parts): State<Parts>, Path(id): Path<String>) -> Response {
+    let snapshot = snapshot(&parts);
+    let Some(incident) = find(&snapshot, &id) else {
+        return problem(
+            StatusCode::NOT_FOUND,
+            "no such incident: an id is 16 hex digits, see /api/v1/incidents",
+        );
+    };
+    if incident.intrusion.is_none() || incident.state == IncidentState::Closed {
+        return problem(
+            StatusCode::CONFLICT,
+            "only an open incident about who talks to whom can be accepted",
+        );
+    }
+    match parts.shared.driver.accept(incident.id).await {
+        Ok(()) => {
+            tracing::info!(incident = id, "accepted: to be expected from now on");
+            StatusCode::NO_CONTENT.into_response()
+        }
+        Err(error) => problem(StatusCode::SERVICE_UNAVAILABLE, &error.to_string()),
+    }
+}
+
 /// `GET /api/v1/graph`.
 pub(super) async fn graph(State(parts): State<Parts>) -> Json<Value> {
     Json(form::graph(&snapshot(&parts).graph))

@@ -118,6 +118,7 @@ async fn answer(mut asked: mpsc::Receiver<Question>, snapshot: watch::Receiver<A
                 }
                 drop(reply.send(removed));
             }
+            Question::Accept { reply, .. } => drop(reply.send(())),
             Question::SeriesNames { reply, .. } => {
                 drop(reply.send(vec![SeriesKey::node("pg.commits")]));
             }
@@ -324,6 +325,7 @@ fn incident(id: u64, shard: &str, started: i64, ended: Option<i64>) -> Incident 
                 "canceling statement due to statement timeout <script>alert(1)</script>",
             ),
         ],
+        intrusion: None,
         revision: 3,
     }
 }
@@ -409,6 +411,7 @@ fn graph(now: WallTime) -> GraphView {
         twin_bound_uncoloured: 4,
         landmark_nodes: vec![NodeId::new("router-a").unwrap()],
         changes: Vec::new(),
+        judged_from: None,
         vertices,
         edges,
     }

@@ -1,8 +1,8 @@
 //! The API's JSON forms; field names are a contract with the page, `hsw` and everybody's scripts. (step 15)
 
 use hsw_engine::{
-    Evidence, GraphView, Health, Incident, IncidentState, NodeLiveness, NodeView, ShardView,
-    Symptom,
+    Evidence, GraphView, Health, Incident, IncidentState, Intrusion, IntrusionEdge, NodeLiveness,
+    NodeView, Pattern, ShardView, Symptom,
 };
 use hsw_types::{
     EdgeKind, Family, LogSample, Role, SeriesKey, SourceState, SourceStatus, Subject, Unit,
@@ -146,8 +146,34 @@ pub(super) fn incident(
         "evidence": incident.evidence.iter().map(evidence).collect::<Vec<_>>(),
         "affected": affected,
         "log_samples": incident.log_samples.iter().map(log_sample).collect::<Vec<_>>(),
+        "intrusion": incident.intrusion.as_ref().map(intrusion),
         "revision": incident.revision,
         "silenced_by": silenced_by,
+    })
+}
+
+fn intrusion(intrusion: &Intrusion) -> Value {
+    let edge = |edge: &IntrusionEdge| {
+        json!({
+            "from": edge.from,
+            "to": edge.to,
+            "kind": edge_kind(edge.kind),
+            "users": edge.users,
+            "since": edge.since.as_unix_seconds(),
+        })
+    };
+    json!({
+        "pattern": match intrusion.pattern {
+            Pattern::UnexpectedPair => "unexpected_pair",
+            Pattern::FanOut => "fan_out",
+            Pattern::Bridge => "bridge",
+            Pattern::Escalation => "escalation",
+            Pattern::Sybils => "sybils",
+        },
+        "client": intrusion.client,
+        "edges": intrusion.edges.iter().map(edge).collect::<Vec<_>>(),
+        "p": intrusion.p,
+        "n_distances": intrusion.n_distances,
     })
 }
 
@@ -161,6 +187,7 @@ fn evidence(evidence: &Evidence) -> Value {
             Symptom::DatabaseDown => "database_down",
             Symptom::AgentLost => "agent_lost",
             Symptom::HostLost => "host_lost",
+            Symptom::Interaction => "interaction",
         },
         "shard": evidence.shard.as_str(),
         "node": evidence.node.as_str(),
@@ -245,6 +272,7 @@ pub(super) fn graph(view: &GraphView) -> Value {
         "landmarks": view.landmarks,
         "colours": ["kind", "shard"],
         "twin_bound": view.twin_bound,
+        "judged_from": view.judged_from.map(WallTime::as_unix_seconds),
         "twin_bound_uncoloured": view.twin_bound_uncoloured,
         "landmark_nodes": view.landmark_nodes.iter().map(hsw_types::NodeId::as_str).collect::<Vec<_>>(),
         "changes": changes,

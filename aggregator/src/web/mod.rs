@@ -31,7 +31,7 @@ use std::sync::Arc;
 use anyhow::Context as _;
 use axum::Router;
 use axum::extract::DefaultBodyLimit;
-use axum::routing::{delete, get};
+use axum::routing::{delete, get, post};
 use hsw_shell::tls::Identity;
 use serde::{Deserialize, Serialize};
 use tokio::net::TcpListener;
@@ -131,6 +131,7 @@ fn router(parts: Parts, guard: Arc<Guard>) -> Router {
         .route("/agents", get(api::agents))
         .route("/silences", get(api::silences).post(api::add_silence))
         .route("/silences/{id}", delete(api::remove_silence))
+        .route("/incidents/{id}/accept", post(api::accept))
         .route("/triggers", get(triggers::list).post(triggers::add))
         .route("/triggers/{name}", delete(triggers::remove))
         .route("/events", get(events::events));

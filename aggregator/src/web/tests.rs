@@ -1,6 +1,7 @@
 //! The whole server over real sockets, with a store in memory.
 
 use std::net::SocketAddr;
+use std::sync::Arc;
 use std::time::Duration;
 
 use hsw_shell::Shutdown;
@@ -182,6 +183,49 @@ async fn what_is_hot_is_told_now_and_back_then_and_wrong_questions_are_refused()
 }
 
 #[tokio::test]
+async fn an_incident_about_edges_names_them_and_can_be_accepted() {
+    let mut snapshot = demo::snapshot(5, false);
+    let open = (snapshot.incidents.iter_mut())
+        .find(|incident| incident.state == hsw_engine::IncidentState::Open);
+    let open = Arc::make_mut(open.unwrap());
+    let id = format!("{:016x}", open.id.0);
+    let path = format!("/api/v1/incidents/{id}/accept");
+    let request = |path: &str| {
+        format!(
+            "POST {path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n{JSON}Content-Length: 2\r\n\r\n{{}}"
+        )
+    };
+    {
+        let (address, _kept) = started(demo::snapshot(5, false), None).await;
+        let (status, _, body) = send(address, &request(&path)).await;
+        assert_eq!(status, 409, "an incident of a shard: {body}");
+    }
+    open.intrusion = Some(hsw_engine::Intrusion {
+        pattern: hsw_engine::Pattern::FanOut,
+        client: "client:10.0.0.9/pg_dump".to_owned(),
+        edges: vec![hsw_engine::IntrusionEdge {
+            from: "client:10.0.0.9/pg_dump".to_owned(),
+            to: "node:shard-3-a".to_owned(),
+            kind: hsw_types::EdgeKind::Client,
+            users: vec!["app".to_owned()],
+            since: hsw_types::WallTime::from_unix_seconds(7),
+        }],
+        p: 1e-4,
+        n_distances: 12,
+    });
+    let (address, _kept) = started(snapshot, None).await;
+    let told = get_json(address, &format!("/api/v1/incidents/{id}")).await;
+    let intrusion = &told["intrusion"];
+    assert_eq!(intrusion["pattern"], "fan_out");
+    assert_eq!(intrusion["client"], "client:10.0.0.9/pg_dump");
+    assert_eq!(intrusion["edges"][0]["to"], "node:shard-3-a");
+    assert_eq!(intrusion["edges"][0]["users"][0], "app");
+    assert_eq!(send(address, &request(&path)).await.0, 204);
+    let nowhere = "/api/v1/incidents/0000000000000000/accept";
+    assert_eq!(send(address, &request(nowhere)).await.0, 404);
+}
+
+#[tokio::test]
 async fn a_silence_is_added_shown_at_its_incident_and_removed() {
     let (address, _kept) = started(demo::snapshot(5, false), None).await;
     let asked = json!({ "matchers": ["shard=~shard-[34]"], "reason": "reindex", "minutes": 60 });
@@ -323,7 +367,7 @@ async fn a_live_page_hears_a_pulse_at_once_and_after_a_change() {
         }
     };
     until(1, &mut heard).await;
-    snapshots.send_replace(std::sync::Arc::new(demo::snapshot(5, true)));
+    snapshots.send_replace(Arc::new(demo::snapshot(5, true)));
     until(2, &mut heard).await;
     assert!(
         heard.contains("\"open\":1") && heard.contains("\"open\":0"),
@@ -333,7 +377,7 @@ async fn a_live_page_hears_a_pulse_at_once_and_after_a_change() {
 
 type Kept = (
     tokio::sync::watch::Sender<bool>,
-    tokio::sync::watch::Sender<std::sync::Arc<Snapshot>>,
+    tokio::sync::watch::Sender<Arc<Snapshot>>,
     (),
 );
 
@@ -383,6 +427,6 @@ async fn page_for_eyes() {
         tokio::time::sleep(Duration::from_secs(1)).await;
         let mut next = look();
         next.incidents.clone_from(&fixed.incidents);
-        snapshots.send_replace(std::sync::Arc::new(next));
+        snapshots.send_replace(Arc::new(next));
     }
 }

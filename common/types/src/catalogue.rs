@@ -153,7 +153,6 @@ catalogue! {
     "disk.writes" PerSecond Storage High Activity 100.0 "writes completed by the device"
     "edge.active" Count Latency High Context 2.0 "active sessions on an interaction"
     "edge.lag_bytes" Bytes Replication High Context 1.6e7 "bytes the peer is behind"
-    "edge.member" Count Access Either Context 1.0 "a role may act as another"
     "edge.refused_logins" PerSecond Access High Context 1.0 "logins refused, by client and role"
     "edge.rtt_ms" Milliseconds Network High Context 2.0 "round trip of an interaction's sockets"
     "edge.rx_bytes" BytesPerSecond Network High Context 2e5 "bytes received on an interaction"

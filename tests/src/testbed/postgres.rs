@@ -274,6 +274,21 @@ impl Node {
         self.server.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    /// The password of a role of the run.
+    ///
+    /// # Errors
+    /// When there is none.
+    pub fn password(&self, role: &str) -> Result<String> {
+        let secrets = self.bed.dir.join("secrets/pgpass");
+        let text = std::fs::read_to_string(&secrets)
+            .with_context(|| format!("read {}", secrets.display()))?;
+        let entry = format!("*:*:*:{role}:");
+        let password = text.lines().find_map(|line| line.strip_prefix(&entry));
+        Ok(password
+            .with_context(|| format!("find the password of {role}"))?
+            .to_owned())
+    }
+
     /// Runs SQL as the superuser and returns the rows, one a line, fields separated by `|`.
     ///
     /// # Errors

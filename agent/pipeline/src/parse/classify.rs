@@ -9,6 +9,7 @@ use std::sync::Arc;
 
 use hsw_types::{LogSample, Reading, Renamed, SeriesKey, Value, WallTime};
 
+use super::logins::RefusedLogins;
 use super::mask::mask;
 use super::mine;
 use super::queries::{QueryCounters, QueryLimits, QueryTable};
@@ -77,6 +78,8 @@ pub struct ClassifierCounters {
     pub samples_over_limit: u64,
     /// Lines counted by severity and not read.
     pub skimmed: u64,
+    /// Refused logins of clients and roles over the limit.
+    pub logins_over_limit: u64,
     /// Statements not told one by one.
     pub statements_over_limit: u64,
     /// Kinds of statements, and plans.
@@ -91,6 +94,7 @@ pub struct LogClassifier {
     n_lines: [u64; Severity::ALL.len()],
     n_errors: u64,
     n_refused: u64,
+    logins: RefusedLogins,
     n_lock_waits: u64,
     n_checkpoints: u64,
     n_slow: u64,
@@ -142,6 +146,7 @@ impl LogClassifier {
             n_lines: [0; Severity::ALL.len()],
             n_errors: 0,
             n_refused: 0,
+            logins: RefusedLogins::default(),
             n_lock_waits: 0,
             n_checkpoints: 0,
             n_slow: 0,
@@ -159,6 +164,7 @@ impl LogClassifier {
         ClassifierCounters {
             queries: self.queries.counters(),
             templates_over_limit: self.templates.n_over_limit(),
+            logins_over_limit: self.logins.n_over_limit(),
             statements_over_limit: self.statements.n_over_limit(),
             ..self.counters
         }
@@ -189,6 +195,7 @@ impl LogClassifier {
         }
         let lock_wait = is_lock_wait(record);
         self.n_refused += u64::from(is_refusal(record));
+        self.logins.take(record);
         self.n_lock_waits += u64::from(lock_wait);
         self.n_checkpoints += u64::from(is_requested_checkpoint(record));
         if let Some(ms) = record.duration_ms {
@@ -244,6 +251,7 @@ impl LogClassifier {
         if self.n_slow > 0 {
             events(&self.keys.slow, std::mem::take(&mut self.n_slow));
         }
+        self.logins.tick(readings);
         self.templates.tick(readings);
         readings.extend(self.durations.drain(..).map(|ms| Reading {
             key: Arc::clone(&self.keys.duration),

@@ -29,6 +29,7 @@ mod detect;
 
 mod timeline;
 
+mod logins;
 mod mask;
 
 pub mod mine;

@@ -94,6 +94,7 @@ pub(super) struct Collector {
     clients: Edges,
     replicas: Edges,
     servers: Edges,
+    members: Edges,
     servers_by_database: BTreeMap<String, Vec<[String; 4]>>,
     boards: BTreeMap<String, Board>,
     pub(super) counts: Counts,
@@ -290,6 +291,7 @@ impl Collector {
             "rows" => self.counts.rows(database, lines, &mut self.counted),
             "maintenance" => lines.iter().for_each(|line| self.maintenance(line)),
             "foreign" => self.foreign(lines, database, n_edges_max),
+            "members" => self.members(lines, n_edges_max),
             _ => {}
         }
     }
@@ -458,15 +460,18 @@ impl Collector {
         for [_, host, port, remote] in self.servers_by_database.values().flatten() {
             let port = port.parse().unwrap_or(5432);
             let server = edge(EdgeKind::ForeignServer, host, port, "", "", remote);
-            now.insert(
-                server,
-                State {
-                    sessions: 1.0,
-                    ..State::default()
-                },
-            );
+            now.insert(server, State::held());
         }
         self.n_left_out += self.servers.update(now, n_max, &mut self.readings);
+    }
+
+    fn members(&mut self, lines: &[Line], n_max: usize) {
+        let member = |line: &Line| {
+            let member = edge(EdgeKind::Membership, line.name(1), 0, line.name(0), "", "");
+            (member, State::held())
+        };
+        let now = lines.iter().map(member).collect();
+        self.n_left_out += self.members.update(now, n_max, &mut self.readings);
     }
 
     /// Forgets what was known of databases other than `keep`; called when their list is read anew.

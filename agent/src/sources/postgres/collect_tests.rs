@@ -188,6 +188,18 @@ fn a_foreign_server_is_an_edge_with_its_port() {
 }
 
 #[test]
+fn who_may_act_as_whom_is_an_edge_that_ends_with_a_zero() {
+    let mut collector = collector();
+    let line = Line::new("member", &["reports", "dba"], &[]);
+    collector.take("members", &[line], "shop", true, 10);
+    let name = "edge.sessions{dba reports@ }";
+    assert_eq!(value(&collector, name), Some(Value::Gauge(1.0)));
+    collector.readings.clear();
+    collector.take("members", &[], "shop", true, 10);
+    assert_eq!(value(&collector, name), Some(Value::Gauge(0.0)));
+}
+
+#[test]
 fn every_metric_is_in_the_catalogue() {
     for metric in DATABASE
         .into_iter()

@@ -23,6 +23,16 @@ pub(super) struct State {
     pub(super) lag_bytes: Option<f64>,
 }
 
+impl State {
+    /// Of an edge that is there or not, and carries no sessions of its own.
+    pub(super) fn held() -> Self {
+        Self {
+            sessions: 1.0,
+            ..Self::default()
+        }
+    }
+}
+
 #[derive(Debug)]
 struct Known {
     sessions: Arc<SeriesKey>,

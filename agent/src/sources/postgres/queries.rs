@@ -284,6 +284,19 @@ pub(super) static QUERIES: &[Query] = &[
               (SELECT option_value FROM pg_options_to_table(s.srvoptions) WHERE option_name = 'dbname')]::text[], \
               ARRAY[]::float8[] FROM pg_foreign_server s LIMIT 200",
     },
+    // Who may act as whom: memberships, and attributes that amount to one. Built-in roles' own are the same everywhere.
+    Query {
+        name: "members",
+        versions: EVERY_VERSION,
+        every_s: 10,
+        per_database: false,
+        needs: Need::Nothing,
+        sql: "SELECT 'member', ARRAY[m.rolname, g.rolname]::text[], ARRAY[]::float8[] FROM pg_auth_members a \
+              JOIN pg_roles m ON m.oid = a.member JOIN pg_roles g ON g.oid = a.roleid WHERE m.oid >= 16384 \
+              UNION ALL SELECT 'member', ARRAY[r.rolname, held.attribute]::text[], ARRAY[]::float8[] FROM pg_roles r CROSS JOIN LATERAL \
+              (VALUES ('superuser', r.rolsuper), ('createrole', r.rolcreaterole), ('bypassrls', r.rolbypassrls), \
+              ('replication', r.rolreplication)) AS held (attribute, has) WHERE held.has AND r.oid >= 16384 LIMIT 500",
+    },
     // numbers: foreign tables, local tables, local partitions
     Query {
         name: "role",

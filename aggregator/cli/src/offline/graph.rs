@@ -25,6 +25,11 @@ pub enum Command {
     Show,
     /// The cluster's edges that came and went, newest first.
     Changes,
+    /// Says that an open incident about edges is no intrusion: what it shows is to be expected from now on.
+    Accept {
+        /// The incident's id, or its first digits.
+        id: String,
+    },
     /// Vertices whose distances tell all others apart: of a file, or without one of the cluster's graph.
     Landmarks(Landmarks),
     /// Slides a window over timed edges and keeps distances and landmarks exact.
@@ -56,7 +61,7 @@ impl Command {
     #[must_use]
     pub const fn is_online(&self) -> bool {
         match self {
-            Self::Show | Self::Changes => true,
+            Self::Show | Self::Changes | Self::Accept { .. } => true,
             Self::Landmarks(options) => options.file.is_none(),
             Self::Replay(_) | Self::Audit(_) | Self::Export(_) => false,
         }
@@ -70,7 +75,9 @@ impl Command {
 pub fn run(command: &Command, as_json: bool) -> anyhow::Result<()> {
     match command {
         Command::Landmarks(options) => landmarks(options, as_json),
-        Command::Show | Command::Changes => unreachable!("asked of the aggregator"),
+        Command::Show | Command::Changes | Command::Accept { .. } => {
+            unreachable!("asked of the aggregator")
+        }
         Command::Replay(options) => replay::run(options, as_json),
         Command::Audit(asked) => privacy::audit(asked, as_json),
         Command::Export(options) => privacy::run_export(options, as_json),

@@ -1,18 +1,25 @@
-//! What a summary says of its node's edges, into the graph. (step 9)
+//! Edges into the graph, the graph's changes into suspicions, suspicions into incidents. (steps 9–10)
 //!
-//! In: the series of a node that a summary has just brought forward. Out: edges touched and measured. Invariant: EG-1 of each series
-//! its newest value of the summary counts, once. Edges come before what is said of them.
+//! In: the series of a node that a summary has just brought forward. Out: edges touched and measured, incidents about them. Invariant:
+//! EG-1 of each series its newest value of the summary counts, once. Edges come before what is said of them.
+
+use std::sync::Arc;
 
 use hsw_graph::Quantity;
 use hsw_state::NodeIndex;
+use hsw_structure::Place;
 use hsw_types::{EdgeSubject, NodeId, Subject, WallTime, WindowIndex};
 
 use super::Engine;
+use crate::contract::Output;
+use crate::incident::IncidentId;
+use crate::intrusion::Scene;
+use crate::policy::Told;
 
 /// What a metric says of an edge.
 fn quantity(metric: &str) -> Option<Quantity> {
     Some(match metric {
-        "edge.sessions" | "edge.member" | "edge.refused_logins" => Quantity::Sessions,
+        "edge.sessions" | "edge.refused_logins" => Quantity::Sessions,
         "edge.active" => Quantity::Active,
         "edge.rtt_ms" => Quantity::RttMs,
         "edge.tx_bytes" => Quantity::TxBytesPerS,
@@ -23,12 +30,12 @@ fn quantity(metric: &str) -> Option<Quantity> {
 }
 
 /// A reading of an edge.
-type Told<'a> = (Quantity, &'a EdgeSubject, f64, WallTime);
+type Said<'a> = (Quantity, &'a EdgeSubject, f64, WallTime);
 
 impl Engine {
     /// Takes the newest value of each edge series within the `n` windows up to `last`. O(series).
-    pub(super) fn edges(&mut self, node: &NodeId, at: NodeIndex, last: WindowIndex, n: i64) {
-        let mut told: Vec<Told<'_>> = Vec::new();
+    pub(super) fn touch_edges(&mut self, at: NodeIndex, node: &NodeId, last: WindowIndex, n: i64) {
+        let mut told: Vec<Said<'_>> = Vec::new();
         for (key, series) in &self.cluster.nodes()[at].series {
             let info = &self.cluster.keys()[*key];
             let Subject::Edge(edge) = &info.key.subject else {
@@ -48,6 +55,49 @@ impl Engine {
             } else {
                 self.graph.measure(node, edge, quantity, value, at);
             }
+        }
+    }
+
+    /// What changed in the graph, and whether it was to be expected.
+    pub(super) fn follow(&mut self, wall: WallTime) {
+        let map = &self.map;
+        let shard_of = |node: &NodeId| map.shard_of(node);
+        self.watch.follow_placed(&self.graph, shard_of, wall);
+        let place = |node: &NodeId| {
+            let entry = map.entry_of(node)?;
+            Some(Place {
+                shard: entry.shard.clone(),
+                is_router: entry.is_router,
+            })
+        };
+        self.structure.follow(&self.graph, place, &self.watch, wall);
+    }
+
+    /// Suspicions into incidents whose root is an edge; closed ones join the others.
+    pub(super) fn judge_edges(&mut self, window: WindowIndex) -> Vec<Told> {
+        let scene = Scene {
+            graph: &self.graph,
+            map: &self.map,
+            policy: &self.policy,
+        };
+        let told = self
+            .intrusions
+            .step(window, self.structure.suspicions(), &scene);
+        for one in &told {
+            if let Told::Closed(incident) = one {
+                self.policy.keep(Arc::clone(incident));
+            }
+        }
+        told
+    }
+
+    /// An operator says that an open incident about edges is none: what they are is to be expected from now on.
+    pub(super) fn accept(&mut self, id: IncidentId) {
+        let window = self.judged().unwrap_or_else(|| self.wall.window());
+        if let Some((edges, incident)) = self.intrusions.accept(id, window) {
+            self.structure.accept(&edges);
+            self.policy.keep(Arc::clone(&incident));
+            self.outputs.push_back(Output::IncidentClosed(incident));
         }
     }
 }

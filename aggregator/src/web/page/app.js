@@ -182,12 +182,15 @@ function incidentCard(incident, nCharts) {
       silence && h('span', { class: 'tag', title: silence.reason }, 'silenced: ', silence.reason)),
     h('h1', null, h('a', { href: `#incident/${incident.id}` }, incident.summary)),
     h('dl', { class: 'facts' },
-      h('div', null, h('dt', null, 'Root'), h('dd', null, h('b', null, incident.root.shard), ` (${incident.root.node})`)),
+      incident.intrusion
+        ? h('div', null, h('dt', null, 'Who'), h('dd', null, h('b', null, incident.intrusion.client.replace(/^client:/, '')), ` (${PATTERN[incident.intrusion.pattern]})`))
+        : h('div', null, h('dt', null, 'Root'), h('dd', null, h('b', null, incident.root.shard), ` (${incident.root.node})`)),
       h('div', null, h('dt', null, 'Affects'), h('dd', null, incident.affected.length ? incident.affected.map((one) => one.shard).join(', ') : 'no other shard')),
       h('div', null, h('dt', null, 'Confidence'), h('dd', null, amount(incident.confidence, 'ratio')))),
     nCharts > 0 && proofs(incident, nCharts),
     h('div', { class: 'actions' },
       nCharts < incident.evidence.length && h('a', { href: `#incident/${incident.id}`, 'data-key': `all-${incident.id}` }, `All evidence (${incident.evidence.length})`),
+      isOpen && incident.intrusion && h('button', { type: 'button', 'data-key': `accept-${incident.id}`, title: 'what it shows is to be expected from now on', click: () => change(`incidents/${incident.id}/accept`, { method: 'POST' }) }, 'This is fine'),
       isOpen && !silence && h('button', { type: 'button', 'data-key': `silence-${incident.id}`, click: () => silenceForm(incident) }, 'Silence …')));
 }
 
@@ -196,7 +199,17 @@ function proofs(incident, n) {
     h('p', null, one.sentence),
     h('div', { class: 'meta' }, h('meter', { class: 'weight', min: 0, max: Math.max(...incident.evidence.map((e) => e.weight), 0.01), value: one.weight, 'aria-label': 'weight' }),
       h('span', null, `weight ${amount(one.weight, 'ratio')}`), h('span', null, one.family), Math.abs(one.since - incident.started_at) > 3 && h('span', null, `since ${clock(one.since)}`)),
-    one.symptom === 'hot' ? hotLink(one) : chartOf(incident, at))));
+    one.symptom === 'hot' ? hotLink(one) : one.symptom === 'interaction' ? h('p', { class: 'small' }, h('a', { href: '#graph' }, 'Who talks to whom')) : chartOf(incident, at))));
+}
+
+const PATTERN = { unexpected_pair: 'a pair that nothing explains', fan_out: 'newly reaches many shards', bridge: 'connects what never talked', escalation: 'has gained rights', sybils: 'one of many that came at once' };
+
+/** The edges an incident is about: from whom, to whom, as whom, since when. */
+function intrusionEdges(intrusion) {
+  return h('section', { class: 'block' }, h('h2', null, 'Along these ways'), h('div', { class: 'scroll' }, h('table', null,
+    h('thead', null, h('tr', null, ['From', 'To', 'Way', 'As', 'Since'].map((name) => h('th', { scope: 'col' }, name)))),
+    h('tbody', null, intrusion.edges.map((edge) => h('tr', null, h('td', null, edge.from), h('td', null, edge.to), h('td', { class: 'quiet' }, WAY[edge.kind]), h('td', null, edge.users.join(', ') || '–'), h('td', null, ago(edge.since))))))),
+    h('p', { class: 'quiet small' }, `They changed ${amount(intrusion.n_distances)} distances to landmarks. Honest change looks like this with a chance of about ${intrusion.p.toPrecision(1)}.`));
 }
 
 /** What became hot is a list, not a line: its minute in the hot view. */
@@ -230,6 +243,7 @@ function incidentPage() {
   if (!incident) return [h('p', { class: 'empty' }, 'No such incident is kept. ', h('a', { href: '#incidents' }, 'See all incidents'))];
   return [
     incidentCard(incident, incident.evidence.length),
+    incident.intrusion && intrusionEdges(incident.intrusion),
     incident.affected.length > 0 && h('section', { class: 'block' }, h('h2', null, 'Also shows symptoms'),
       h('ul', { class: 'victims' }, incident.affected.map((one) => h('li', null, h('b', null, one.shard), `  ${one.evidence.sentence}`)))),
     h('section', { class: 'block' }, h('h2', null, 'Log of the root around the start'), incident.log_samples.length > 0
@@ -258,6 +272,7 @@ function incidentTable(rows) {
 // Graph, agents, silences -----------------------------------------------------------------------------------------
 
 const NET_MAX = 60;
+const WAY = { client: 'sessions', foreign_server: 'foreign server', replication: 'replication', membership: 'may act as', refused_login: 'refused logins' };
 
 function hotView() {
   const answer = state.hot?.path === location.hash ? state.hot.answer : null;
@@ -268,6 +283,12 @@ function hotView() {
 function freshEdges(graph) {
   const since = Date.now() / 1000 + skew.seconds - 600;
   return new Set(graph.changes.filter((change) => change.came && change.at >= since).map((change) => `${change.from} ${change.to} ${change.kind}`));
+}
+
+/** Edges that open incidents are about: each with its incident's id. */
+function alarmedEdges() {
+  const open = state.incidents.filter((incident) => incident.state === 'open' && incident.intrusion);
+  return open.flatMap((incident) => incident.intrusion.edges.map((edge) => ({ ...edge, id: incident.id })));
 }
 
 function changesOf(labels) {
@@ -284,15 +305,19 @@ function graphPage() {
   if (edges.length === 0) return [h('h2', null, 'Who talks to whom'), h('p', { class: 'empty' }, 'No interaction is known yet. Agents tell who holds sessions on their database, about every ten seconds.')];
   const labels = new Map(vertices.map((vertex) => [vertex.id, vertex.label]));
   const health = new Map(state.shards.shards.map((shard) => [shard.shard, shard.health]));
-  const KIND = { client: 'sessions', foreign_server: 'foreign server', replication: 'replication' };
   const sorted = [...edges].sort((a, b) => b.sessions - a.sessions);
+  const alarmed = alarmedEdges();
+  const alarms = new Map(alarmed.map((edge) => [`${edge.from} ${edge.to} ${edge.kind}`, edge.id]));
+  // Roles would crowd the picture; those that an alarm is about are drawn.
+  const ends = new Set(alarmed.flatMap((edge) => [edge.from, edge.to]));
+  const shown = vertices.filter((vertex) => vertex.kind !== 'role' || ends.has(vertex.id));
   return [h('section', null, h('div', { class: 'head' }, h('h2', null, 'Who talks to whom'), h('span', { class: 'legend' }, `${vertices.length} places, ${edges.length} ways between them`)),
-    vertices.length <= NET_MAX && h('div', { class: 'card' }, net(vertices, edges, (shard) => health.get(shard) ?? '', { landmarks: state.graph.landmarks, fresh: freshEdges(state.graph) })),
+    shown.length <= NET_MAX && h('div', { class: 'card' }, net(shown, edges, (shard) => health.get(shard) ?? '', { landmarks: state.graph.landmarks, fresh: freshEdges(state.graph), alarms })),
     h('p', { class: 'quiet small' }, `${state.graph.landmarks.length} landmarks (blue border): the distances to them tell places of one kind and shard apart; ${state.graph.twin_bound} are forced by places with the same neighbours. Their agents look at connections more often: ${state.graph.landmark_nodes.join(', ') || 'none yet'}.`)),
   changesOf(labels),
   h('div', { class: 'scroll' }, h('table', null,
     h('thead', null, h('tr', null, ['From', 'To', 'Way'].map((name) => h('th', { scope: 'col' }, name)), ['Sessions', 'Active', 'Round trip', 'Sent', 'Received', 'Behind'].map((name) => h('th', { class: 'num', scope: 'col' }, name)), h('th', { scope: 'col' }, 'Last minute'), h('th', { scope: 'col' }, 'First seen'), h('th', { scope: 'col' }, 'Last seen'))),
-    h('tbody', null, sorted.slice(0, 500).map((edge) => h('tr', null, h('td', null, labels.get(edge.from) ?? edge.from), h('td', null, labels.get(edge.to) ?? edge.to), h('td', { class: 'quiet' }, KIND[edge.kind]),
+    h('tbody', null, sorted.slice(0, 500).map((edge) => h('tr', null, h('td', null, labels.get(edge.from) ?? edge.from), h('td', null, labels.get(edge.to) ?? edge.to), h('td', { class: 'quiet' }, WAY[edge.kind]),
       [amount(edge.sessions), amount(edge.active), amount(edge.rtt_ms, 'milliseconds'), amount(edge.tx_bytes_per_s, 'bytes_per_second'), amount(edge.rx_bytes_per_s, 'bytes_per_second'), amount(edge.lag_bytes, 'bytes')].map((text) => h('td', { class: 'num' }, text)),
       h('td', null, spark(edge.history)), h('td', null, ago(edge.first_seen)), h('td', null, ago(edge.last_seen)))))))];
 }

@@ -216,12 +216,12 @@ export function spark(history) {
   return s('svg', { class: 'spark', viewBox: '0 0 60 15', width: 60, height: 15, role: 'img', 'aria-label': `sessions each five seconds: ${said}` }, s('title', null, said), bars);
 }
 
-const COLUMNS = [['client', 'service'], ['router'], ['shard'], ['replica']];
+const COLUMNS = [['client', 'service', 'role'], ['router'], ['shard'], ['replica']];
 const ROW = 40;
 const BOX_W = 190;
 
 /** Who talks to whom, left to right: clients, routers, primaries, replicas. */
-export function net(vertices, edges, healthOf, { landmarks = [], fresh = new Set() } = {}) {
+export function net(vertices, edges, healthOf, { landmarks = [], fresh = new Set(), alarms = new Map() } = {}) {
   const columns = COLUMNS.map((kinds) => vertices.filter((vertex) => kinds.includes(vertex.kind))).filter((column) => column.length > 0);
   const gap = columns.length > 1 ? (1100 - BOX_W) / (columns.length - 1) : 0;
   const height = Math.max(...columns.map((column) => column.length)) * ROW + 10;
@@ -235,11 +235,13 @@ export function net(vertices, edges, healthOf, { landmarks = [], fresh = new Set
     const x1 = isBackwards ? a.x : a.x + BOX_W;
     const x2 = b.column > a.column ? b.x : b.x + BOX_W;
     const bend = b.column === a.column ? 60 : (x2 - x1) / 2;
-    return s('path', {
-      class: fresh.has(`${edge.from} ${edge.to} ${edge.kind}`) ? `${edge.kind} fresh` : edge.kind,
+    const key = `${edge.from} ${edge.to} ${edge.kind}`;
+    const line = s('path', {
+      class: alarms.has(key) ? `${edge.kind} alarm` : fresh.has(key) ? `${edge.kind} fresh` : edge.kind,
       'stroke-width': (1 + Math.min(4, Math.log2(1 + edge.sessions))).toFixed(1),
       d: `M${x1} ${a.y}C${x1 + bend} ${a.y} ${b.column === a.column ? x2 + bend : x2 - bend} ${b.y} ${x2} ${b.y}`,
     }, s('title', null, `${edge.from} → ${edge.to}: ${carries(edge)}`));
+    return alarms.has(key) ? s('a', { href: `#incident/${alarms.get(key)}` }, line) : line;
   });
   const boxes = vertices.filter((vertex) => at.has(vertex.id)).map((vertex) => {
     const { x, y } = at.get(vertex.id);

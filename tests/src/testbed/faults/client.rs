@@ -68,18 +68,23 @@ pub(super) async fn until_stopped(stop: &Stop) {
 
 /// A session of the application's role over TCP, under this application's name.
 pub(super) async fn connect(node: &Node, application: &str) -> Result<Client> {
-    let secrets = node.bed().dir.join("secrets/pgpass");
-    let text =
-        std::fs::read_to_string(&secrets).with_context(|| format!("read {}", secrets.display()))?;
-    let password = text
-        .lines()
-        .find_map(|line| line.strip_prefix("*:*:*:app:"));
+    let password = node.password("app")?;
+    connect_as(node, "app", &password, application).await
+}
+
+/// A session of this role.
+pub(super) async fn connect_as(
+    node: &Node,
+    user: &str,
+    password: &str,
+    application: &str,
+) -> Result<Client> {
     let mut config = tokio_postgres::Config::new();
     config
         .host(&node.address)
         .port(node.port)
-        .user("app")
-        .password(password.context("find the application's password")?)
+        .user(user)
+        .password(password)
         .dbname(DATABASE)
         .application_name(application)
         .connect_timeout(Duration::from_secs(5));

@@ -5,6 +5,7 @@
 
 mod client;
 mod halt;
+mod intrusion;
 mod machine;
 mod sessions;
 mod storage;
@@ -18,6 +19,7 @@ use rustix::process::Signal;
 
 use super::cgroup::Group;
 use super::cluster::{Cluster, NODE_CORES};
+use super::incidents::Expected;
 use super::ledger::ProcId;
 use super::load::Load;
 use super::postgres::{DATABASE, Node};
@@ -51,13 +53,19 @@ pub enum Fault {
     SlowQuery,
     /// The postmaster is killed and comes back.
     Crash,
+    /// An unknown client reads all of every shard.
+    Exfiltration,
+    /// A service talks to a shard that it never used.
+    Lateral,
+    /// A service is refused as an administrator, is granted the role all the same, and uses it.
+    Escalation,
     /// Twice the load on all shards alike: harmless.
     LoadSurgeAll,
 }
 
 impl Fault {
     /// All of them, in the order of the list that is printed.
-    pub const ALL: [Self; 13] = [
+    pub const ALL: [Self; 16] = [
         Self::LockStorm,
         Self::CpuHog,
         Self::CpuQuota,
@@ -70,6 +78,9 @@ impl Fault {
         Self::Deadlocks,
         Self::SlowQuery,
         Self::Crash,
+        Self::Exfiltration,
+        Self::Lateral,
+        Self::Escalation,
         Self::LoadSurgeAll,
     ];
 
@@ -89,6 +100,9 @@ impl Fault {
             Self::Deadlocks => "deadlocks",
             Self::SlowQuery => "slow-query",
             Self::Crash => "crash",
+            Self::Exfiltration => "exfiltration",
+            Self::Lateral => "lateral",
+            Self::Escalation => "escalation",
             Self::LoadSurgeAll => "load-surge-all",
         }
     }
@@ -111,6 +125,15 @@ impl Fault {
             Self::Deadlocks => "transactions that lock the same rows in different order",
             Self::SlowQuery => "three sessions run large sorts without end",
             Self::Crash => "kill -9 of the postmaster, restart after five seconds",
+            Self::Exfiltration => {
+                "a client nobody knows dumps every shard, slowly; right answer: its edges"
+            }
+            Self::Lateral => {
+                "the billing service talks to a shard it never used; right answer: that edge"
+            }
+            Self::Escalation => {
+                "refused logins, then a role granted and used; right answer: who, where"
+            }
             Self::LoadSurgeAll => "twice the load on all shards alike; right answer: no incident",
         }
     }
@@ -135,11 +158,41 @@ impl Fault {
         self != Self::LoadSurgeAll
     }
 
+    /// The application that acts, where the right answer is an edge and not a shard.
+    #[must_use]
+    pub fn intruder(self) -> Option<&'static str> {
+        match self {
+            Self::Exfiltration => Some("pg_dump"),
+            Self::Lateral => Some("billing"),
+            Self::Escalation => Some("reports"),
+            _ => None,
+        }
+    }
+
+    /// What an incident about it must name when it acts on this shard.
+    #[must_use]
+    pub fn expected(self, shard: &str) -> Expected {
+        match self.intruder() {
+            Some(application) => Expected::Edge {
+                client: format!("client:127.0.0.1/{application}"),
+                to: format!("node:{shard}-a"),
+            },
+            None if self.wants_incident() => Expected::Shard(shard.to_owned()),
+            None => Expected::Nothing,
+        }
+    }
+
     /// Whether it needs rows, which the coordinator has none of.
     fn needs_rows(self) -> bool {
         matches!(
             self,
-            Self::MissingIndex | Self::CheckpointStorm | Self::Deadlocks | Self::SlowQuery
+            Self::MissingIndex
+                | Self::CheckpointStorm
+                | Self::Deadlocks
+                | Self::SlowQuery
+                | Self::Exfiltration
+                | Self::Lateral
+                | Self::Escalation
         )
     }
 }
@@ -201,6 +254,9 @@ impl Injected {
             Fault::Deadlocks => sessions::deadlocks(&mut new),
             Fault::SlowQuery => sessions::slow_query(&mut new),
             Fault::Crash => halt::crash(&mut new),
+            Fault::Exfiltration => intrusion::exfiltration(&mut new, cluster),
+            Fault::Lateral => intrusion::lateral(&mut new),
+            Fault::Escalation => intrusion::escalation(&mut new),
             Fault::LoadSurgeAll => cluster
                 .more_load("surge", 1.0, false)
                 .map(|load| new.load = Some(load)),

@@ -1,0 +1,277 @@
+//! Honest life and intrusions on a small cluster: four shards of one kind, one of another, an application each, a monitor.
+
+use super::*;
+use crate::suspicion::{Pattern, Reason};
+use hsw_types::{EdgeSubject, ShardId};
+
+/// A look in five seconds, as the engine does.
+const LOOK_US: i64 = 5_000_000;
+
+struct World {
+    graph: InteractionGraph,
+    watch: Watch,
+    structure: Structure,
+    now: WallTime,
+    there: BTreeSet<(NodeId, EdgeSubject)>,
+}
+
+fn place(node: &NodeId) -> Option<Place> {
+    let (shard, _) = node.as_str().rsplit_once('-')?;
+    Some(Place {
+        shard: ShardId::new(shard).ok()?,
+        is_router: shard.starts_with("router"),
+    })
+}
+
+fn client(peer: &str, application: &str, user: &str) -> EdgeSubject {
+    EdgeSubject {
+        kind: EdgeKind::Client,
+        peer: peer.to_owned(),
+        port: 0,
+        user: user.to_owned(),
+        application: application.to_owned(),
+        database: String::new(),
+    }
+}
+
+impl World {
+    /// Orders on four shards, users on one, a monitor on all; watched for ten minutes.
+    fn new() -> Self {
+        let mut world = Self {
+            graph: InteractionGraph::default(),
+            watch: Watch::default(),
+            structure: Structure::default(),
+            now: WallTime(0),
+            there: BTreeSet::new(),
+        };
+        for shard in 1..=4 {
+            for pod in 0..3 {
+                world.connect(
+                    &format!("orders-{shard}-a"),
+                    &client(&format!("10.0.1.{pod}"), "checkout", "checkout"),
+                );
+            }
+            world.connect(
+                &format!("orders-{shard}-a"),
+                &client("10.0.9.1", "monitor", "monitor"),
+            );
+        }
+        for pod in 0..4 {
+            world.connect(
+                "users-1-a",
+                &client(&format!("10.0.2.{pod}"), "login", "login"),
+            );
+        }
+        world.connect("users-1-a", &client("10.0.9.1", "monitor", "monitor"));
+        world.pass(120);
+        world
+    }
+
+    fn connect(&mut self, node: &str, subject: &EdgeSubject) {
+        self.there
+            .insert((NodeId::new(node).unwrap(), subject.clone()));
+    }
+
+    fn leave(&mut self, peer: &str) {
+        self.there.retain(|(_, subject)| subject.peer != peer);
+    }
+
+    fn pass(&mut self, n_looks: usize) {
+        for _ in 0..n_looks {
+            self.now.0 += LOOK_US;
+            for (node, subject) in &self.there {
+                self.graph.touch(node, subject, 1.0, self.now);
+            }
+            self.graph.expire(self.now);
+            self.watch.follow(&self.graph, self.now);
+            self.structure
+                .follow(&self.graph, place, &self.watch, self.now);
+        }
+    }
+
+    fn patterns(&self) -> Vec<(Pattern, String)> {
+        let open = self.structure.suspicions().iter();
+        open.map(|s| (s.pattern, s.client.id())).collect()
+    }
+}
+
+#[test]
+fn a_new_pod_of_a_known_application_is_expected() {
+    let mut world = World::new();
+    world.leave("10.0.1.0");
+    for shard in 1..=4 {
+        world.connect(
+            &format!("orders-{shard}-a"),
+            &client("10.0.1.77", "checkout", "checkout"),
+        );
+    }
+    world.pass(400);
+    assert_eq!(world.patterns(), []);
+}
+
+#[test]
+fn an_unknown_client_that_reads_every_shard_is_a_fan_out() {
+    let mut world = World::new();
+    for shard in 1..=4 {
+        world.connect(
+            &format!("orders-{shard}-a"),
+            &client("10.0.7.7", "dump", "checkout"),
+        );
+    }
+    world.pass(6);
+    assert_eq!(
+        world.patterns(),
+        [(Pattern::FanOut, "client:10.0.7.7/dump".to_owned())]
+    );
+    let suspicion = &world.structure.suspicions()[0];
+    assert_eq!(suspicion.edges.len(), 4);
+    assert!(
+        suspicion.p < 0.05
+            && suspicion
+                .reasons
+                .iter()
+                .any(|r| matches!(r, Reason::Reaches { n_new: 4, .. }))
+    );
+}
+
+#[test]
+fn one_pod_that_goes_where_its_application_never_went_is_suspected_and_all_of_them_are_a_release() {
+    let mut world = World::new();
+    world.connect("users-1-a", &client("10.0.1.1", "checkout", "checkout"));
+    world.pass(40);
+    assert_eq!(
+        world.patterns(),
+        [(Pattern::Bridge, "client:10.0.1.1/checkout".to_owned())]
+    );
+    let mut world = World::new();
+    for pod in 0..3 {
+        world.connect(
+            "users-1-a",
+            &client(&format!("10.0.1.{pod}"), "checkout", "checkout"),
+        );
+        world.pass(6);
+    }
+    world.pass(40);
+    assert_eq!(world.patterns(), []);
+}
+
+#[test]
+fn one_sighting_is_no_event() {
+    let mut world = World::new();
+    world.connect("users-1-a", &client("10.0.7.7", "psql", "checkout"));
+    world.pass(1);
+    world.leave("10.0.7.7");
+    world.pass(40);
+    assert_eq!(world.patterns(), []);
+}
+
+#[test]
+fn an_operators_word_makes_it_a_habit() {
+    let mut world = World::new();
+    world.connect("users-1-a", &client("10.0.7.7", "psql", "checkout"));
+    world.pass(12);
+    let edges: Vec<EdgeId> = world.structure.suspicions()[0].edges.clone();
+    world.structure.accept(&edges);
+    assert_eq!(world.patterns(), []);
+    world.leave("10.0.7.7");
+    world.pass(400);
+    world.connect("users-1-a", &client("10.0.7.7", "psql", "checkout"));
+    world.pass(40);
+    assert_eq!(world.patterns(), []);
+}
+
+fn member(node: &str, role: &str, of: &str) -> (String, EdgeSubject) {
+    let mut subject = client(of, "", role);
+    subject.kind = EdgeKind::Membership;
+    (node.to_owned(), subject)
+}
+
+#[test]
+fn a_role_granted_after_refused_logins_is_an_escalation_and_a_migration_is_none() {
+    let mut world = World::new();
+    let mut refused = client("10.0.2.1", "login", "login");
+    refused.kind = EdgeKind::RefusedLogin;
+    world.connect("users-1-a", &refused);
+    world.pass(2);
+    let (node, subject) = member("users-1-a", "login", "superuser");
+    world.connect(&node, &subject);
+    world.pass(30);
+    assert_eq!(
+        world.patterns(),
+        [(Pattern::Escalation, "client:10.0.2.1/login".to_owned())]
+    );
+    let edges = &world.structure.suspicions()[0].edges;
+    assert!(
+        edges
+            .iter()
+            .any(|id| id.kind == EdgeKind::Membership && id.to.id() == "role:users-1-a/superuser")
+    );
+    let mut world = World::new();
+    for shard in 1..=4 {
+        let (node, subject) = member(&format!("orders-{shard}-a"), "checkout", "writers");
+        world.connect(&node, &subject);
+        world.pass(2);
+    }
+    world.pass(400);
+    assert_eq!(world.patterns(), []);
+}
+
+#[test]
+fn a_client_that_was_refused_and_acts_as_anothers_role_is_an_escalation() {
+    let mut world = World::new();
+    let mut refused = client("10.0.2.1", "login", "monitor");
+    refused.kind = EdgeKind::RefusedLogin;
+    world.connect("users-1-a", &refused);
+    world.pass(2);
+    world.connect("users-1-a", &client("10.0.2.1", "login", "monitor"));
+    world.pass(6);
+    assert_eq!(
+        world.patterns(),
+        [(Pattern::Escalation, "client:10.0.2.1/login".to_owned())]
+    );
+}
+
+#[test]
+fn new_clients_with_the_same_neighbour_are_sybils_and_pods_of_a_new_service_are_not() {
+    let mut world = World::new();
+    for host in 0..6 {
+        world.connect(
+            "users-1-a",
+            &client(
+                &format!("10.0.7.{host}"),
+                &format!("tool-{}", ["a", "b", "c"][host % 3]),
+                "login",
+            ),
+        );
+    }
+    world.pass(12);
+    let open = world.structure.suspicions();
+    assert_eq!(open.len(), 1);
+    assert_eq!((open[0].pattern, open[0].edges.len()), (Pattern::Sybils, 6));
+    let mut world = World::new();
+    for host in 0..6 {
+        world.connect(
+            "users-1-a",
+            &client(&format!("10.0.7.{host}"), "profile", "profile"),
+        );
+    }
+    world.pass(300);
+    assert_eq!(world.patterns(), []);
+}
+
+#[test]
+fn a_new_shard_of_a_kind_that_an_application_uses_whole_is_expected() {
+    let mut world = World::new();
+    for pod in 0..3 {
+        world.connect(
+            "orders-5-a",
+            &client(&format!("10.0.1.{pod}"), "checkout", "checkout"),
+        );
+        world.pass(1);
+    }
+    world.pass(100);
+    assert_eq!(world.patterns(), []);
+    world.connect("orders-5-a", &client("10.0.2.1", "login", "login"));
+    world.pass(100);
+    assert_eq!(world.patterns().len(), 1);
+}
