@@ -219,7 +219,7 @@ impl Engine {
     /// Nodes whose agents stand for landmarks of the graph; `None` while nothing is known of it.
     #[must_use]
     pub fn landmark_nodes(&self) -> Option<BTreeSet<NodeId>> {
-        let is_known = self.graph.edges().next().is_some();
+        let is_known = self.watch.has_begun();
         is_known.then(|| self.watch.landmark_nodes())
     }
 

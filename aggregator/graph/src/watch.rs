@@ -247,6 +247,12 @@ impl Watch {
         (gone, new)
     }
 
+    /// Whether it has seen a graph with edges yet.
+    #[must_use]
+    pub const fn has_begun(&self) -> bool {
+        self.began.is_some()
+    }
+
     /// The landmarks.
     #[must_use]
     pub fn landmarks(&self) -> Vec<&Vertex> {
