@@ -32,6 +32,8 @@ const CATCH_UP_WINDOWS: i64 = 200;
 const PAUSE: Duration = Duration::from_secs(5);
 /// Seconds between two looks at what changed in the graph.
 const FOLLOW_EVERY_S: i64 = 5;
+/// Seconds from such a look to the next upkeep of what drifts.
+const UPKEEP_AFTER_S: i64 = 2;
 
 /// The engine. See the crate's header.
 #[derive(Debug)]
@@ -156,9 +158,14 @@ impl Engine {
                 self.wall = wall;
                 self.advance();
                 self.decide();
-                if wall.window() - self.followed >= FOLLOW_EVERY_S {
-                    self.followed = wall.window();
-                    self.follow(wall);
+                match wall.window() - self.followed {
+                    ..UPKEEP_AFTER_S => {}
+                    UPKEEP_AFTER_S => self.upkeep(),
+                    FOLLOW_EVERY_S.. => {
+                        self.followed = wall.window();
+                        self.follow(wall);
+                    }
+                    _ => {}
                 }
             }
         }

@@ -67,7 +67,7 @@ pub(super) fn path(report: &mut Report) {
         let host = N_VERTICES + change as u64;
         let began = Instant::now();
         talk(&mut graph, host, 1, at_us);
-        watch.follow(&graph, WallTime(at_us));
+        watch.follow_changes(&graph, &|_| None, WallTime(at_us));
         let watched = began.elapsed();
         structure.follow(&graph, place, &watch, WallTime(at_us));
         let whole = began.elapsed();

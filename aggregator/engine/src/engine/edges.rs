@@ -62,7 +62,7 @@ impl Engine {
     pub(super) fn follow(&mut self, wall: WallTime) {
         let map = &self.map;
         let shard_of = |node: &NodeId| map.shard_of(node);
-        self.watch.follow_placed(&self.graph, shard_of, wall);
+        self.watch.follow_changes(&self.graph, &shard_of, wall);
         let place = |node: &NodeId| {
             let entry = map.entry_of(node)?;
             Some(Place {
@@ -71,6 +71,12 @@ impl Engine {
             })
         };
         self.structure.follow(&self.graph, place, &self.watch, wall);
+    }
+
+    /// What drifts in the graph without a change, at another second than [`Self::follow`].
+    pub(super) fn upkeep(&mut self) {
+        let shard_of = |node: &NodeId| self.map.shard_of(node);
+        self.watch.upkeep(&self.graph, &shard_of);
     }
 
     /// Suspicions into incidents whose root is an edge; closed ones join the others.
