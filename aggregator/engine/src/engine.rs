@@ -72,7 +72,7 @@ impl Engine {
             detector: Detector::default(),
             graph: InteractionGraph::default(),
             watch: Watch::default(),
-            structure: Structure::default(),
+            structure: Structure::learning_for(i64::from(config.learn_s) * 1_000_000),
             intrusions: Intrusions::default(),
             policy: Policy::new(config.n_incidents_max),
             hot: HotLists::default(),
@@ -112,8 +112,11 @@ impl Engine {
                 received,
                 is_replay,
             } => {
+                let told = summary.first_window;
                 self.take(&node, *summary, received, is_replay);
-                if !is_replay {
+                if is_replay {
+                    self.follow_replay(told);
+                } else {
                     self.wall = self.wall.max(received);
                 }
                 self.advance();
