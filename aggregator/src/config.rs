@@ -78,6 +78,8 @@ pub struct Engine {
     pub series_per_node_max: usize,
     /// Closed incidents kept in memory.
     pub incidents_max: usize,
+    /// Seconds of who talks to whom that are learned before a new edge can be an intrusion; 60 to 86,400.
+    pub learn_seconds: u32,
 }
 
 /// One shard of the map.
@@ -133,6 +135,7 @@ impl Default for Engine {
         Self {
             series_per_node_max: engine.n_series_per_node_max,
             incidents_max: engine.n_incidents_max,
+            learn_seconds: engine.learn_s,
         }
     }
 }
@@ -187,6 +190,12 @@ impl Config {
             ),
             ("store.queue", self.store.queue as u64, 1, 1_000_000),
             ("triggers.max", self.triggers.max as u64, 0, 10_000),
+            (
+                "engine.learn_seconds",
+                u64::from(self.engine.learn_seconds),
+                60,
+                86_400,
+            ),
             (
                 "ingest.connections_max",
                 self.ingest.connections_max as u64,
@@ -252,6 +261,7 @@ impl Config {
         hsw_engine::Config {
             n_series_per_node_max: self.engine.series_per_node_max,
             n_incidents_max: self.engine.incidents_max,
+            learn_s: self.engine.learn_seconds,
         }
     }
 }

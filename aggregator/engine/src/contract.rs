@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use hsw_structure::LEARNING_US;
 use hsw_types::{HotKind, NodeId, ShardSummary, WallTime, WindowIndex};
 
 use crate::incident::{Incident, IncidentId};
@@ -13,6 +14,8 @@ pub struct Config {
     pub n_series_per_node_max: usize,
     /// Closed incidents kept in memory. 1,000 by default.
     pub n_incidents_max: usize,
+    /// Seconds of who talks to whom that are learned before a new edge can be an intrusion. 180 by default.
+    pub learn_s: u32,
 }
 
 impl Default for Config {
@@ -20,6 +23,7 @@ impl Default for Config {
         Self {
             n_series_per_node_max: 4_000,
             n_incidents_max: 1_000,
+            learn_s: (LEARNING_US / 1_000_000) as u32,
         }
     }
 }

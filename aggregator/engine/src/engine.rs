@@ -32,6 +32,8 @@ const CATCH_UP_WINDOWS: i64 = 200;
 const PAUSE: Duration = Duration::from_secs(5);
 /// Seconds between two looks at what changed in the graph.
 const FOLLOW_EVERY_S: i64 = 5;
+/// Seconds from such a look to the next upkeep of what drifts.
+const UPKEEP_AFTER_S: i64 = 2;
 
 /// The engine. See the crate's header.
 #[derive(Debug)]
@@ -70,7 +72,7 @@ impl Engine {
             detector: Detector::default(),
             graph: InteractionGraph::default(),
             watch: Watch::default(),
-            structure: Structure::default(),
+            structure: Structure::learning_for(i64::from(config.learn_s) * 1_000_000),
             intrusions: Intrusions::default(),
             policy: Policy::new(config.n_incidents_max),
             hot: HotLists::default(),
@@ -110,8 +112,11 @@ impl Engine {
                 received,
                 is_replay,
             } => {
+                let told = summary.first_window;
                 self.take(&node, *summary, received, is_replay);
-                if !is_replay {
+                if is_replay {
+                    self.follow_replay(told);
+                } else {
                     self.wall = self.wall.max(received);
                 }
                 self.advance();
@@ -156,9 +161,14 @@ impl Engine {
                 self.wall = wall;
                 self.advance();
                 self.decide();
-                if wall.window() - self.followed >= FOLLOW_EVERY_S {
-                    self.followed = wall.window();
-                    self.follow(wall);
+                match wall.window() - self.followed {
+                    ..UPKEEP_AFTER_S => {}
+                    UPKEEP_AFTER_S => self.upkeep(),
+                    FOLLOW_EVERY_S.. => {
+                        self.followed = wall.window();
+                        self.follow(wall);
+                    }
+                    _ => {}
                 }
             }
         }
@@ -219,7 +229,7 @@ impl Engine {
     /// Nodes whose agents stand for landmarks of the graph; `None` while nothing is known of it.
     #[must_use]
     pub fn landmark_nodes(&self) -> Option<BTreeSet<NodeId>> {
-        let is_known = self.graph.edges().next().is_some();
+        let is_known = self.watch.has_begun();
         is_known.then(|| self.watch.landmark_nodes())
     }
 

@@ -101,6 +101,30 @@ impl Watch {
         shard_of: impl Fn(&NodeId) -> Option<&'a ShardId>,
         now: WallTime,
     ) {
+        self.upkeep(graph, &shard_of);
+        self.follow_changes(graph, &shard_of, now);
+    }
+
+    /// What drifts without an edge coming or going: latency classes, and shards of nodes. O(edges + vertices).
+    pub fn upkeep<'a>(
+        &mut self,
+        graph: &InteractionGraph,
+        shard_of: &impl Fn(&NodeId) -> Option<&'a ShardId>,
+    ) {
+        self.reclass(graph);
+        if self.paint(0, shard_of) > 0 {
+            self.tracked.keep();
+            self.follow_landmarks();
+        }
+    }
+
+    /// Edges that came and went: the path from a change to its score. Work by what changed, while the graph knows what happened.
+    pub fn follow_changes<'a>(
+        &mut self,
+        graph: &InteractionGraph,
+        shard_of: &impl Fn(&NodeId) -> Option<&'a ShardId>,
+        now: WallTime,
+    ) {
         let is_beginning = match self.began {
             None => {
                 self.began = (graph.edges().next().is_some()).then_some(now);
@@ -108,12 +132,11 @@ impl Watch {
             }
             Some(began) => now.0 - began.0 < BEGINNING_US,
         };
-        self.reclass(graph);
         let (gone, new) = self.differences(graph);
-        let n_painted = self.paint(&shard_of);
-        if gone.is_empty() && new.is_empty() && n_painted == 0 {
+        if gone.is_empty() && new.is_empty() {
             return;
         }
+        let n_known = self.vertices.len();
         for edge in gone {
             let n_distances = self.take_out(&edge);
             self.note(
@@ -138,11 +161,11 @@ impl Watch {
                 },
             );
         }
-        self.paint(&shard_of);
+        self.paint(n_known, shard_of);
         self.tracked.keep();
         self.n_looks += 1;
         if self.vertices.len() > 2 * self.numbers_in_use() + GONE_MAX {
-            self.begin_anew(&shard_of);
+            self.begin_anew(shard_of);
         } else if self.n_looks.is_multiple_of(ANEW_EVERY) && self.numbers_in_use() <= ANEW_MAX {
             let fresh = self.tracked.chosen_anew();
             if fresh.len() < self.tracked.landmarks().len() {
@@ -245,6 +268,12 @@ impl Watch {
             .cloned()
             .collect();
         (gone, new)
+    }
+
+    /// Whether it has seen a graph with edges yet.
+    #[must_use]
+    pub const fn has_begun(&self) -> bool {
+        self.began.is_some()
     }
 
     /// The landmarks.
@@ -359,9 +388,13 @@ impl Watch {
     }
 
     /// Gives vertices their colours; how many have another than before. O(vertices · log shards).
-    fn paint<'a>(&mut self, shard_of: &impl Fn(&NodeId) -> Option<&'a ShardId>) -> usize {
+    fn paint<'a>(
+        &mut self,
+        from: usize,
+        shard_of: &impl Fn(&NodeId) -> Option<&'a ShardId>,
+    ) -> usize {
         let mut n = 0;
-        for at in 0..self.vertices.len() {
+        for at in from..self.vertices.len() {
             let colour = colour(&mut self.shards, &self.vertices[at], shard_of);
             if self.tracked.colour(at as u32) != colour {
                 self.tracked.paint(at as u32, colour);

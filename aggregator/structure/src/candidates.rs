@@ -27,6 +27,10 @@ pub(crate) struct Candidate {
     sighted: WallTime,
     n_sightings: u32,
     n_looks: u32,
+    /// Looks in a row that saw it, such rows, the longest.
+    run: u32,
+    n_runs: u32,
+    run_max: u32,
     /// It is no mistake.
     pub(crate) is_real: bool,
     pub(crate) raised: Option<Raised>,
@@ -45,6 +49,11 @@ pub(crate) struct Raised {
 impl Candidate {
     pub(crate) const fn n_sightings(&self) -> u32 {
         self.n_sightings
+    }
+
+    /// Sightings that are evidence each for itself: what is told twice in a row may be told once and read twice.
+    const fn n_independent(&self) -> u32 {
+        self.n_runs + self.run_max.saturating_sub(2)
     }
 }
 
@@ -71,6 +80,9 @@ impl Candidates {
             sighted: since,
             n_sightings: 0,
             n_looks: 0,
+            run: 0,
+            n_runs: 0,
+            run_max: 0,
             is_real: false,
             raised: None,
             raised_at: since,
@@ -101,6 +113,11 @@ impl Candidates {
             if seen > candidate.sighted || candidate.n_looks == 0 {
                 candidate.sighted = seen;
                 candidate.n_sightings += 1;
+                candidate.run += 1;
+                candidate.n_runs += u32::from(candidate.run == 1);
+                candidate.run_max = candidate.run_max.max(candidate.run);
+            } else {
+                candidate.run = 0;
             }
             candidate.n_looks += 1;
             true
@@ -108,22 +125,25 @@ impl Candidates {
     }
 
     /// Tells mistakes from what is there.
-    pub(crate) fn test(&mut self, evidence: &Evidence, n_actors: usize, n_targets: usize) {
+    pub(crate) fn test(&mut self, evidence: &mut Evidence, n_actors: usize, n_targets: usize) {
+        let mut n_real = 0;
         let mut together: BTreeMap<Actor, (usize, u32, u32)> = BTreeMap::new();
         for candidate in self.all.values_mut().filter(|c| !c.is_real) {
             let p = evidence.by_mistake(
                 n_actors * n_targets,
-                candidate.n_sightings,
+                candidate.n_independent(),
                 candidate.n_looks,
             );
             candidate.is_real = p <= MISTAKE_MAX;
-            if !candidate.is_real {
+            if candidate.is_real {
+                n_real += 1;
+            } else {
                 let all = together
                     .entry(candidate.access.client.clone())
                     .or_insert((0, 0, 0));
                 *all = (
                     all.0 + 1,
-                    all.1 + candidate.n_sightings,
+                    all.1 + candidate.n_independent(),
                     all.2.max(candidate.n_looks),
                 );
             }
@@ -132,8 +152,12 @@ impl Candidates {
             *n >= N_TOGETHER && evidence.by_mistake(n_actors, *n_sightings, *n_looks) <= MISTAKE_MAX
         });
         for candidate in self.all.values_mut() {
-            candidate.is_real |= together.contains_key(&candidate.access.client);
+            if !candidate.is_real && together.contains_key(&candidate.access.client) {
+                candidate.is_real = true;
+                n_real += 1;
+            }
         }
+        evidence.take_back(n_real);
     }
 
     /// Hosts that begin to go somewhere, by colour and place.

@@ -25,7 +25,7 @@ pub(crate) struct Evidence {
 }
 
 impl Evidence {
-    /// A look in which so many unexplained pairs were seen for the first time.
+    /// A look in which so many pairs that are no history were seen for the first time.
     pub(crate) fn look(&mut self, n_new: usize) {
         self.n_new += n_new as f64;
         self.n_looks += 1.0;
@@ -35,9 +35,13 @@ impl Evidence {
         }
     }
 
-    /// One of them turned out to be there.
+    /// So many of them turned out to be there.
+    pub(crate) fn take_back(&mut self, n: usize) {
+        self.n_new = (self.n_new - n as f64).max(0.0);
+    }
+
+    /// Something that is there has no explanation.
     pub(crate) fn confirm(&mut self, at: WallTime) {
-        self.n_new = (self.n_new - 1.0).max(0.0);
         if self.first_times.len() == N_FIRST_TIMES_MAX {
             self.first_times.remove(0);
         }

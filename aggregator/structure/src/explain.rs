@@ -10,7 +10,7 @@ use hsw_types::WallTime;
 use crate::access::{Access, Colour, Target};
 use crate::granted::InQuestion;
 use crate::grants::Grants;
-use crate::habits::{Habit, Habits};
+use crate::habits::{Habit, Habits, User};
 use crate::names::stem;
 
 const MINUTE_US: i64 = 60 * 1_000_000;
@@ -32,7 +32,7 @@ const RELEASE_SHARE: f64 = 0.4;
 /// The share of older siblings that a colour reaches if it uses all of them, a few left out.
 const ALL_SHARE: f64 = 0.8;
 /// A colour that went somewhere new so many times roams, if it went on doing so.
-const N_WIDENINGS: u32 = 3;
+const N_WIDENINGS: u32 = 2;
 /// So often, in the mean since it was first seen: half a day.
 const WIDENS_US: i64 = 12 * YOUNG_US;
 /// New shards from which on reach is a fan-out.
@@ -66,10 +66,8 @@ pub(crate) struct View<'a> {
 impl View<'_> {
     /// Of an access that began at `since`. O(targets of its colour).
     pub(crate) fn verdict(&self, access: &Access, since: WallTime) -> Verdict {
-        let (user, target) = (access.colour.user(), &access.target);
-        let past = self.habits.actors.get(&access.client);
-        let own = (user.to_owned(), target.clone());
-        if past.is_some_and(|past| past.did.contains(&own)) {
+        let target = &access.target;
+        if self.habits.is_history(access) {
             return Verdict::Expected;
         }
         let habit = self.habits.habit(&access.colour);
@@ -241,11 +239,14 @@ impl View<'_> {
             && !self.grants.is_privileged(user)
     }
 
-    /// The application does what it did, as a new role.
+    /// The application does what it did, as a new role or another one of its own.
     fn is_rotation(&self, access: &Access, since: WallTime) -> bool {
-        let mut colours = self.habits.of_application(access.colour.application());
+        let (application, user) = (access.colour.application(), access.colour.user());
+        let mut colours = self.habits.of_application(application);
+        let is_own =
+            |user: &User| user.applications.len() == 1 && user.applications.contains(application);
         colours.any(|(_, habit)| habit.targets.contains(&access.target))
-            && self.is_new_role(access.colour.user(), since)
+            && (self.is_new_role(user, since) || self.habits.users.get(user).is_some_and(is_own))
     }
 
     /// A new application with a role of its own.

@@ -85,12 +85,12 @@ impl Structure {
                 .iter()
                 .for_each(|(_, access)| self.habits.learn(access, now, false));
         } else {
-            self.question(fresh, began, now);
+            self.question(fresh, now);
         }
         self.candidates.look(graph, now);
         self.candidates.test(
-            &self.evidence,
-            self.habits.actors.len(),
+            &mut self.evidence,
+            self.habits.n_up,
             self.habits.targets.len(),
         );
         self.judge(began, now);
@@ -247,18 +247,12 @@ impl Structure {
     }
 
     /// What is not history is in question until it is known to be there.
-    fn question(&mut self, fresh: Vec<(EdgeId, Access)>, began: WallTime, now: WallTime) {
-        let followers = Followers::new();
-        let view = self.view(&followers, began, now);
-        let verdicts: Vec<Verdict> = fresh
-            .iter()
-            .map(|(_, access)| view.verdict(access, now))
+    fn question(&mut self, fresh: Vec<(EdgeId, Access)>, now: WallTime) {
+        let fresh: Vec<_> = fresh
+            .into_iter()
+            .filter(|(_, access)| !self.habits.is_history(access))
             .collect();
-        let n_new = verdicts
-            .iter()
-            .filter(|verdict| !matches!(verdict, Verdict::Expected | Verdict::Roams))
-            .count();
-        self.evidence.look(n_new);
+        self.evidence.look(fresh.len());
         for (edge, access) in fresh {
             self.candidates.insert(&edge, access, now);
         }

@@ -70,6 +70,8 @@ pub(crate) struct Habits {
     pub(crate) actors: BTreeMap<Actor, Past>,
     pub(crate) users: BTreeMap<String, User>,
     pub(crate) targets: BTreeMap<Target, WallTime>,
+    /// Actors with edges now.
+    pub(crate) n_up: usize,
 }
 
 impl Habits {
@@ -83,6 +85,7 @@ impl Habits {
             n_up: 0,
         });
         past.last = past.last.max(at);
+        self.n_up += usize::from(past.n_up == 0);
         past.n_up += 1;
         past.recent.retain(|(since, ..)| at.0 - since.0 < RECENT_US);
         let user = access.colour.user();
@@ -115,6 +118,7 @@ impl Habits {
     /// An edge is gone.
     pub(crate) fn leave(&mut self, access: &Access, at: WallTime) {
         if let Some(past) = self.actors.get_mut(&access.client) {
+            self.n_up -= usize::from(past.n_up == 1);
             past.n_up = past.n_up.saturating_sub(1);
             past.last = past.last.max(at);
         }
@@ -156,6 +160,13 @@ impl Habits {
                 .applications
                 .insert(access.colour.application().to_owned());
         }
+    }
+
+    /// This actor has done it before.
+    pub(crate) fn is_history(&self, access: &Access) -> bool {
+        let past = self.actors.get(&access.client);
+        let own = (access.colour.user().to_owned(), access.target.clone());
+        past.is_some_and(|past| past.did.contains(&own))
     }
 
     pub(crate) fn habit(&self, colour: &Colour) -> Option<&Habit> {

@@ -32,3 +32,9 @@ mod patterns;
 
 mod follow;
 pub use follow::{LEARNING_US, Structure};
+
+mod deviation;
+pub use deviation::{Deviation, FAR_OUT, Moved, Scales};
+
+mod features;
+pub use features::{Features, N_NEIGHBOURS, Told, features};

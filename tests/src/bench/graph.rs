@@ -12,6 +12,7 @@ use hsw_landmark::{Goal, Matrix, Topology, Tracked, choose, exposure_to_one, exp
 use serde_json::Value;
 
 use super::log_lines::Dice;
+use super::path::path;
 use super::{Args, Figure, Report};
 
 /// A Python that has `networkit`.
@@ -70,6 +71,7 @@ pub(super) fn graph(args: &Args) -> Result<Report> {
         searches(&folder, (n, each, k), &mut report)?;
     }
     whole(&mut report);
+    path(&mut report);
     fs::remove_dir_all(&folder).context("remove the graphs")?;
     Ok(report)
 }

@@ -25,6 +25,7 @@ mod database_loss;
 mod detection;
 mod graph;
 mod log_lines;
+mod path;
 mod peers;
 mod roles;
 mod sketch_updates;

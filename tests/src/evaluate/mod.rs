@@ -22,12 +22,13 @@ mod loghub;
 mod score;
 mod sql;
 mod streams;
+mod structure;
 
 /// Answers real labelled data and scores the answers.
 #[derive(Clone, Debug, Parser)]
 #[command(name = "hsw-evaluate", version)]
 pub struct Args {
-    /// loghub_2k, sql_templates, db_logs, graphs, streams; `SET=FOLDER` reads a folder of the same layout. All, when none is given.
+    /// loghub_2k, sql_templates, db_logs, graphs, streams, structure (which needs no folder); `SET=FOLDER` reads a folder of the same layout. All, when none is given.
     #[arg(value_name = "SET[=FOLDER]")]
     sets: Vec<String>,
     /// Where the answers go.
@@ -38,7 +39,14 @@ pub struct Args {
     results: Option<PathBuf>,
 }
 
-const SETS: [&str; 5] = ["loghub_2k", "sql_templates", "db_logs", "graphs", "streams"];
+const SETS: [&str; 6] = [
+    "loghub_2k",
+    "sql_templates",
+    "db_logs",
+    "graphs",
+    "streams",
+    "structure",
+];
 
 /// What one set is answered with.
 struct Task {
@@ -50,6 +58,18 @@ struct Task {
     out: PathBuf,
     /// The folder of the scorers, where it is known.
     scorers: Option<PathBuf>,
+}
+
+impl Task {
+    /// Of a set that is made, not read.
+    fn without_data(set: &str, args: &Args) -> Self {
+        Self {
+            set: set.to_owned(),
+            data: PathBuf::new(),
+            out: args.out.join(set),
+            scorers: None,
+        }
+    }
 }
 
 /// The program: status 0 when every target is reached, 1 when one is not, 2 when a set could not be answered.
@@ -73,13 +93,17 @@ fn run(args: &Args) -> Result<bool> {
     }
     let mut is_reached = true;
     for set in &sets {
-        let task = task(set, args)?;
+        let task = match set.as_str() {
+            "structure" => Task::without_data(set, args),
+            _ => task(set, args)?,
+        };
         let mut report = match task.set.as_str() {
             "loghub_2k" => loghub::answer(&task),
             "sql_templates" => sql::answer(&task),
             "db_logs" => db_logs::answer(&task),
             "graphs" => graphs::answer(&task),
             "streams" => streams::answer(&task),
+            "structure" => structure::answer(),
             name => bail!("there is no set {name}: one of {}", SETS.join(", ")),
         }
         .with_context(|| format!("answer {}", task.set))?;

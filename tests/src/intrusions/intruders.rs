@@ -21,7 +21,12 @@ pub enum Kind {
 }
 
 /// All of them.
-pub(crate) const KINDS: [Kind; 4] = [Kind::Unauthorised, Kind::Exfiltration, Kind::Escalation, Kind::Sybils];
+pub(crate) const KINDS: [Kind; 4] = [
+    Kind::Unauthorised,
+    Kind::Exfiltration,
+    Kind::Escalation,
+    Kind::Sybils,
+];
 /// Of each kind in one topology.
 const N_EACH: usize = 3;
 
@@ -52,7 +57,12 @@ impl Topology {
                 edges.insert(self.edge_of(session));
             }
             if !edges.is_empty() {
-                self.truth.push(Truth { kind, from_s, clients, edges });
+                self.truth.push(Truth {
+                    kind,
+                    from_s,
+                    clients,
+                    edges,
+                });
             }
         }
     }
@@ -61,12 +71,20 @@ impl Topology {
     pub(crate) fn edge_of(&self, session: &Session) -> EdgeId {
         let (subject, node) = (&session.subject, &self.nodes[session.node].id);
         let own = Vertex::Node(node.clone());
-        let role = |name: &str| Vertex::Role { node: node.clone(), name: name.to_owned() };
+        let role = |name: &str| Vertex::Role {
+            node: node.clone(),
+            name: name.to_owned(),
+        };
         let peer = match subject.kind {
-            EdgeKind::Client | EdgeKind::RefusedLogin => client(&subject.peer, &subject.application),
+            EdgeKind::Client | EdgeKind::RefusedLogin => {
+                client(&subject.peer, &subject.application)
+            }
             _ => match self.nodes.iter().find(|node| node.address == subject.peer) {
                 Some(node) => Vertex::Node(node.id.clone()),
-                None => Vertex::Service { host: subject.peer.clone(), port: subject.port },
+                None => Vertex::Service {
+                    host: subject.peer.clone(),
+                    port: subject.port,
+                },
             },
         };
         let (from, to) = match subject.kind {
@@ -74,12 +92,21 @@ impl Topology {
             EdgeKind::ForeignServer | EdgeKind::Replication => (own, peer),
             EdgeKind::Membership => (role(&subject.user), role(&subject.peer)),
         };
-        EdgeId { from, to, kind: subject.kind }
+        EdgeId {
+            from,
+            to,
+            kind: subject.kind,
+        }
     }
 
     /// A client's session that is there then, and its application.
     fn somebody(&mut self, ways: &[Way], at_s: i64) -> Option<(Session, App)> {
-        let apps: Vec<App> = self.apps.iter().filter(|app| ways.contains(&app.way)).cloned().collect();
+        let apps: Vec<App> = self
+            .apps
+            .iter()
+            .filter(|app| ways.contains(&app.way))
+            .cloned()
+            .collect();
         let names: BTreeSet<&str> = apps.iter().map(|app| app.name.as_str()).collect();
         let is_there = |session: &&Session| {
             session.subject.kind == EdgeKind::Client
@@ -92,7 +119,9 @@ impl Topology {
             return None;
         }
         let session = there[self.dice.below(there.len())].clone();
-        let app = apps.into_iter().find(|app| app.name == session.subject.application)?;
+        let app = apps
+            .into_iter()
+            .find(|app| app.name == session.subject.application)?;
         Some((session, app))
     }
 
@@ -106,7 +135,9 @@ impl Topology {
             .map(|session| self.nodes[session.node].shard.as_str())
             .collect();
         let shards = self.shards_of(&all, at_s - 7_200).into_iter();
-        shards.filter(|shard| !used.contains(self.nodes[self.shards[*shard].nodes[0]].shard.as_str())).collect()
+        shards
+            .filter(|shard| !used.contains(self.nodes[self.shards[*shard].nodes[0]].shard.as_str()))
+            .collect()
     }
 
     fn unauthorised(&mut self, from_s: i64) -> Trace {
@@ -128,7 +159,12 @@ impl Topology {
         } else {
             // A stranger with a pod's password.
             let (host, name) = (self.address(), self.name());
-            self.connect(&host, (&name, &role), session.node, (from_s, from_s + for_s));
+            self.connect(
+                &host,
+                (&name, &role),
+                session.node,
+                (from_s, from_s + for_s),
+            );
             trace.clients.insert(client(&host, &name));
         }
         trace
@@ -139,7 +175,9 @@ impl Topology {
         match self.dice.below(5) {
             0 | 1 => {
                 // A stranger reads every shard with the password of one who may.
-                let Some((_, app)) = self.somebody(&[Way::Direct, Way::Reading, Way::Watching], from_s) else {
+                let Some((_, app)) =
+                    self.somebody(&[Way::Direct, Way::Reading, Way::Watching], from_s)
+                else {
                     return trace;
                 };
                 let (host, name) = (self.address(), self.name());
@@ -157,13 +195,21 @@ impl Topology {
                     return trace;
                 }
                 let host = session.subject.peer.clone();
-                self.read_all(&host, (&app.name, &session.subject.user), &app.keyspaces, from_s);
+                self.read_all(
+                    &host,
+                    (&app.name, &session.subject.user),
+                    &app.keyspaces,
+                    from_s,
+                );
                 trace.clients.insert(client(&host, &app.name));
             }
             3 => {
                 // A router gets a foreign server outside.
                 let routers: Vec<usize> = self.routers.iter().flatten().copied().collect();
-                let there: Vec<usize> = routers.into_iter().filter(|r| self.nodes[*r].from_s < from_s - 7_200).collect();
+                let there: Vec<usize> = routers
+                    .into_iter()
+                    .filter(|r| self.nodes[*r].from_s < from_s - 7_200)
+                    .collect();
                 let router = *self.dice.of(&there);
                 let subject = EdgeSubject {
                     kind: EdgeKind::ForeignServer,
@@ -175,7 +221,9 @@ impl Topology {
                 };
                 let for_s = self.dice.between(1_200, 3_600);
                 self.tell(router, subject, from_s, from_s + for_s);
-                trace.clients.insert(Vertex::Node(self.nodes[router].id.clone()));
+                trace
+                    .clients
+                    .insert(Vertex::Node(self.nodes[router].id.clone()));
             }
             _ => {
                 // Somebody receives a shard's stream.
@@ -211,10 +259,15 @@ impl Topology {
 
     fn escalation(&mut self, from_s: i64) -> Trace {
         let mut trace = Trace::default();
-        let Some((session, app)) = self.somebody(&[Way::Direct, Way::Home, Way::Reading], from_s) else {
+        let Some((session, app)) = self.somebody(&[Way::Direct, Way::Home, Way::Reading], from_s)
+        else {
             return trace;
         };
-        let (host, role, node) = (session.subject.peer.clone(), session.subject.user.clone(), session.node);
+        let (host, role, node) = (
+            session.subject.peer.clone(),
+            session.subject.user.clone(),
+            session.node,
+        );
         trace.clients.insert(client(&host, &app.name));
         let for_s = self.dice.between(600, 3_000);
         let at_s = from_s + self.dice.between(60, 600);
@@ -228,7 +281,11 @@ impl Topology {
             }
             1 => {
                 // Refused, then as the role of a person who may do everything.
-                let person = self.apps.iter().find(|app| app.way == Way::Roaming).map(|app| app.role.clone());
+                let person = self
+                    .apps
+                    .iter()
+                    .find(|app| app.way == Way::Roaming)
+                    .map(|app| app.role.clone());
                 let person = person.unwrap_or_default();
                 self.refuse(&host, &app.name, &person, node, from_s);
                 self.connect(&host, (&app.name, &person), node, (at_s, at_s + for_s));
@@ -242,13 +299,26 @@ impl Topology {
                     return Trace::default();
                 }
                 self.refuse(&host, &app.name, &other.subject.user, other.node, from_s);
-                self.connect(&host, (&app.name, &other.subject.user), other.node, (at_s, at_s + for_s));
+                self.connect(
+                    &host,
+                    (&app.name, &other.subject.user),
+                    other.node,
+                    (at_s, at_s + for_s),
+                );
             }
             _ => {
                 // A privileged role granted, and nothing refused.
-                self.tell(node, membership(&role, "pg_read_all_data"), at_s, at_s + for_s);
+                self.tell(
+                    node,
+                    membership(&role, "pg_read_all_data"),
+                    at_s,
+                    at_s + for_s,
+                );
                 let own = self.edge_of(&session);
-                trace.clients.insert(Vertex::Role { node: self.nodes[node].id.clone(), name: role });
+                trace.clients.insert(Vertex::Role {
+                    node: self.nodes[node].id.clone(),
+                    name: role,
+                });
                 trace.edges.insert(own);
             }
         }
@@ -257,7 +327,8 @@ impl Topology {
 
     fn sybils(&mut self, from_s: i64) -> Trace {
         let mut trace = Trace::default();
-        let Some((session, app)) = self.somebody(&[Way::Routed, Way::Direct, Way::Reading], from_s) else {
+        let Some((session, app)) = self.somebody(&[Way::Routed, Way::Direct, Way::Reading], from_s)
+        else {
             return trace;
         };
         let role = session.subject.user.clone();
@@ -279,5 +350,8 @@ impl Topology {
 }
 
 fn client(host: &str, application: &str) -> Vertex {
-    Vertex::Client { host: host.to_owned(), application: application.to_owned() }
+    Vertex::Client {
+        host: host.to_owned(),
+        application: application.to_owned(),
+    }
 }

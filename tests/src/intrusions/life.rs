@@ -55,9 +55,20 @@ impl Topology {
     }
 
     fn roles_of(&self, keyspace: usize) -> Vec<(String, String)> {
-        let apps = self.apps.iter().filter(|app| app.keyspaces.contains(&keyspace));
-        let of = |app: &App| if app.way == Way::Roaming { "superuser" } else { "writers" };
-        let mut roles: Vec<_> = apps.map(|app| (app.role.clone(), of(app).to_owned())).collect();
+        let apps = self
+            .apps
+            .iter()
+            .filter(|app| app.keyspaces.contains(&keyspace));
+        let of = |app: &App| {
+            if app.way == Way::Roaming {
+                "superuser"
+            } else {
+                "writers"
+            }
+        };
+        let mut roles: Vec<_> = apps
+            .map(|app| (app.role.clone(), of(app).to_owned()))
+            .collect();
         roles.sort();
         roles.dedup();
         roles
@@ -65,9 +76,15 @@ impl Topology {
 
     fn replicate(&mut self) {
         for shard in self.shards.clone() {
-            let Some((primary, replicas)) = shard.nodes.split_first() else { continue };
+            let Some((primary, replicas)) = shard.nodes.split_first() else {
+                continue;
+            };
             for replica in replicas {
-                let late_s = if self.nodes[*replica].from_s > 0 { 60 } else { 0 };
+                let late_s = if self.nodes[*replica].from_s > 0 {
+                    60
+                } else {
+                    0
+                };
                 let subject = EdgeSubject {
                     kind: EdgeKind::Replication,
                     peer: self.nodes[*replica].address.clone(),
@@ -88,7 +105,11 @@ impl Topology {
             for router in self.routers[keyspace].clone() {
                 for shard in self.shards_of(&[keyspace], END_S) {
                     let to = self.nodes[self.shards[shard].nodes[0]].clone();
-                    let late_s = if to.from_s > 0 { self.dice.between(10, 90) } else { 0 };
+                    let late_s = if to.from_s > 0 {
+                        self.dice.between(10, 90)
+                    } else {
+                        0
+                    };
                     let subject = EdgeSubject {
                         kind: EdgeKind::ForeignServer,
                         peer: to.address,
@@ -128,10 +149,18 @@ impl Topology {
                 vec![(born_s + self.dice.between(0, 2 + born_s.min(90)), END_S)]
             } else {
                 let jitter_s = self.dice.between(0, 2 * HOUR_S);
-                vec![(8 * HOUR_S + jitter_s, 17 * HOUR_S + jitter_s), (32 * HOUR_S + jitter_s, END_S)]
+                vec![
+                    (8 * HOUR_S + jitter_s, 17 * HOUR_S + jitter_s),
+                    (32 * HOUR_S + jitter_s, END_S),
+                ]
             };
             for (from_s, to_s) in spans.into_iter().filter(|(from_s, _)| *from_s >= born_s) {
-                self.run_slot(app, slot, (from_s, to_s), (&releases, &extras, role_changes.as_ref()));
+                self.run_slot(
+                    app,
+                    slot,
+                    (from_s, to_s),
+                    (&releases, &extras, role_changes.as_ref()),
+                );
             }
         }
     }
@@ -146,12 +175,18 @@ impl Topology {
         let stagger_s = 12 * slot.min(40) as i64;
         let mut at_s = from_s;
         while at_s < to_s {
-            let next = releases.iter().map(|release| release + stagger_s).find(|next| *next > at_s);
+            let next = releases
+                .iter()
+                .map(|release| release + stagger_s)
+                .find(|next| *next > at_s);
             let life_s = self.dice.between(HOUR_S, 20 * HOUR_S);
             let end_s = (at_s + life_s).min(next.unwrap_or(i64::MAX)).min(to_s);
             let host = self.address();
             let is_rotated = rotated.is_some_and(|(from_s, _)| at_s >= *from_s);
-            let role = rotated.filter(|_| is_rotated).map_or(&app.role, |(_, role)| role).clone();
+            let role = rotated
+                .filter(|_| is_rotated)
+                .map_or(&app.role, |(_, role)| role)
+                .clone();
             // A pod ends a little after its successor has begun.
             let until_s = end_s + self.dice.between(5, 30);
             self.run_pod(app, (&host, &role, slot), (at_s, until_s), extras);
@@ -160,7 +195,13 @@ impl Topology {
         }
     }
 
-    fn run_pod(&mut self, app: &App, (host, role, slot): (&str, &str, usize), (from_s, to_s): (i64, i64), extras: &[Extra]) {
+    fn run_pod(
+        &mut self,
+        app: &App,
+        (host, role, slot): (&str, &str, usize),
+        (from_s, to_s): (i64, i64),
+        extras: &[Extra],
+    ) {
         let as_whom = (app.name.as_str(), role);
         let begin = |dice: &mut super::dice::Dice| from_s + dice.between(0, 20);
         match app.way {
@@ -168,7 +209,10 @@ impl Topology {
                 for keyspace in app.keyspaces.clone() {
                     let routers = self.routers[keyspace].clone();
                     let at_s = begin(&mut self.dice);
-                    let there: Vec<usize> = routers.into_iter().filter(|r| self.nodes[*r].from_s <= at_s).collect();
+                    let there: Vec<usize> = routers
+                        .into_iter()
+                        .filter(|r| self.nodes[*r].from_s <= at_s)
+                        .collect();
                     let router = *self.dice.of(&there);
                     self.connect(host, as_whom, router, (at_s, to_s));
                 }
@@ -188,7 +232,10 @@ impl Topology {
                 for shard in self.shards_of(&app.keyspaces, END_S) {
                     let at_s = begin(&mut self.dice);
                     let nodes = self.shards[shard].nodes.clone();
-                    let there: Vec<usize> = nodes.into_iter().filter(|n| self.nodes[*n].from_s <= at_s.max(self.born(shard))).collect();
+                    let there: Vec<usize> = nodes
+                        .into_iter()
+                        .filter(|n| self.nodes[*n].from_s <= at_s.max(self.born(shard)))
+                        .collect();
                     let node = *there.last().unwrap_or(&self.shards[shard].nodes[0]);
                     self.connect(host, as_whom, node, (at_s, to_s));
                 }
@@ -201,7 +248,11 @@ impl Topology {
             }
         }
         for extra in extras {
-            let at_s = if extra.is_switch { extra.from_s.max(from_s) } else { from_s };
+            let at_s = if extra.is_switch {
+                extra.from_s.max(from_s)
+            } else {
+                from_s
+            };
             if from_s < extra.from_s && !extra.is_switch || at_s >= to_s {
                 continue;
             }
@@ -221,11 +272,21 @@ impl Topology {
     }
 
     /// A shard's primary: the first node, and the second after a failover in the middle of some hour of the shard's own.
-    pub(crate) fn upon(&mut self, host: &str, as_whom: (&str, &str), shard: usize, (from_s, to_s): (i64, i64)) {
+    pub(crate) fn upon(
+        &mut self,
+        host: &str,
+        as_whom: (&str, &str),
+        shard: usize,
+        (from_s, to_s): (i64, i64),
+    ) {
         let nodes = self.shards[shard].nodes.clone();
         let fails_s = (shard as i64 * 7 % 34 + 1) * HOUR_S + 1_800;
         let born_s = self.born(shard);
-        let late_s = if born_s > from_s { self.dice.between(20, 240) } else { 0 };
+        let late_s = if born_s > from_s {
+            self.dice.between(20, 240)
+        } else {
+            0
+        };
         let from_s = from_s.max(born_s) + late_s;
         let has_failed = nodes.len() > 1 && shard % 5 == 2 && self.nodes[nodes[1]].from_s < fails_s;
         if !has_failed || to_s <= fails_s {
@@ -252,7 +313,11 @@ impl Topology {
             extras.push(Extra {
                 from_s: release + offset_s,
                 is_switch,
-                shards: if is_routed { Vec::new() } else { self.dice.some(&all, n) },
+                shards: if is_routed {
+                    Vec::new()
+                } else {
+                    self.dice.some(&all, n)
+                },
                 router_of: is_routed.then_some(keyspace),
             });
         }
@@ -277,7 +342,9 @@ impl Topology {
     }
 
     fn run_job(&mut self, app: &App, born_s: i64) {
-        let every_s = *self.dice.of(&[24 * HOUR_S, 24 * HOUR_S, 4 * HOUR_S, HOUR_S]);
+        let every_s = *self
+            .dice
+            .of(&[24 * HOUR_S, 24 * HOUR_S, 4 * HOUR_S, HOUR_S]);
         let is_fixed = self.dice.chance(0.5);
         let mut at_s = self.dice.between(0, every_s.min(22 * HOUR_S)).max(born_s);
         let mut host = self.address();
@@ -296,7 +363,12 @@ impl Topology {
                 let shards = self.shards_of(&app.keyspaces, at_s);
                 for (k, shard) in shards.iter().enumerate() {
                     let from_s = at_s + for_s * k as i64 / shards.len() as i64;
-                    self.upon(&host, as_whom, *shard, (from_s, from_s + 30 + for_s / shards.len() as i64));
+                    self.upon(
+                        &host,
+                        as_whom,
+                        *shard,
+                        (from_s, from_s + 30 + for_s / shards.len() as i64),
+                    );
                 }
             }
             at_s += every_s + self.dice.between(-120, 120);
@@ -311,7 +383,12 @@ impl Topology {
             let shards = self.shards_of(&app.keyspaces, at_s);
             let shard = *self.dice.of(&shards);
             let for_s = self.dice.between(60, 1_200);
-            self.upon(&host, (&app.name.clone(), &app.role.clone()), shard, (at_s, at_s + for_s));
+            self.upon(
+                &host,
+                (&app.name.clone(), &app.role.clone()),
+                shard,
+                (at_s, at_s + for_s),
+            );
             at_s += for_s + self.dice.between(1_200, 2 * HOUR_S);
         }
     }
@@ -322,7 +399,10 @@ impl Topology {
         for _ in 0..n.clamp(6, 60) {
             let session = self.dice.of(&self.sessions).clone();
             if session.subject.kind == EdgeKind::Client && session.to_s - session.from_s > 200 {
-                let (host, app) = (session.subject.peer.clone(), session.subject.application.clone());
+                let (host, app) = (
+                    session.subject.peer.clone(),
+                    session.subject.application.clone(),
+                );
                 let at_s = self.dice.between(session.from_s, session.to_s - 100);
                 self.refuse(&host, &app, &session.subject.user, session.node, at_s);
             }

@@ -11,7 +11,7 @@
 mod dice;
 
 mod topology;
-pub use topology::Topology;
+pub use topology::{Topology, Truth};
 
 mod life;
 
@@ -21,7 +21,7 @@ mod intruders;
 pub use intruders::Kind;
 
 mod play;
-pub use play::{Disturbance, Played, play};
+pub use play::{Disturbance, Incident, Played, play};
 
 mod score;
 pub use score::{Score, score};

@@ -7,10 +7,21 @@ impl Topology {
     pub(crate) fn receive(&mut self) {
         for at in 0..6 {
             let from_s = JUDGED_S + at * 5_400 + self.dice.between(600, 5_000);
-            let way = *self.dice.of(&[Way::Routed, Way::Routed, Way::Direct, Way::Home, Way::Reading, Way::Job]);
+            let way = *self.dice.of(&[
+                Way::Routed,
+                Way::Routed,
+                Way::Direct,
+                Way::Home,
+                Way::Reading,
+                Way::Job,
+            ]);
             let mut app = self.app(way, &mut Vec::new());
             app.role = self.name();
-            app.n_pods = if way == Way::Job { 1 } else { 2 + self.dice.below(6) };
+            app.n_pods = if way == Way::Job {
+                1
+            } else {
+                2 + self.dice.below(6)
+            };
             self.deploy(&app, from_s);
         }
         // One more of those that share a role behind the routers.

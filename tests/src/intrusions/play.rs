@@ -109,9 +109,16 @@ struct Player<'a> {
 impl Player<'_> {
     fn place(&mut self, at: usize) {
         let node = &self.topology.nodes[at];
-        self.graph.place(&node.id, &format!("{}:5432", node.address));
+        self.graph
+            .place(&node.id, &format!("{}:5432", node.address));
         let shard = ShardId::new(&node.shard).expect("letters, digits and dashes");
-        self.places.insert(node.id.clone(), Place { shard, is_router: node.is_router });
+        self.places.insert(
+            node.id.clone(),
+            Place {
+                shard,
+                is_router: node.is_router,
+            },
+        );
     }
 
     fn look(&mut self, up: &[usize], now_s: i64, is_watched: bool) {
@@ -136,7 +143,12 @@ impl Player<'_> {
             self.watch.follow(&self.graph, now);
         }
         let places = &self.places;
-        self.structure.follow(&self.graph, |node| places.get(node).cloned(), &self.watch, now);
+        self.structure.follow(
+            &self.graph,
+            |node| places.get(node).cloned(),
+            &self.watch,
+            now,
+        );
         self.played.n_looks += 1;
         if now_s == (JUDGED_S + END_S) / 2 {
             self.played.n_vertices = self.graph.vertices().len();
@@ -156,18 +168,21 @@ impl Player<'_> {
             }
             let is_router = self.topology.nodes[session.node].is_router;
             let nodes = &self.topology.nodes;
-            let same = (0..nodes.len()).filter(|n| nodes[*n].is_router == is_router && nodes[*n].from_s <= now_s);
+            let same = (0..nodes.len())
+                .filter(|n| nodes[*n].is_router == is_router && nodes[*n].from_s <= now_s);
             let node = *self.dice.of(&same.collect::<Vec<_>>());
             let for_s = match self.disturbance.made_up_s {
                 0 if self.dice.chance(0.3) => LOOK_S,
                 for_s => for_s,
             };
-            self.ghosts.push((node, session.subject.clone(), now_s + for_s));
+            self.ghosts
+                .push((node, session.subject.clone(), now_s + for_s));
         }
         self.ghosts.retain(|(_, _, until_s)| *until_s >= now_s);
         for (node, subject, _) in &self.ghosts {
             let node = &self.topology.nodes[*node].id;
-            self.graph.touch(node, subject, 1.0, WallTime::from_unix_seconds(now_s));
+            self.graph
+                .touch(node, subject, 1.0, WallTime::from_unix_seconds(now_s));
         }
     }
 
@@ -178,16 +193,19 @@ impl Player<'_> {
         self.open.retain(|client, _| there.contains(client));
         for suspicion in suspicions {
             let incidents = &mut self.played.incidents;
-            let at = *self.open.entry(suspicion.client.clone()).or_insert_with(|| {
-                incidents.push(Incident {
-                    at_s: now_s,
-                    client: suspicion.client.clone(),
-                    pattern: suspicion.pattern,
-                    reasons: suspicion.reasons.clone(),
-                    edges: BTreeSet::new(),
+            let at = *self
+                .open
+                .entry(suspicion.client.clone())
+                .or_insert_with(|| {
+                    incidents.push(Incident {
+                        at_s: now_s,
+                        client: suspicion.client.clone(),
+                        pattern: suspicion.pattern,
+                        reasons: suspicion.reasons.clone(),
+                        edges: BTreeSet::new(),
+                    });
+                    incidents.len() - 1
                 });
-                incidents.len() - 1
-            });
             incidents[at].pattern = suspicion.pattern;
             incidents[at].edges.extend(suspicion.edges.iter().cloned());
         }

@@ -40,7 +40,10 @@ impl Score {
     /// 2 TP / (2 TP + FP + FN) over intrusions and incidents.
     #[must_use]
     pub fn f1(&self) -> f64 {
-        let (n, found) = self.kinds.values().fold((0, 0), |sum, kind| (sum.0 + kind.0, sum.1 + kind.1));
+        let (n, found) = self
+            .kinds
+            .values()
+            .fold((0, 0), |sum, kind| (sum.0 + kind.0, sum.1 + kind.1));
         f1(found, self.n_false, n - found)
     }
 
@@ -74,15 +77,31 @@ pub fn score(topology: &Topology, played: &Played, about: &str) -> Score {
         let is_of = |truth: &super::topology::Truth| {
             truth.clients.contains(&incident.client) && !truth.edges.is_disjoint(&incident.edges)
         };
-        match topology.truth.iter().position(is_of) {
+        // Of two that are alike the later one that had begun.
+        let began = |at: &usize| topology.truth[*at].from_s <= incident.at_s;
+        let alike = (0..topology.truth.len()).filter(|at| is_of(&topology.truth[*at]));
+        match alike
+            .filter(began)
+            .max_by_key(|at| topology.truth[*at].from_s)
+        {
             Some(at) => {
                 found.entry(at).or_insert(incident.at_s);
             }
             None => {
                 score.n_false += 1;
-                let edges: Vec<String> = incident.edges.iter().take(3).map(|e| format!("{:?} {} → {}", e.kind, e.from.id(), e.to.id())).collect();
-                score.wrong.push(format!("{about} false at {} s: {:?} {} {edges:?} {:?}",
- incident.at_s, incident.pattern, incident.client.id(), incident.reasons));
+                let edges: Vec<String> = incident
+                    .edges
+                    .iter()
+                    .take(3)
+                    .map(|e| format!("{:?} {} → {}", e.kind, e.from.id(), e.to.id()))
+                    .collect();
+                score.wrong.push(format!(
+                    "{about} false at {} s: {:?} {} {edges:?} {:?}",
+                    incident.at_s,
+                    incident.pattern,
+                    incident.client.id(),
+                    incident.reasons
+                ));
             }
         }
     }
@@ -97,8 +116,16 @@ pub fn score(topology: &Topology, played: &Played, about: &str) -> Score {
                 score.delays_s.push((at_s - truth.from_s) as f64);
             }
             None => {
-                let edges: Vec<String> = truth.edges.iter().take(4).map(|e| format!("{:?} {} → {}", e.kind, e.from.id(), e.to.id())).collect();
-                score.wrong.push(format!("{about} missed at {} s: {:?} {edges:?}", truth.from_s, truth.kind));
+                let edges: Vec<String> = truth
+                    .edges
+                    .iter()
+                    .take(4)
+                    .map(|e| format!("{:?} {} → {}", e.kind, e.from.id(), e.to.id()))
+                    .collect();
+                score.wrong.push(format!(
+                    "{about} missed at {} s: {:?} {edges:?}",
+                    truth.from_s, truth.kind
+                ));
             }
         }
     }

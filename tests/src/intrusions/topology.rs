@@ -168,7 +168,11 @@ impl Topology {
         }
         for at in 0..self.apps.len() {
             let app = self.apps[at].clone();
-            let of = if app.way == Way::Roaming { "superuser" } else { "writers" };
+            let of = if app.way == Way::Roaming {
+                "superuser"
+            } else {
+                "writers"
+            };
             self.provision(&app.role, of, &app.keyspaces, 0);
         }
     }
@@ -181,7 +185,11 @@ impl Topology {
             keyspaces.push((keyspaces[0] + 1) % n_keyspaces);
         }
         let is_pods = matches!(way, Way::Routed | Way::Direct | Way::Home | Way::Reading);
-        let n_pods = if is_pods { 1 + self.dice.below(self.nodes.len().clamp(6, 40)) } else { 1 };
+        let n_pods = if is_pods {
+            1 + self.dice.below(self.nodes.len().clamp(6, 40))
+        } else {
+            1
+        };
         // Some roles are shared by what comes through routers.
         let role = if way == Way::Routed && self.dice.chance(0.3) {
             if shared.is_empty() {
@@ -191,7 +199,13 @@ impl Topology {
         } else {
             self.name()
         };
-        App { name, role, way, keyspaces, n_pods }
+        App {
+            name,
+            role,
+            way,
+            keyspaces,
+            n_pods,
+        }
     }
 
     pub(crate) fn add_router(&mut self, keyspace: usize, from_s: i64) -> usize {
@@ -203,16 +217,34 @@ impl Topology {
     }
 
     pub(crate) fn add_shard(&mut self, keyspace: usize, n_nodes: usize, from_s: i64) -> usize {
-        let n = self.shards.iter().filter(|shard| shard.keyspace == keyspace).count() + 1;
+        let n = self
+            .shards
+            .iter()
+            .filter(|shard| shard.keyspace == keyspace)
+            .count()
+            + 1;
         let name = format!("{}-{n}", self.keyspaces[keyspace]);
         let nodes: Vec<usize> = (0..n_nodes)
-            .map(|k| self.add_node(&format!("{name}-{}", char::from(b'a' + k as u8)), &name, false, from_s))
+            .map(|k| {
+                self.add_node(
+                    &format!("{name}-{}", char::from(b'a' + k as u8)),
+                    &name,
+                    false,
+                    from_s,
+                )
+            })
             .collect();
         self.shards.push(Shard { keyspace, nodes });
         self.shards.len() - 1
     }
 
-    pub(crate) fn add_node(&mut self, id: &str, shard: &str, is_router: bool, from_s: i64) -> usize {
+    pub(crate) fn add_node(
+        &mut self,
+        id: &str,
+        shard: &str,
+        is_router: bool,
+        from_s: i64,
+    ) -> usize {
         let address = self.address();
         self.nodes.push(Node {
             id: NodeId::new(id).expect("letters, digits and dashes"),
@@ -227,8 +259,8 @@ impl Topology {
     /// A name nobody has: one space for applications, roles, keyspaces, honest or not.
     pub(crate) fn name(&mut self) -> String {
         const PARTS: [&str; 24] = [
-            "ka", "lo", "mi", "ren", "sta", "tor", "ve", "bil", "cat", "dex", "fin", "gra", "hub", "ink", "jet", "kit", "lab",
-            "mux", "nav", "ops", "pay", "que", "rig", "syn",
+            "ka", "lo", "mi", "ren", "sta", "tor", "ve", "bil", "cat", "dex", "fin", "gra", "hub",
+            "ink", "jet", "kit", "lab", "mux", "nav", "ops", "pay", "que", "rig", "syn",
         ];
         loop {
             let n = 2 + self.dice.below(3);
@@ -259,11 +291,19 @@ impl Topology {
         let is_there = |shard: &Shard| {
             keyspaces.contains(&shard.keyspace) && self.nodes[shard.nodes[0]].from_s <= at_s
         };
-        (0..self.shards.len()).filter(|at| is_there(&self.shards[*at])).collect()
+        (0..self.shards.len())
+            .filter(|at| is_there(&self.shards[*at]))
+            .collect()
     }
 
     /// A client's session.
-    pub(crate) fn connect(&mut self, host: &str, (app, role): (&str, &str), node: usize, (from_s, to_s): (i64, i64)) {
+    pub(crate) fn connect(
+        &mut self,
+        host: &str,
+        (app, role): (&str, &str),
+        node: usize,
+        (from_s, to_s): (i64, i64),
+    ) {
         let subject = EdgeSubject {
             kind: EdgeKind::Client,
             peer: host.to_owned(),
@@ -279,14 +319,23 @@ impl Topology {
         let from_s = from_s.max(self.nodes[node].from_s);
         let to_s = to_s.min(END_S);
         if from_s < to_s {
-            self.sessions.push(Session { node, subject, from_s, to_s });
+            self.sessions.push(Session {
+                node,
+                subject,
+                from_s,
+                to_s,
+            });
         }
     }
 
     /// The role may act as `of` on every node of these keyspaces.
     pub(crate) fn provision(&mut self, role: &str, of: &str, keyspaces: &[usize], from_s: i64) {
         for shard in self.shards_of(keyspaces, from_s) {
-            let late_s = if from_s == 0 { 0 } else { self.dice.between(0, 120) };
+            let late_s = if from_s == 0 {
+                0
+            } else {
+                self.dice.between(0, 120)
+            };
             for node in self.shards[shard].nodes.clone() {
                 self.grant(node, role, of, from_s + late_s);
             }

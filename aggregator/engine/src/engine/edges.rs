@@ -10,7 +10,7 @@ use hsw_state::NodeIndex;
 use hsw_structure::Place;
 use hsw_types::{EdgeSubject, NodeId, Subject, WallTime, WindowIndex};
 
-use super::Engine;
+use super::{Engine, FOLLOW_EVERY_S};
 use crate::contract::Output;
 use crate::incident::IncidentId;
 use crate::intrusion::Scene;
@@ -62,7 +62,7 @@ impl Engine {
     pub(super) fn follow(&mut self, wall: WallTime) {
         let map = &self.map;
         let shard_of = |node: &NodeId| map.shard_of(node);
-        self.watch.follow_placed(&self.graph, shard_of, wall);
+        self.watch.follow_changes(&self.graph, &shard_of, wall);
         let place = |node: &NodeId| {
             let entry = map.entry_of(node)?;
             Some(Place {
@@ -71,6 +71,21 @@ impl Engine {
             })
         };
         self.structure.follow(&self.graph, place, &self.watch, wall);
+    }
+
+    /// The same for the past that is read back at start, in its own time: what was usual before a restart is so after it.
+    pub(super) fn follow_replay(&mut self, told: WindowIndex) {
+        if told - self.followed >= FOLLOW_EVERY_S {
+            self.followed = told;
+            self.graph.expire(told.start());
+            self.follow(told.start());
+        }
+    }
+
+    /// What drifts in the graph without a change, at another second than [`Self::follow`].
+    pub(super) fn upkeep(&mut self) {
+        let shard_of = |node: &NodeId| self.map.shard_of(node);
+        self.watch.upkeep(&self.graph, &shard_of);
     }
 
     /// Suspicions into incidents whose root is an edge; closed ones join the others.
@@ -190,5 +205,115 @@ mod tests {
             ]
         );
         assert_eq!(view.edges[1].traffic.history[0], [Some(7.0)]);
+    }
+
+    /// An engine of three shards that has been told ten minutes of two services on each, live or from the store.
+    fn experienced(is_replay: bool) -> (Engine, i64) {
+        let mut engine = Engine::new(Config::default(), ShardMap::new(Vec::new(), true).unwrap());
+        if !is_replay {
+            let wall = WallTime::from_unix_seconds(START);
+            engine.handle(Monotonic(0), Input::ReplayDone { wall });
+        }
+        for second in (0..600).step_by(2) {
+            look(&mut engine, second, is_replay, &["web", "jobs"]);
+        }
+        (engine, 600)
+    }
+
+    const START: i64 = 1_800_000_000;
+
+    /// Two seconds of sessions of these applications on each of three shards.
+    fn look(engine: &mut Engine, second: i64, is_replay: bool, applications: &[&str]) {
+        let now = Monotonic(second as u64 * 1_000_000);
+        for shard in 1..=3 {
+            let told: Vec<_> = applications
+                .iter()
+                .map(|application| ("edge.sessions", "app", *application, 1.0))
+                .collect();
+            let mut summary = summary(START + second, &told);
+            let facts = hsw_types::NodeFacts {
+                shard: format!("shard-{shard}"),
+                role: hsw_types::Role::Primary,
+                ..hsw_types::NodeFacts::default()
+            };
+            summary.facts = Some(facts);
+            let input = Input::Summary {
+                node: NodeId::new(&format!("shard-{shard}-a")).unwrap(),
+                summary: Box::new(summary),
+                received: WallTime::from_unix_seconds(START + second + 2),
+                is_replay,
+            };
+            engine.handle(now, input);
+        }
+        if !is_replay {
+            let wall = WallTime::from_unix_seconds(START + second + 2);
+            engine.handle(now, Input::Clock { wall });
+        }
+    }
+
+    fn raised(engine: &mut Engine) -> Vec<String> {
+        std::iter::from_fn(|| engine.poll_output())
+            .filter_map(|output| match output {
+                Output::IncidentRaised(incident) => incident.intrusion.clone(),
+                _ => None,
+            })
+            .map(|intrusion| format!("{} {}", intrusion.client, intrusion.edges.len()))
+            .collect()
+    }
+
+    #[test]
+    fn what_was_usual_before_a_restart_is_usual_after_it_and_what_was_not_is_raised() {
+        for is_replay in [false, true] {
+            let (mut engine, mut second) = experienced(is_replay);
+            if is_replay {
+                let wall = WallTime::from_unix_seconds(START + second);
+                engine.handle(Monotonic(1), Input::ReplayDone { wall });
+            }
+            assert!(raised(&mut engine).is_empty());
+            for _ in 0..30 {
+                look(&mut engine, second, false, &["web", "jobs", "pg_dump"]);
+                second += 2;
+            }
+            assert_eq!(
+                raised(&mut engine),
+                ["client:10.0.0.9/pg_dump 3"],
+                "replay: {is_replay}"
+            );
+        }
+    }
+
+    #[test]
+    fn nothing_is_raised_while_it_is_learned_who_talks_to_whom() {
+        let mut engine = Engine::new(Config::default(), ShardMap::new(Vec::new(), true).unwrap());
+        let wall = WallTime::from_unix_seconds(START);
+        engine.handle(Monotonic(0), Input::ReplayDone { wall });
+        for second in (0..60).step_by(2) {
+            look(&mut engine, second, false, &["web", "jobs"]);
+        }
+        for second in (60..120).step_by(2) {
+            look(&mut engine, second, false, &["web", "jobs", "pg_dump"]);
+        }
+        assert!(raised(&mut engine).is_empty());
+    }
+
+    #[test]
+    fn what_an_operator_accepts_is_over_and_stays_so() {
+        let (mut engine, mut second) = experienced(false);
+        for _ in 0..30 {
+            look(&mut engine, second, false, &["web", "jobs", "pg_dump"]);
+            second += 2;
+        }
+        let open = engine.incidents()[0].clone();
+        engine.handle(
+            Monotonic(second as u64 * 1_000_000),
+            Input::Accepted(open.id),
+        );
+        raised(&mut engine);
+        assert_eq!(engine.incidents()[0].state, crate::IncidentState::Closed);
+        for _ in 0..60 {
+            look(&mut engine, second, false, &["web", "jobs", "pg_dump"]);
+            second += 2;
+        }
+        assert!(raised(&mut engine).is_empty());
     }
 }
