@@ -78,7 +78,7 @@ pub struct Engine {
     pub series_per_node_max: usize,
     /// Closed incidents kept in memory.
     pub incidents_max: usize,
-    /// Seconds of who talks to whom that are learned before a new edge can be an intrusion; 60 to 86,400.
+    /// Seconds of who talks to whom that are learned before a new edge can be an intrusion; 180 to 86,400.
     pub learn_seconds: u32,
 }
 
@@ -193,7 +193,7 @@ impl Config {
             (
                 "engine.learn_seconds",
                 u64::from(self.engine.learn_seconds),
-                60,
+                180,
                 86_400,
             ),
             (

@@ -18,6 +18,8 @@ const MINUTE_US: i64 = 60 * 1_000_000;
 pub(crate) const YOUNG_US: i64 = 60 * MINUTE_US;
 /// A new host opens what its siblings have within two minutes; what else it does is judged after them.
 const ARRIVAL_US: i64 = 2 * MINUTE_US;
+/// What a host needs of its release it opens within five minutes.
+const SETTLED_US: i64 = 5 * MINUTE_US;
 /// Others of an application follow the last one who changed within a minute and a half, or they do not.
 pub(crate) const FOLLOW_US: i64 = 90 * 1_000_000;
 pub(crate) const FOLLOW_MAX_US: i64 = 10 * MINUTE_US;
@@ -169,7 +171,7 @@ impl View<'_> {
         }
         let past = self.habits.actors.get(&access.client);
         let arrived = past.map_or(since, |past| past.first);
-        let is_new_host = arrived.0 > self.began.0 && since.0 - arrived.0 < RELEASE_US;
+        let is_new_host = arrived.0 > self.began.0 && since.0 - arrived.0 < SETTLED_US;
         if is_new_host && self.does_as_usual(access, arrived) {
             return match self.until(since.0 + RELEASE_US) {
                 Verdict::Unexpected if is_share => Verdict::Expected,

@@ -3,6 +3,7 @@
 use super::*;
 use crate::suspicion::{Pattern, Reason};
 use hsw_types::{EdgeSubject, ShardId};
+use proptest::prelude::*;
 
 /// A look in five seconds, as the engine does.
 const LOOK_US: i64 = 5_000_000;
@@ -274,4 +275,32 @@ fn a_new_shard_of_a_kind_that_an_application_uses_whole_is_expected() {
     world.connect("orders-5-a", &client("10.0.2.1", "login", "login"));
     world.pass(100);
     assert_eq!(world.patterns().len(), 1);
+}
+
+proptest! {
+    #[test]
+    fn prop_the_order_of_edges_means_nothing(
+        steps in prop::collection::vec((0..5_usize, 0..8_u8, 0..3_usize), 1..25),
+    ) {
+        let subject = |(_, host, role): &(usize, u8, usize)| {
+            let role = ["checkout", "login", "monitor"][*role];
+            client(&format!("10.0.7.{host}"), ["checkout", "tool"][usize::from(*host) % 2], role)
+        };
+        let node = |at: usize| if at == 4 { "users-1-a".to_owned() } else { format!("orders-{}-a", at + 1) };
+        let mut worlds = [World::new(), World::new()];
+        for (at, world) in worlds.iter_mut().enumerate() {
+            let mut steps = steps.clone();
+            if at == 1 {
+                steps.reverse();
+            }
+            world.now.0 += LOOK_US;
+            let told = steps.iter().map(|step| (NodeId::new(&node(step.0)).unwrap(), subject(step)));
+            for (node, subject) in told {
+                world.graph.touch(&node, &subject, 1.0, world.now);
+                world.there.insert((node, subject));
+            }
+            world.pass(50);
+        }
+        prop_assert_eq!(worlds[0].structure.suspicions(), worlds[1].structure.suspicions());
+    }
 }

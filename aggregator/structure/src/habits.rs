@@ -233,3 +233,52 @@ fn oldest<K, V>(
     ranks.sort_unstable();
     Some(ranks[map.len() - n_max * 9 / 10 - 1])
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use hsw_graph::Vertex;
+    use hsw_types::{EdgeKind, NodeId};
+
+    #[test]
+    fn names_that_come_and_go_do_not_add_up() {
+        let mut habits = Habits::default();
+        let node = NodeId::new("shard-1-a").unwrap();
+        for k in 0..N_ACTORS_MAX as i64 + 10_000 {
+            let (host, application) = (format!("10.0.0.{k}"), format!("tool-{k}"));
+            let client = Vertex::Client {
+                host: host.clone(),
+                application: application.clone(),
+            };
+            let edge = EdgeId {
+                from: client.clone(),
+                to: Vertex::Node(node.clone()),
+                kind: EdgeKind::Client,
+            };
+            let colour = Colour::Client {
+                application,
+                user: format!("role-{k}"),
+            };
+            let target = Target::Shard("shard-1".to_owned());
+            let access = Access {
+                client,
+                host,
+                colour,
+                target,
+            };
+            habits.note(&edge, &access, WallTime(k));
+            habits.learn(&access, WallTime(k), false);
+            habits.leave(&access, WallTime(k));
+        }
+        habits.sweep(WallTime(1_000_000));
+        assert!(habits.actors.len() <= N_ACTORS_MAX && habits.colours.len() <= N_COLOURS_MAX);
+        assert!(habits.users.len() <= N_COLOURS_MAX && habits.n_up == 0);
+        let newest = format!("10.0.0.{}", N_ACTORS_MAX + 9_999);
+        assert!(
+            habits
+                .actors
+                .keys()
+                .any(|actor| matches!(actor, Vertex::Client { host, .. } if *host == newest))
+        );
+    }
+}

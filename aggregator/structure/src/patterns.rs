@@ -69,6 +69,12 @@ pub(crate) fn reasons(view: &View<'_>, access: &Access) -> Vec<Reason> {
     if let Some((at, _)) = view.grants.refused(&access.host, view.now) {
         reasons.push(Reason::RefusedLogins { at });
     }
+    reasons.extend(reach(view, access, hosts.is_known));
+    reasons
+}
+
+/// Many shards at once.
+fn reach(view: &View<'_>, access: &Access, is_known: bool) -> Option<Reason> {
     let n_new = view.n_new_shards(access);
     let n_usual = view
         .habits
@@ -82,16 +88,13 @@ pub(crate) fn reasons(view: &View<'_>, access: &Access) -> Vec<Reason> {
             .filter(|t| t.is_shard() && stem(t.name()) == kind)
             .count()
     };
-    let is_all = n_new >= 2 && n_new == n_kin && !hosts.is_known;
+    let is_all = n_new >= 2 && n_new == n_kin && !is_known;
     let is_reach = view
         .habits
         .habit(&access.colour)
         .is_some_and(|habit| habit.targets.contains(&access.target));
     let n_least = if is_reach { 0 } else { N_FAN_OUT };
-    if n_new >= n_least || is_all {
-        reasons.push(Reason::Reaches { n_new, n_usual });
-    }
-    reasons
+    (n_new >= n_least || is_all).then_some(Reason::Reaches { n_new, n_usual })
 }
 
 /// No colour but those that see more than half of all shards goes there and to a place where this one goes.

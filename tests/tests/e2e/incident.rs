@@ -56,7 +56,12 @@ fn take(mut stream: TcpStream) -> Value {
 }
 
 /// The next message of an alert with this status.
-fn next(received: &Receiver<Value>, alert: &str, status: &str, patience: Duration) -> Value {
+pub(crate) fn next(
+    received: &Receiver<Value>,
+    alert: &str,
+    status: &str,
+    patience: Duration,
+) -> Value {
     let until = Instant::now() + patience;
     loop {
         let left = until.saturating_duration_since(Instant::now());
@@ -71,7 +76,7 @@ fn next(received: &Receiver<Value>, alert: &str, status: &str, patience: Duratio
 }
 
 /// Databases and load of the test bed; programs of the rig, which knows about webhooks.
-fn cluster(dir: &std::path::Path, subnet: u8) -> Cluster {
+pub(crate) fn cluster(dir: &std::path::Path, subnet: u8) -> Cluster {
     Cluster::start(Options {
         shards: 2,
         rows_per_shard: 20_000,
@@ -82,7 +87,7 @@ fn cluster(dir: &std::path::Path, subnet: u8) -> Cluster {
 }
 
 /// The aggregator and an agent for each shard.
-fn start(rig: &Rig, cluster: &Cluster) -> Vec<Managed> {
+pub(crate) fn start(rig: &Rig, cluster: &Cluster) -> Vec<Managed> {
     let password: &'static str = std::fs::read_to_string(rig.dir().join("secrets/hsw.password"))
         .unwrap()
         .leak();

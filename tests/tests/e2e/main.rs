@@ -20,6 +20,7 @@ mod command_line;
 mod disks;
 mod hot;
 mod incident;
+mod intrusion;
 mod kill;
 mod protocol;
 mod triggers;

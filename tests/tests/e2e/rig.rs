@@ -66,8 +66,17 @@ pub(crate) fn programs() -> PathBuf {
 }
 
 /// Asks every tenth of a second until there is an answer.
-pub(crate) fn wait_for<T>(what: &str, mut answer: impl FnMut() -> Option<T>) -> T {
-    let until = Instant::now() + PATIENCE;
+pub(crate) fn wait_for<T>(what: &str, answer: impl FnMut() -> Option<T>) -> T {
+    wait_long(what, PATIENCE, answer)
+}
+
+/// The same with more patience, or less.
+pub(crate) fn wait_long<T>(
+    what: &str,
+    patience: Duration,
+    mut answer: impl FnMut() -> Option<T>,
+) -> T {
+    let until = Instant::now() + patience;
     loop {
         if let Some(found) = answer() {
             return found;
@@ -75,7 +84,7 @@ pub(crate) fn wait_for<T>(what: &str, mut answer: impl FnMut() -> Option<T>) -> 
         assert!(
             Instant::now() < until,
             "not within {} s: {what}",
-            PATIENCE.as_secs()
+            patience.as_secs()
         );
         std::thread::sleep(Duration::from_millis(100));
     }
