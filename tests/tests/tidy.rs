@@ -18,6 +18,7 @@ const PURE_MAY_USE: &[&str] = &[
     "libm",
     "pg_query",
     "memchr",
+    "rayon",
     "regex",
     "serde_json",
     "thiserror",
