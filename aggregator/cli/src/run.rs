@@ -93,7 +93,7 @@ async fn online(cli: &Cli, api: &Api) -> anyhow::Result<u8> {
             let one = incident(api, id).await?;
             let id = show::clean(&one["id"]);
             let path = format!("incidents/{id}/accept");
-            api.ask(Method::POST, &path, None).await?;
+            api.ask(Method::POST, &path, Some(&json!({}))).await?;
             let text = format!("incident {id} is over; its edges are to be expected from now on\n");
             (json!({ "accepted": id }), text, FINE)
         }

@@ -190,7 +190,7 @@ function incidentCard(incident, nCharts) {
     nCharts > 0 && proofs(incident, nCharts),
     h('div', { class: 'actions' },
       nCharts < incident.evidence.length && h('a', { href: `#incident/${incident.id}`, 'data-key': `all-${incident.id}` }, `All evidence (${incident.evidence.length})`),
-      isOpen && incident.intrusion && h('button', { type: 'button', 'data-key': `accept-${incident.id}`, title: 'what it shows is to be expected from now on', click: () => change(`incidents/${incident.id}/accept`, { method: 'POST' }) }, 'This is fine'),
+      isOpen && incident.intrusion && h('button', { type: 'button', 'data-key': `accept-${incident.id}`, title: 'what it shows is to be expected from now on', click: () => change(`incidents/${incident.id}/accept`, { method: 'POST', headers: { 'Content-Type': 'application/json' }, body: '{}' }) }, 'This is fine'),
       isOpen && !silence && h('button', { type: 'button', 'data-key': `silence-${incident.id}`, click: () => silenceForm(incident) }, 'Silence …')));
 }
 
