@@ -6,6 +6,8 @@
 
 pub mod input;
 pub mod logs;
+pub mod ranges;
+pub mod table;
 
 pub mod edges;
 pub mod graph;
