@@ -16,6 +16,7 @@ pub mod fingerprint;
 mod groups;
 
 pub mod logstats;
+pub mod rca;
 pub mod sketch;
 pub mod templates;
 pub mod timeline;

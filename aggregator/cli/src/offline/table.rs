@@ -244,15 +244,15 @@ fn times(column: Column) -> anyhow::Result<Times> {
 }
 
 /// The rows of a text, cell by cell; blank lines are no rows.
-struct Records<'a> {
+pub(super) struct Records<'a> {
     rest: &'a str,
     /// Number of the line the last row began on, from 1.
-    line: u64,
+    pub(super) line: u64,
     n_lines: u64,
 }
 
 impl<'a> Records<'a> {
-    const fn new(text: &'a str) -> Self {
+    pub(super) const fn new(text: &'a str) -> Self {
         Self {
             rest: text,
             line: 0,
@@ -261,7 +261,7 @@ impl<'a> Records<'a> {
     }
 
     /// Fills in the cells of the next row; false when there is none.
-    fn next(&mut self, cells: &mut Vec<Cow<'a, str>>) -> anyhow::Result<bool> {
+    pub(super) fn next(&mut self, cells: &mut Vec<Cow<'a, str>>) -> anyhow::Result<bool> {
         loop {
             if self.rest.is_empty() {
                 return Ok(false);

@@ -1,0 +1,91 @@
+//! The constants of the ranking, in one place so that each can be swept. (step 12)
+
+/// What the ranking weighs by. The defaults are what runs; other values are for sweeps and tests.
+///
+/// Each was swept over all cases of petshop (20, six groups), rcd (30, with the onset known and 60 s late) and nezha_tt (17)
+/// together; "equal" means that no group lost more than one case within the range given.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Config {
+    /// Smallest scale of a metric, as a share of its median.
+    pub floor: f64,
+    /// Nats that are no news: ln(1 + 3²), three standard deviations.
+    pub noise: f64,
+    /// Share of the abnormal rows that is looked at, the worst: a region is often drawn too wide.
+    pub worst: f64,
+    /// What reaches a caller of what a callee shows.
+    pub passed: f64,
+    /// What a caller that shows nothing passes on, as a share of that.
+    pub silent: f64,
+    /// How much of its calls' slowness an entity's own answers inherit.
+    pub passed_on: f64,
+    /// Calm callers every mean of complaints is given.
+    pub few_callers: f64,
+    /// What counts of a score that explains nothing where the trouble was noticed.
+    pub elsewhere: f64,
+    /// Weight of effects: of the work that arrives.
+    pub effect: f64,
+    /// Weight of metrics whose names say nothing.
+    pub unknown: f64,
+    /// Weight of new and missing kinds of log lines.
+    pub lines: f64,
+    /// Nats of a mean over spans that are no news.
+    pub span_noise: f64,
+    /// Weight of slow calls for the caller, beside 1 for the callee: a sick callee explains its callers.
+    pub outward: f64,
+    /// Rows by which clocks may differ.
+    pub clock_rows: usize,
+    /// What counts of an explanation when the symptom began before the cause.
+    pub late: f64,
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        Self {
+            floor: 0.05,
+            noise: std::f64::consts::LN_10,
+            worst: 0.5,
+            passed: 0.65,
+            silent: 0.3,
+            passed_on: 1.0,
+            few_callers: 0.5,
+            elsewhere: 0.2,
+            effect: 0.3,
+            unknown: 0.5,
+            lines: 0.5,
+            span_noise: 1.5,
+            outward: 0.5,
+            clock_rows: 2,
+            late: 0.5,
+        }
+    }
+}
+
+impl Config {
+    /// Sets one by its name; false where there is none of that name.
+    #[must_use]
+    pub fn set(&mut self, name: &str, value: f64) -> bool {
+        let field = match name {
+            "floor" => &mut self.floor,
+            "noise" => &mut self.noise,
+            "worst" => &mut self.worst,
+            "passed" => &mut self.passed,
+            "silent" => &mut self.silent,
+            "passed_on" => &mut self.passed_on,
+            "few_callers" => &mut self.few_callers,
+            "elsewhere" => &mut self.elsewhere,
+            "effect" => &mut self.effect,
+            "unknown" => &mut self.unknown,
+            "lines" => &mut self.lines,
+            "span_noise" => &mut self.span_noise,
+            "outward" => &mut self.outward,
+            "late" => &mut self.late,
+            "clock_rows" => {
+                self.clock_rows = value.max(0.0) as usize;
+                return true;
+            }
+            _ => return false,
+        };
+        *field = value;
+        true
+    }
+}
