@@ -100,6 +100,22 @@ impl Family {
             Self::Failure => symptoms.failure,
         }
     }
+
+    /// Time or failures beyond the usual.
+    const fn extra(self, symptoms: &Symptoms) -> Option<f64> {
+        match self {
+            Self::Latency => symptoms.extra_time,
+            Self::Failure => symptoms.extra_failures,
+        }
+    }
+
+    /// How much of a caller's extra time, or failures, a callee's can be, in 0–1; 1 where either is unknown.
+    fn part(self, callee: &Symptoms, caller: &Symptoms) -> f64 {
+        match (self.extra(callee), self.extra(caller)) {
+            (Some(callee), Some(caller)) if caller > 0.0 => (callee / caller).clamp(0.0, 1.0),
+            _ => 1.0,
+        }
+    }
 }
 
 /// What an entity shows as a cause, nats.
@@ -203,7 +219,8 @@ impl<'a> Graph<'a> {
                 {
                     let level = family.of(self.symptoms[*caller]);
                     let arrives = carried * config.passed;
-                    let mut nats = arrives.min(level.nats);
+                    let part = family.part(self.symptoms[root], self.symptoms[*caller]);
+                    let mut nats = part * arrives.min(level.nats);
                     if is_before(level.onset, onset, config.clock_rows) {
                         nats *= config.late;
                     }

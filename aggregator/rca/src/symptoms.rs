@@ -40,6 +40,8 @@ pub struct Evidence {
     pub lines: Vec<Count>,
     /// Where the trouble was noticed, if it was at one entity.
     pub target: Option<String>,
+    /// Seconds a row stands for, where that is known; rates are turned into counts by it.
+    pub row_seconds: Option<f64>,
 }
 
 /// A family of symptoms, in nats above the noise, with when it began.
@@ -79,6 +81,10 @@ pub(crate) struct Symptoms {
     pub(crate) work: Level,
     /// Time that spans charge to it, where there are spans of it.
     pub(crate) own_time: Option<f64>,
+    /// Time that requests took beyond what is usual, all together, in units of the metric; where means and requests are known.
+    pub(crate) extra_time: Option<f64>,
+    /// Requests that failed beyond what is usual, where that is known.
+    pub(crate) extra_failures: Option<f64>,
     /// What speaks, in nats above the noise.
     pub(crate) speaking: Vec<Speaking>,
 }
@@ -86,15 +92,10 @@ pub(crate) struct Symptoms {
 /// Symptoms by entity. O(n log n) in values.
 pub(crate) fn symptoms(evidence: &Evidence, config: &Config) -> BTreeMap<String, Symptoms> {
     let mut all: BTreeMap<String, Symptoms> = BTreeMap::new();
-    let work = works(&evidence.series);
+    let requests = requests(evidence);
     for series in &evidence.series {
         let own = all.entry(series.entity.clone()).or_default();
-        metric(
-            own,
-            series,
-            work.get(series.entity.as_str()).copied(),
-            config,
-        );
+        metric(own, series, requests.get(series.entity.as_str()), config);
     }
     for (entity, (nats, what)) in surprises(&evidence.lines) {
         let own = all.entry(entity.to_owned()).or_default();
@@ -129,48 +130,66 @@ pub(crate) fn symptoms(evidence: &Evidence, config: &Config) -> BTreeMap<String,
     all
 }
 
-/// The first series of requests of each entity.
-fn works(series: &[Series]) -> BTreeMap<&str, &Series> {
-    let is_requests = |series: &&Series| {
+/// Requests by row of each entity: its first series of requests, rates turned into counts.
+fn requests(evidence: &Evidence) -> BTreeMap<&str, Series> {
+    let mut requests = BTreeMap::new();
+    for series in &evidence.series {
         let name = series.metric.to_ascii_lowercase();
-        Kind::of(&series.metric) == Kind::Work
-            && !["byte", "packet", "network", "syscall"]
-                .iter()
-                .any(|no| name.contains(no))
-    };
-    let mut works = BTreeMap::new();
-    for series in series.iter().filter(is_requests) {
-        works.entry(series.entity.as_str()).or_insert(series);
+        let has = |words: &[&str]| words.iter().any(|word| name.contains(word));
+        if Kind::of(&series.metric) != Kind::Work || has(&["byte", "packet", "network", "syscall"])
+        {
+            continue;
+        }
+        let is_rate = has(&["ops", "qps", "rps", "tps", "rate", "/s", "per_sec"]);
+        let seconds = match (is_rate, evidence.row_seconds) {
+            (true, None) => continue,
+            (true, Some(seconds)) => seconds,
+            (false, _) => 1.0,
+        };
+        let times = |values: &[f64]| values.iter().map(|value| value * seconds).collect();
+        requests
+            .entry(series.entity.as_str())
+            .or_insert_with(|| Series {
+                normal: times(&series.normal),
+                before: times(&series.before),
+                abnormal: times(&series.abnormal),
+                ..series.clone()
+            });
     }
-    works
+    requests
 }
 
-fn metric(own: &mut Symptoms, series: &Series, work: Option<&Series>, config: &Config) {
+fn metric(own: &mut Symptoms, series: &Series, requests: Option<&Series>, config: &Config) {
     let kind = Kind::of(&series.metric);
     if kind == Kind::Host {
         return;
     }
-    let counted = match (kind, work) {
-        (Kind::Success | Kind::Failure, Some(work)) => failures(series, work, kind),
-        _ => None,
-    };
-    let (series, bad, least) = match (&counted, kind) {
+    let requests = requests.filter(|requests| sizes(requests) == sizes(series));
+    let counted = requests.and_then(|requests| failures(series, requests, kind));
+    let (judged, bad, least) = match (&counted, kind) {
         (Some(counted), _) => (counted, Bad::Up, 1.0),
         (None, Kind::Success) => (series, Bad::Down, 0.0),
         (None, Kind::Latency | Kind::Calls | Kind::Failure) => (series, Bad::Up, 0.0),
         (None, _) => (series, Bad::Both, 0.0),
     };
     let rows = Rows {
-        before: &series.before,
-        abnormal: &series.abnormal,
+        before: &judged.before,
+        abnormal: &judged.abnormal,
     };
-    let Some(mut usual) = usual(&series.normal, least, config) else {
+    let Some(mut usual) = usual(&judged.normal, least, config) else {
         return;
     };
     if counted.is_some() {
         // Failures that come now and then: at least the spread of a Poisson count.
-        let (sum, n) = sum(&series.normal);
+        let (sum, n) = sum(&judged.normal);
         usual.scale = usual.scale.max((sum / n.max(1.0)).max(0.0).sqrt());
+        let beyond = judged.abnormal.iter().map(|failed| failed - usual.centre);
+        own.extra_failures = Some(sum_of(beyond));
+    } else if let (Kind::Latency, true, Some(requests)) = (kind, is_mean(&series.metric), requests)
+    {
+        let beyond = series.abnormal.iter().zip(&requests.abnormal);
+        let beyond = beyond.map(|(mean, n)| (mean - usual.centre) * n);
+        own.extra_time = Some(sum_of(beyond));
     }
     let surprise = judge(rows, usual, bad, config);
     let (level, weight) = match kind {
@@ -200,53 +219,60 @@ fn sum(values: &[f64]) -> (f64, f64) {
     finite.fold((0.0, 0.0), |(sum, n), value| (sum + value, n + 1.0))
 }
 
-/// A share of failures, or of successes, times the requests; `None` where rows do not go together or it is no share.
-fn failures(series: &Series, work: &Series, kind: Kind) -> Option<Series> {
-    let parts = |s: &Series| [s.normal.len(), s.before.len(), s.abnormal.len()];
-    if parts(series) != parts(work) {
-        return None;
-    }
-    let all = || {
-        series
-            .normal
-            .iter()
-            .chain(&series.before)
-            .chain(&series.abnormal)
+fn sum_of(values: impl Iterator<Item = f64>) -> f64 {
+    values.filter(|value| value.is_finite()).sum()
+}
+
+const fn sizes(series: &Series) -> [usize; 3] {
+    [
+        series.normal.len(),
+        series.before.len(),
+        series.abnormal.len(),
+    ]
+}
+
+/// A share of failures, or of successes, times the requests; `None` where it is no share.
+fn failures(series: &Series, requests: &Series, kind: Kind) -> Option<Series> {
+    let is_share = match kind {
+        Kind::Success => true,
+        Kind::Failure => has(&series.metric, &["rate", "ratio", "share", "percent", "%"]),
+        _ => false,
     };
-    let most = all().copied().filter(|v| v.is_finite()).fold(0.0, f64::max);
-    let whole = match most {
+    let all = [&series.normal, &series.before, &series.abnormal];
+    let finite = all
+        .iter()
+        .flat_map(|part| part.iter())
+        .filter(|v| v.is_finite());
+    let whole = match finite.copied().fold(0.0, f64::max) {
         most if most <= 1.0 => 1.0,
         most if most <= 100.0 => 100.0,
         _ => return None,
     };
-    let is_number_of_errors = kind == Kind::Failure && !is_share(&series.metric);
-    if is_number_of_errors {
-        return None;
-    }
-    let counted = |shares: &[f64], work: &[f64]| -> Vec<f64> {
-        let failed = |share: f64| match kind {
-            Kind::Success => 1.0 - share / whole,
-            _ => share / whole,
-        };
-        let pairs = shares.iter().zip(work);
+    let failed = |share: f64| match kind {
+        Kind::Success => 1.0 - share / whole,
+        _ => share / whole,
+    };
+    let counted = |shares: &[f64], requests: &[f64]| -> Vec<f64> {
+        let pairs = shares.iter().zip(requests);
         pairs
             .map(|(share, n)| failed(*share) * n.max(0.0))
             .collect()
     };
-    Some(Series {
-        entity: series.entity.clone(),
-        metric: series.metric.clone(),
-        normal: counted(&series.normal, &work.normal),
-        before: counted(&series.before, &work.before),
-        abnormal: counted(&series.abnormal, &work.abnormal),
+    is_share.then(|| Series {
+        normal: counted(&series.normal, &requests.normal),
+        before: counted(&series.before, &requests.before),
+        abnormal: counted(&series.abnormal, &requests.abnormal),
+        ..series.clone()
     })
 }
 
-fn is_share(metric: &str) -> bool {
+fn is_mean(metric: &str) -> bool {
+    has(metric, &["average", "avg", "mean"])
+}
+
+fn has(metric: &str, words: &[&str]) -> bool {
     let name = metric.to_ascii_lowercase();
-    ["rate", "ratio", "share", "percent", "%"]
-        .iter()
-        .any(|word| name.contains(word))
+    words.iter().any(|word| name.contains(word))
 }
 
 /// Who calls whom, from edges and spans, each pair once, nobody itself.

@@ -129,6 +129,7 @@ fn evidence(options: &Options) -> anyhow::Result<Evidence> {
     let mut evidence = Evidence {
         series: series(&table, baseline.as_ref(), &split),
         target: options.target.clone(),
+        row_seconds: row_seconds(&table),
         ..Evidence::default()
     };
     if let Some(path) = &options.edges {
@@ -227,6 +228,20 @@ fn since_ns(table: &Table, split: &Split) -> Option<f64> {
     };
     let first = times.get(*split.abnormal.first()?)?;
     (*first > 1e8 && *first < 1e11).then_some(first * 1e9)
+}
+
+/// The usual step of the table's times, where they are unix seconds.
+fn row_seconds(table: &Table) -> Option<f64> {
+    let Some(Times::Numbers(times)) = &table.times else {
+        return None;
+    };
+    let is_unix = times.first().is_some_and(|t| *t > 1e8 && *t < 1e11);
+    let mut steps: Vec<f64> = times.windows(2).map(|pair| pair[1] - pair[0]).collect();
+    steps.sort_by(f64::total_cmp);
+    steps
+        .get(steps.len() / 2)
+        .copied()
+        .filter(|step| is_unix && *step > 0.0)
 }
 
 fn series(table: &Table, baseline: Option<&Table>, split: &Split) -> Vec<Series> {
