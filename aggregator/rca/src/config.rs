@@ -26,7 +26,7 @@ pub struct Config {
     pub effect: f64,
     /// Weight of metrics whose names say nothing.
     pub unknown: f64,
-    /// Weight of new and missing kinds of log lines.
+    /// Weight of new and missing kinds of log lines and of spans.
     pub lines: f64,
     /// Nats of a mean over spans that are no news.
     pub span_noise: f64,

@@ -10,6 +10,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use crate::counts::Count;
 use crate::surprise::{Bad, Usual};
 
 /// One span. Numbers stand for names, the same in normal and abnormal time.
@@ -125,6 +126,44 @@ pub(crate) fn calls(spans: &Spans) -> BTreeSet<(u32, u32)> {
         }
     }
     calls
+}
+
+/// How often each operation led to each other one: requests that end early or go elsewhere, whatever the traffic.
+pub(crate) fn children(spans: &Spans) -> Vec<Count> {
+    /// An operation of a service.
+    type Place = (u32, u32);
+    let mut ofs: BTreeMap<Place, [u64; 2]> = BTreeMap::new();
+    let mut seen: BTreeMap<(Place, Place), [u64; 2]> = BTreeMap::new();
+    for (time, spans) in [&spans.normal, &spans.abnormal].into_iter().enumerate() {
+        let place = |span: &Span| (span.service, span.operation);
+        let places: BTreeMap<(u64, u64), Place> =
+            spans.iter().map(|s| ((s.trace, s.id), place(s))).collect();
+        for span in spans {
+            ofs.entry(place(span)).or_default()[time] += 1;
+            if let Some(parent) = span.parent.and_then(|id| places.get(&(span.trace, id))) {
+                seen.entry((*parent, place(span))).or_default()[time] += 1;
+            }
+        }
+    }
+    let name =
+        |names: &[String], number: u32| names.get(number as usize).cloned().unwrap_or_default();
+    let count = |((parent, child), [normal, abnormal]): ((Place, Place), [u64; 2])| {
+        let [of_normal, of_abnormal] = ofs[&parent];
+        let (from, to) = (
+            name(&spans.operations, parent.1),
+            name(&spans.operations, child.1),
+        );
+        Count {
+            entity: name(&spans.services, parent.0),
+            what: format!("spans: {from} → {to}"),
+            is_error: false,
+            normal,
+            abnormal,
+            of_normal,
+            of_abnormal,
+        }
+    };
+    seen.into_iter().map(count).collect()
 }
 
 /// Durations by part, microseconds, ascending.

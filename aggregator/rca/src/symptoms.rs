@@ -6,9 +6,9 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use crate::counts::{Count, surprises};
+use crate::counts::{Count, strongest};
 use crate::kind::Kind;
-use crate::spans::{Slow, Spans};
+use crate::spans::{Slow, Spans, children};
 use crate::surprise::{Bad, Rows, Surprise, judge, usual};
 use crate::{Config, Speaking};
 
@@ -97,11 +97,12 @@ pub(crate) fn symptoms(evidence: &Evidence, config: &Config) -> BTreeMap<String,
         let own = all.entry(series.entity.clone()).or_default();
         metric(own, series, requests.get(series.entity.as_str()), config);
     }
-    for (entity, (nats, what)) in surprises(&evidence.lines) {
+    let children = children(&evidence.spans);
+    for (entity, (nats, what)) in strongest(evidence.lines.iter().chain(&children)) {
         let own = all.entry(entity.to_owned()).or_default();
         let surprise = Surprise { nats, onset: None };
         own.failure.take(surprise, config.lines, config);
-        speak(own, &format!("log: {what}"), Kind::Failure, nats, config);
+        speak(own, what, Kind::Failure, nats, config);
     }
     for (service, slow) in Slow::of(&evidence.spans) {
         let Some(name) = evidence.spans.services.get(service as usize) else {

@@ -9,7 +9,8 @@ use std::collections::BTreeMap;
 use std::path::Path;
 
 use anyhow::{Context as _, ensure};
-use hsw_pipeline::mine::{Config, Event, Miner};
+use hsw_pipeline::mine::{Config, Event, Miner, TemplateNumber};
+use hsw_pipeline::{Severity, plain_severity};
 use hsw_rca::{Count, Span, Spans};
 use hsw_types::fnv1a_64;
 
@@ -27,26 +28,30 @@ pub(super) fn lines(
 ) -> anyhow::Result<Vec<Count>> {
     let mut miner = Miner::new(Config::default());
     let mut merged: BTreeMap<u32, u32> = BTreeMap::new();
-    let mut counts: BTreeMap<(String, u32), (u64, u64)> = BTreeMap::new();
+    // By service, template and whether it is an error: normal and abnormal lines.
+    let mut counts: BTreeMap<(String, u32, bool), [u64; 2]> = BTreeMap::new();
+    let mut totals: BTreeMap<String, [u64; 2]> = BTreeMap::new();
+    let names = ["service", "message"];
     each(
         path,
         baseline,
         since,
-        ["service", "message"],
+        names,
         "time_unix_ns",
-        |cells, is_normal| {
-            let number = miner.observe(cells[1]);
+        |[service, message], is_normal| {
+            let severity = plain_severity(message);
+            let number = miner.observe_of(severity as u8, message);
             for event in miner.take_events() {
                 if let Event::Merged { from, to } = event {
                     merged.insert(from.0, to.0);
                 }
             }
-            let count = counts.entry((cells[0].to_owned(), number.0)).or_default();
-            if is_normal {
-                count.0 += 1;
-            } else {
-                count.1 += 1;
-            }
+            let time = usize::from(!is_normal);
+            let is_error = severity >= Severity::Error;
+            counts
+                .entry((service.to_owned(), number.0, is_error))
+                .or_default()[time] += 1;
+            totals.entry(service.to_owned()).or_default()[time] += 1;
             Ok(())
         },
     )?;
@@ -54,21 +59,27 @@ pub(super) fn lines(
         while let Some(next) = merged.get(&number).filter(|next| **next != number) {
             number = *next;
         }
-        number
+        TemplateNumber(number)
     };
-    let mut by_text: BTreeMap<(String, String), (u64, u64)> = BTreeMap::new();
-    for ((entity, number), (normal, abnormal)) in counts {
-        let number = hsw_pipeline::mine::TemplateNumber(last(number));
-        let text = miner.text(number).unwrap_or_default();
-        let count = by_text.entry((entity, text)).or_default();
-        *count = (count.0 + normal, count.1 + abnormal);
+    let mut by_text: BTreeMap<(String, String, bool), [u64; 2]> = BTreeMap::new();
+    for ((entity, number, is_error), [normal, abnormal]) in counts {
+        let text = miner.text(last(number)).unwrap_or_default();
+        let count = by_text.entry((entity, text, is_error)).or_default();
+        *count = [count[0] + normal, count[1] + abnormal];
     }
-    let count = |((entity, what), (normal, abnormal))| Count {
-        entity,
-        what,
-        normal,
-        abnormal,
-    };
+    let count =
+        |((entity, text, is_error), [normal, abnormal]): ((String, String, bool), [u64; 2])| {
+            let [of_normal, of_abnormal] = totals[&entity];
+            Count {
+                entity,
+                what: format!("log: {text}"),
+                is_error,
+                normal,
+                abnormal,
+                of_normal,
+                of_abnormal,
+            }
+        };
     Ok(by_text.into_iter().map(count).collect())
 }
 
