@@ -8,6 +8,8 @@
 pub struct Config {
     /// Smallest scale of a metric, as a share of its median.
     pub floor: f64,
+    /// Smallest scale of a metric, as a share of what is usual of it over all entities: what an idle one does matters to nobody.
+    pub peers: f64,
     /// Nats that are no news: ln(1 + 3²), three standard deviations.
     pub noise: f64,
     /// Share of the abnormal rows that is looked at, the worst: a region is often drawn too wide.
@@ -42,6 +44,7 @@ impl Default for Config {
     fn default() -> Self {
         Self {
             floor: 0.05,
+            peers: 0.02,
             noise: std::f64::consts::LN_10,
             worst: 0.5,
             passed: 0.65,
@@ -51,7 +54,7 @@ impl Default for Config {
             elsewhere: 0.2,
             effect: 0.3,
             unknown: 0.5,
-            lines: 0.5,
+            lines: 1.0,
             span_noise: 1.5,
             outward: 0.5,
             clock_rows: 2,
@@ -66,6 +69,7 @@ impl Config {
     pub fn set(&mut self, name: &str, value: f64) -> bool {
         let field = match name {
             "floor" => &mut self.floor,
+            "peers" => &mut self.peers,
             "noise" => &mut self.noise,
             "worst" => &mut self.worst,
             "passed" => &mut self.passed,

@@ -6,6 +6,8 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use hsw_stats::median;
+
 use crate::counts::{Count, strongest};
 use crate::kind::Kind;
 use crate::spans::{Slow, Spans, children};
@@ -93,9 +95,12 @@ pub(crate) struct Symptoms {
 pub(crate) fn symptoms(evidence: &Evidence, config: &Config) -> BTreeMap<String, Symptoms> {
     let mut all: BTreeMap<String, Symptoms> = BTreeMap::new();
     let requests = requests(evidence);
+    let levels = levels(&evidence.series);
     for series in &evidence.series {
         let own = all.entry(series.entity.clone()).or_default();
-        metric(own, series, requests.get(series.entity.as_str()), config);
+        let level = levels.get(series.metric.as_str()).copied();
+        let requests = requests.get(series.entity.as_str());
+        metric(own, series, requests, level.unwrap_or(0.0), config);
     }
     let children = children(&evidence.spans);
     for (entity, (nats, what)) in strongest(evidence.lines.iter().chain(&children)) {
@@ -160,18 +165,25 @@ fn requests(evidence: &Evidence) -> BTreeMap<&str, Series> {
     requests
 }
 
-fn metric(own: &mut Symptoms, series: &Series, requests: Option<&Series>, config: &Config) {
+fn metric(
+    own: &mut Symptoms,
+    series: &Series,
+    requests: Option<&Series>,
+    level: f64,
+    config: &Config,
+) {
     let kind = Kind::of(&series.metric);
     if kind == Kind::Host {
         return;
     }
     let requests = requests.filter(|requests| sizes(requests) == sizes(series));
     let counted = requests.and_then(|requests| failures(series, requests, kind));
+    let peers = config.peers * level;
     let (judged, bad, least) = match (&counted, kind) {
         (Some(counted), _) => (counted, Bad::Up, 1.0),
         (None, Kind::Success) => (series, Bad::Down, 0.0),
         (None, Kind::Latency | Kind::Calls | Kind::Failure) => (series, Bad::Up, 0.0),
-        (None, _) => (series, Bad::Both, 0.0),
+        (None, _) => (series, Bad::Both, peers),
     };
     let rows = Rows {
         before: &judged.before,
@@ -203,6 +215,23 @@ fn metric(own: &mut Symptoms, series: &Series, requests: Option<&Series>, config
     };
     level.take(surprise, weight, config);
     speak(own, &series.metric, kind, surprise.nats, config);
+}
+
+/// What is usual of each metric over all that have it: the median of their medians, as an amount.
+fn levels(series: &[Series]) -> BTreeMap<&str, f64> {
+    let mut medians: BTreeMap<&str, Vec<f64>> = BTreeMap::new();
+    for series in series {
+        let finite = series.normal.iter().copied().filter(|v| v.is_finite());
+        if let Some(median) = median(&mut finite.collect::<Vec<f64>>()) {
+            medians
+                .entry(&series.metric)
+                .or_default()
+                .push(median.abs());
+        }
+    }
+    let level =
+        |(metric, mut medians): (_, Vec<f64>)| (metric, median(&mut medians).unwrap_or(0.0));
+    medians.into_iter().map(level).collect()
 }
 
 fn speak(own: &mut Symptoms, metric: &str, kind: Kind, nats: f64, config: &Config) {
