@@ -5,7 +5,7 @@
 //! is explained as far as it is sick and as far as what reaches it allows, so a weak cause explains no strong symptom. The
 //! score is what the entity shows as a cause (saturation, its own time, failures) plus all it explains; what a caller shows
 //! that its own calls explain is not its own. A caller that shows nothing passes on less, one nothing is known of passes on
-//! as much as any. A callee that shows nothing itself may still be what its callers complain of together.
+//! all. A callee that shows nothing itself may still be what its callers complain of together.
 //! Where the trouble was noticed at one entity, what explains nothing there counts a share.
 //! Invariants: RA-1 the same evidence in any order gives the same answer (ties by name). RA-2 with a graph or without, an entity
 //! that shows nothing and is complained of by nobody scores 0. Limits: [`N_CANDIDATES_MAX`]; O(candidates × edges).
@@ -218,7 +218,12 @@ impl<'a> Graph<'a> {
                     .filter(|caller| !is_seen[**caller])
                 {
                     let level = family.of(self.symptoms[*caller]);
-                    let arrives = carried * config.passed;
+                    let arrives = if level.is_known {
+                        carried * config.passed
+                    } else {
+                        // Nothing is known of it: as if its callers called on directly.
+                        *carried
+                    };
                     let part = family.part(self.symptoms[root], self.symptoms[*caller]);
                     let mut nats = part * arrives.min(level.nats);
                     if is_before(level.onset, onset, config.clock_rows) {

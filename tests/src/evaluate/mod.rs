@@ -19,6 +19,7 @@ use crate::bench::Report;
 mod db_logs;
 mod graphs;
 mod loghub;
+mod rca;
 mod score;
 mod sql;
 mod streams;
@@ -27,7 +28,7 @@ mod streams;
 #[derive(Clone, Debug, Parser)]
 #[command(name = "hsw-evaluate", version)]
 pub struct Args {
-    /// loghub_2k, sql_templates, db_logs, graphs, streams; `SET=FOLDER` reads a folder of the same layout. All, when none is given.
+    /// loghub_2k, sql_templates, db_logs, graphs, streams, petshop, rcd, nezha_tt, nezha_ob; `SET=FOLDER` reads a folder of the same layout. All, when none is given.
     #[arg(value_name = "SET[=FOLDER]")]
     sets: Vec<String>,
     /// Where the answers go.
@@ -38,7 +39,17 @@ pub struct Args {
     results: Option<PathBuf>,
 }
 
-const SETS: [&str; 5] = ["loghub_2k", "sql_templates", "db_logs", "graphs", "streams"];
+/// All that lie in the usual place.
+const SETS: [&str; 8] = [
+    "loghub_2k",
+    "sql_templates",
+    "db_logs",
+    "graphs",
+    "streams",
+    "petshop",
+    "rcd",
+    "nezha_tt",
+];
 
 /// What one set is answered with.
 struct Task {
@@ -80,6 +91,9 @@ fn run(args: &Args) -> Result<bool> {
             "db_logs" => db_logs::answer(&task),
             "graphs" => graphs::answer(&task),
             "streams" => streams::answer(&task),
+            "petshop" => rca::petshop(&task),
+            "rcd" => rca::rcd(&task),
+            "nezha_tt" | "nezha_ob" => rca::nezha(&task),
             name => bail!("there is no set {name}: one of {}", SETS.join(", ")),
         }
         .with_context(|| format!("answer {}", task.set))?;
