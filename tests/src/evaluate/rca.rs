@@ -105,7 +105,12 @@ pub(super) fn rcd(task: &Task) -> Result<Report> {
         for (group, ranks) in &groups {
             let how = format!("{} cases, `hsw rca`, {what}", ranks.len());
             let figure = Figure::new(&format!("{group}, {what}: Avg@5"), average(ranks), &how);
-            report.add(figure.at_least(0.97));
+            let is_goal = file != "ranked-unknown.jsonl";
+            report.add(if is_goal {
+                figure.at_least(0.97)
+            } else {
+                figure
+            });
         }
     }
     Ok(report)
