@@ -2,7 +2,7 @@
 //!
 //! In: series with normal and abnormal rows, who calls whom, spans, counts of log templates; whatever there is of them. Out:
 //! entities, best first, each with the metrics that speak. Also where the abnormal rows begin, when nobody says.
-//! Invariants: see [`rank()`], [`surprise`](mod@surprise), [`spans`]. All of it is one setting: [`Config`] is for experiments.
+//! Invariants: see the modules `rank`, `surprise` and `spans`. All of it is one setting: [`Config`] is for experiments.
 //! Does not: read files, know what a shard is, or call anything a fact: scores order, they are no probabilities.
 
 mod kind;
