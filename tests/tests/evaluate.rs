@@ -60,3 +60,18 @@ fn resolving_sets_of_known_graphs_reach_their_targets() {
 fn counts_at_a_tick_of_real_key_streams_reach_their_targets() {
     reaches_its_targets("streams");
 }
+
+#[test]
+fn root_causes_over_the_graph_reach_their_targets() {
+    reaches_its_targets("petshop");
+}
+
+#[test]
+fn root_causes_without_a_graph_reach_their_targets() {
+    reaches_its_targets("rcd");
+}
+
+#[test]
+fn root_causes_in_logs_metrics_and_spans_reach_their_targets() {
+    reaches_its_targets("nezha_tt");
+}

@@ -16,7 +16,7 @@ pub use parse::mine;
 pub use parse::{
     Assembler, AssemblerCounters, ClassifierConfig, ClassifierCounters, Event, EventKind,
     LinePrefix, LogClassifier, LogFormat, LogRecord, QueryCounters, Severity, TimeDefaults,
-    Timeline, Told, detect, mask, parse_timestamp, skim,
+    Timeline, Told, detect, mask, parse_timestamp, plain_severity, skim,
 };
 
 mod sql;

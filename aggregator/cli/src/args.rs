@@ -7,7 +7,7 @@ use clap::{Args, Parser, Subcommand};
 use hsw_types::NodeId;
 
 use crate::hot;
-use crate::offline::{fingerprint, graph, logstats, sketch, templates, timeline};
+use crate::offline::{fingerprint, graph, logstats, rca, sketch, templates, timeline};
 use crate::trigger;
 
 /// HyperShardWatch: which shard, since when, and why.
@@ -81,6 +81,8 @@ pub enum Command {
     /// Graphs: landmarks, from edge lists.
     #[command(subcommand)]
     Graph(graph::Command),
+    /// Root cause: which entity explains what all the others show, from metrics, edges, logs and spans.
+    Rca(rca::Options),
     /// Standing questions: tell me when so much has hit this.
     #[command(subcommand)]
     Trigger(trigger::Command),

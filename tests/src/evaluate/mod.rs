@@ -19,6 +19,7 @@ use crate::bench::Report;
 mod db_logs;
 mod graphs;
 mod loghub;
+mod rca;
 mod score;
 mod sql;
 mod streams;
@@ -28,7 +29,8 @@ mod structure;
 #[derive(Clone, Debug, Parser)]
 #[command(name = "hsw-evaluate", version)]
 pub struct Args {
-    /// loghub_2k, sql_templates, db_logs, graphs, streams, structure (which needs no folder); `SET=FOLDER` reads a folder of the same layout. All, when none is given.
+    /// loghub_2k, sql_templates, db_logs, graphs, streams, structure (needs no folder), petshop, rcd, nezha_tt, nezha_ob;
+    /// `SET=FOLDER` reads a folder of the same layout. All, when none is given.
     #[arg(value_name = "SET[=FOLDER]")]
     sets: Vec<String>,
     /// Where the answers go.
@@ -39,13 +41,17 @@ pub struct Args {
     results: Option<PathBuf>,
 }
 
-const SETS: [&str; 6] = [
+/// All that lie in the usual place.
+const SETS: [&str; 9] = [
     "loghub_2k",
     "sql_templates",
     "db_logs",
     "graphs",
     "streams",
     "structure",
+    "petshop",
+    "rcd",
+    "nezha_tt",
 ];
 
 /// What one set is answered with.
@@ -104,6 +110,9 @@ fn run(args: &Args) -> Result<bool> {
             "graphs" => graphs::answer(&task),
             "streams" => streams::answer(&task),
             "structure" => structure::answer(),
+            "petshop" => rca::petshop(&task),
+            "rcd" => rca::rcd(&task),
+            "nezha_tt" | "nezha_ob" => rca::nezha(&task),
             name => bail!("there is no set {name}: one of {}", SETS.join(", ")),
         }
         .with_context(|| format!("answer {}", task.set))?;

@@ -52,7 +52,7 @@ pub use mask::mask;
 pub use prefix::LinePrefix;
 pub use queries::QueryCounters;
 pub(crate) use record::STATEMENT_BYTES_MAX;
-pub use record::{LogRecord, Severity};
+pub use record::{LogRecord, Severity, plain_severity};
 pub use skim::skim;
 pub use statements::Told;
 pub use time::{TimeDefaults, parse_timestamp};

@@ -267,7 +267,8 @@ pub(crate) fn push_bounded(to: &mut String, text: &str, n_max: usize) -> u64 {
 }
 
 /// The first of a plain line's early words that is a severity, e.g. `[Warning]`, `ERROR:`, `level=error`.
-pub(super) fn plain_severity(line: &str) -> Severity {
+#[must_use]
+pub fn plain_severity(line: &str) -> Severity {
     let mut before = ' ';
     let mut at = 0;
     for _ in 0..12 {

@@ -6,6 +6,8 @@
 
 pub mod input;
 pub mod logs;
+pub mod ranges;
+pub mod table;
 
 pub mod edges;
 pub mod graph;
@@ -14,6 +16,7 @@ pub mod fingerprint;
 mod groups;
 
 pub mod logstats;
+pub mod rca;
 pub mod sketch;
 pub mod templates;
 pub mod timeline;
