@@ -16,9 +16,12 @@ use serde_json::Value;
 
 use crate::bench::Report;
 
+mod asd;
 mod db_logs;
+mod detect_score;
 mod graphs;
 mod loghub;
+mod nab;
 mod score;
 mod sql;
 mod streams;
@@ -27,7 +30,7 @@ mod streams;
 #[derive(Clone, Debug, Parser)]
 #[command(name = "hsw-evaluate", version)]
 pub struct Args {
-    /// loghub_2k, sql_templates, db_logs, graphs, streams; `SET=FOLDER` reads a folder of the same layout. All, when none is given.
+    /// loghub_2k, sql_templates, db_logs, graphs, streams, asd, nab, smd (laid out as asd), ms_cloud (as nab); `SET=FOLDER` reads a folder of the same layout. All, when none is given.
     #[arg(value_name = "SET[=FOLDER]")]
     sets: Vec<String>,
     /// Where the answers go.
@@ -38,7 +41,15 @@ pub struct Args {
     results: Option<PathBuf>,
 }
 
-const SETS: [&str; 5] = ["loghub_2k", "sql_templates", "db_logs", "graphs", "streams"];
+const SETS: [&str; 7] = [
+    "loghub_2k",
+    "sql_templates",
+    "db_logs",
+    "graphs",
+    "streams",
+    "asd",
+    "nab",
+];
 
 /// What one set is answered with.
 struct Task {
@@ -80,6 +91,8 @@ fn run(args: &Args) -> Result<bool> {
             "db_logs" => db_logs::answer(&task),
             "graphs" => graphs::answer(&task),
             "streams" => streams::answer(&task),
+            "asd" | "smd" => asd::answer(&task),
+            "nab" | "ms_cloud" => nab::answer(&task),
             name => bail!("there is no set {name}: one of {}", SETS.join(", ")),
         }
         .with_context(|| format!("answer {}", task.set))?;
