@@ -26,6 +26,7 @@ mod detection;
 mod graph;
 mod log_lines;
 mod peers;
+mod rows;
 mod sketch_updates;
 mod spooled;
 mod templates;
@@ -38,7 +39,7 @@ mod watched;
 #[derive(Clone, Debug, Parser)]
 #[command(name = "hsw-bench", version)]
 pub struct Args {
-    /// Benchmarks: wire, templates, spool, detect, graph, agent-cost, log-storm, database-loss, sketch-updates, trigger-grid, aggregator-200, aggregator-2000, trigger-messages.
+    /// Benchmarks: wire, templates, spool, detect, rows, graph, agent-cost, log-storm, database-loss, sketch-updates, trigger-grid, aggregator-200, aggregator-2000, trigger-messages.
     #[arg(required = true, value_parser = NAMES)]
     names: Vec<String>,
     /// Write NAME.json into this folder.
@@ -64,11 +65,12 @@ pub struct Args {
     programs: Option<PathBuf>,
 }
 
-const NAMES: [&str; 13] = [
+const NAMES: [&str; 14] = [
     "wire",
     "templates",
     "spool",
     "detect",
+    "rows",
     "graph",
     "agent-cost",
     "log-storm",
@@ -138,6 +140,7 @@ fn measure(name: &str, args: &Args, stop: &Stop) -> Result<Report> {
         "templates" => templates::templates(args),
         "spool" => spooled::spool(),
         "detect" => detection::detect(),
+        "rows" => rows::rows(),
         "graph" => graph::graph(args),
         "agent-cost" => agent_cost::agent_cost(args, stop),
         "log-storm" => agent_cost::log_storm(args, stop),

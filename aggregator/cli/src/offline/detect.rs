@@ -20,6 +20,8 @@ use super::table::{Column, Table, Times, Values};
 /// Contributions below this are no blame: a hundredth of one squared standard deviation.
 const BLAME_MIN: f64 = 0.01;
 const US_PER_S: f64 = 1e6;
+/// Names of a first column that holds times, beside `time`.
+const TIME_NAMES: [&str; 4] = ["timestamp", "ts", "date", "datetime"];
 
 /// The detect command.
 #[derive(Debug, Args)]
@@ -154,7 +156,10 @@ impl Metrics {
         Ok(Self::of(Table::read(path)?))
     }
 
-    fn of(table: Table) -> Self {
+    fn of(mut table: Table) -> Self {
+        if table.times.is_none() {
+            table.times = times_of_another_name(&mut table.columns);
+        }
         let times_s = table.times.and_then(|times| match times {
             Times::Numbers(times) => Some(times),
             Times::Texts(texts) => seconds(&texts),
@@ -226,6 +231,21 @@ impl Metrics {
         }
         Ok(())
     }
+}
+
+/// Times of a first column that is not called `time`, as other programs write it.
+fn times_of_another_name(columns: &mut Vec<Column>) -> Option<Times> {
+    let name = columns.first()?.name.trim().to_ascii_lowercase();
+    if !TIME_NAMES.contains(&name.as_str()) {
+        return None;
+    }
+    Some(match columns.remove(0).values {
+        Values::Numbers(times) => Times::Numbers(times),
+        Values::Categories { levels, codes } => {
+            let text = |code: u32| levels.get(code as usize).cloned().unwrap_or_default();
+            Times::Texts(codes.into_iter().map(text).collect())
+        }
+    })
 }
 
 /// Times as text in seconds; `None` where one cannot be read.
@@ -303,5 +323,8 @@ mod tests {
         let metrics = metrics("time,value\n2026-11-20T18:00:00Z,1\n2026-11-20T18:05:00Z,2\n");
         let times_s = metrics.times_s.unwrap();
         assert!((times_s[1] - times_s[0] - 300.0).abs() < 1e-9);
+        let other = "timestamp,value\n2026-11-20 18:00:00,1\n2026-11-20 18:05:00,2\n";
+        let metrics = super::tests::metrics(other);
+        assert_eq!((metrics.names.len(), metrics.times_s), (1, Some(times_s)));
     }
 }
