@@ -320,11 +320,11 @@ mod tests {
 
     #[test]
     fn times_may_be_texts() {
-        let metrics = metrics("time,value\n2026-11-20T18:00:00Z,1\n2026-11-20T18:05:00Z,2\n");
-        let times_s = metrics.times_s.unwrap();
+        let said = metrics("time,value\n2026-11-20T18:00:00Z,1\n2026-11-20T18:05:00Z,2\n");
+        let times_s = said.times_s.unwrap();
         assert!((times_s[1] - times_s[0] - 300.0).abs() < 1e-9);
         let other = "timestamp,value\n2026-11-20 18:00:00,1\n2026-11-20 18:05:00,2\n";
-        let metrics = super::tests::metrics(other);
-        assert_eq!((metrics.names.len(), metrics.times_s), (1, Some(times_s)));
+        let other = metrics(other);
+        assert_eq!((other.names.len(), other.times_s), (1, Some(times_s)));
     }
 }

@@ -6,7 +6,7 @@
 //! each movement is a mean of rows weighed by how far they go along it, taken off before the next one learns, with amnesia.
 //! Limits: [`RANK_MAX`] + 1 numbers a column. O(columns × rank) a row, no allocation after the first row.
 
-/// Most common movements. 3 to 9 equal within noise.
+/// Most common movements. 3 and 6 equal within noise.
 const RANK_MAX: usize = 6;
 /// Columns per common movement, at least: fewer would leave nothing.
 const COLUMNS_PER_FACTOR: usize = 3;

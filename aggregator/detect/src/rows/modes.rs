@@ -10,7 +10,7 @@
 use super::low_rank::LowRank;
 use super::{Judge, Row};
 
-/// Rows that the next one is predicted from. 2 and 3 equal within noise.
+/// Rows that the next one is predicted from. 1 to 3 equal within noise.
 const DELAYS: usize = 2;
 /// Rows that the map is a mean over.
 const MEMORY_ROWS: f64 = 4_096.0;

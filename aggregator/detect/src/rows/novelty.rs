@@ -19,7 +19,8 @@ use super::tail::Tail;
 
 /// Rows of the short mean. 4 to 16 equal within noise.
 const RECENT_ROWS: f64 = 8.0;
-/// Share of values at either end that do not count for the range. 0 to 0.01 equal within two points, 0.1 is worse.
+/// Share of values at either end that do not count for the range. 0 to 0.002:
+/// 68 to 71 points of NAB, at this value 70; 0.01 is worse, 55, since what is rare is then often beyond the range.
 const WITHOUT: f64 = 0.001;
 /// The range is at least this share of the whole range.
 const RANGE_FLOOR: f64 = 0.01;

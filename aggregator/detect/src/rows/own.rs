@@ -5,8 +5,8 @@
 
 use super::{Judge, Row};
 
-/// Standard deviations beyond which a column says no more: it must not outshout all others. 20 and none equal within
-/// noise, 6 is worse.
+/// Standard deviations beyond which a column says no more: it must not outshout all others. 10 to 40 equal
+/// within noise, 6 is worse.
 pub(crate) const CUT: f64 = 20.0;
 
 /// The judge. See the module's header.
