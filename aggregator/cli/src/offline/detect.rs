@@ -248,9 +248,13 @@ fn times_of_another_name(columns: &mut Vec<Column>) -> Option<Times> {
     })
 }
 
-/// Times as text in seconds; `None` where one cannot be read.
+/// Times as text in seconds, UTC where they name no zone; `None` where one cannot be read.
 fn seconds(texts: &[String]) -> Option<Vec<f64>> {
-    let of = |text: &String| Some(hsw_pipeline::parse_timestamp(text)?.0 as f64 / US_PER_S);
+    let of = |text: &String| {
+        let time = hsw_pipeline::parse_timestamp(text)
+            .or_else(|| hsw_pipeline::parse_timestamp(&format!("{text}Z")))?;
+        Some(time.0 as f64 / US_PER_S)
+    };
     texts.iter().map(of).collect()
 }
 
