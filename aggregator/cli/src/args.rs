@@ -7,7 +7,7 @@ use clap::{Args, Parser, Subcommand};
 use hsw_types::NodeId;
 
 use crate::hot;
-use crate::offline::{fingerprint, graph, logstats, rca, sketch, templates, timeline};
+use crate::offline::{detect, fingerprint, graph, logstats, rca, sketch, templates, timeline};
 use crate::trigger;
 
 /// HyperShardWatch: which shard, since when, and why.
@@ -75,6 +75,8 @@ pub enum Command {
     Timeline(timeline::Options),
     /// What a log says in numbers: by severity, template and fingerprint, with durations.
     Logstats(logstats::Options),
+    /// Which rows of a table of metrics are not as they should be, and which metrics are to blame.
+    Detect(detect::Options),
     /// How well sketches answer, against exact counting.
     #[command(subcommand)]
     Sketch(sketch::Command),

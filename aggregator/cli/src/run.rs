@@ -41,6 +41,7 @@ pub fn run(cli: Cli) -> anyhow::Result<u8> {
             return offline::logstats::run(options, cli.json).map(|()| FINE);
         }
         Command::Rca(options) => return offline::rca::run(options, cli.json).map(|()| FINE),
+        Command::Detect(options) => return offline::detect::run(options, cli.json).map(|()| FINE),
         Command::Sketch(command) => return offline::sketch::run(command, cli.json).map(|()| FINE),
         Command::Graph(command) if !command.is_online() => {
             return offline::graph::run(command, cli.json).map(|()| FINE);
@@ -122,6 +123,7 @@ async fn online(cli: &Cli, api: &Api) -> anyhow::Result<u8> {
         | Command::Timeline(_)
         | Command::Logstats(_)
         | Command::Rca(_)
+        | Command::Detect(_)
         | Command::Sketch(_) => unreachable!("answered before the API is asked"),
     };
     say(cli, &answer, &text)?;

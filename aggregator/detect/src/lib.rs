@@ -15,7 +15,10 @@ mod siblings;
 
 mod detector;
 
+mod rows;
+
 pub use detector::{Detector, Finding, Group};
 pub use own_past::{Learning, OwnPast, Residual};
+pub use rows::{Novelty, Panel, Verdict};
 pub use scale::Scale;
 pub use siblings::LeaveOneOut;

@@ -54,6 +54,18 @@ pub fn exp_m1(x: f64) -> f64 {
     libm::expm1(x)
 }
 
+/// ln(x), equal bits on every machine. −∞ at zero, NaN below.
+#[must_use]
+pub fn ln(x: f64) -> f64 {
+    libm::log(x)
+}
+
+/// exp(x), the inverse of [`ln`], equal bits on every machine.
+#[must_use]
+pub fn exp(x: f64) -> f64 {
+    libm::exp(x)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -28,6 +28,7 @@ mod log_lines;
 mod path;
 mod peers;
 mod roles;
+mod rows;
 mod sketch_updates;
 mod spooled;
 mod templates;
@@ -40,7 +41,7 @@ mod watched;
 #[derive(Clone, Debug, Parser)]
 #[command(name = "hsw-bench", version)]
 pub struct Args {
-    /// Benchmarks: wire, templates, spool, detect, graph, agent-cost, log-storm, roles, database-loss, sketch-updates, trigger-grid, aggregator-200, aggregator-2000, trigger-messages.
+    /// Benchmarks: wire, templates, spool, detect, rows, graph, agent-cost, log-storm, roles, database-loss, sketch-updates, trigger-grid, aggregator-200, aggregator-2000, trigger-messages.
     #[arg(required = true, value_parser = NAMES)]
     names: Vec<String>,
     /// Write NAME.json into this folder.
@@ -71,6 +72,7 @@ const NAMES: [&str; 14] = [
     "templates",
     "spool",
     "detect",
+    "rows",
     "graph",
     "agent-cost",
     "log-storm",
@@ -141,6 +143,7 @@ fn measure(name: &str, args: &Args, stop: &Stop) -> Result<Report> {
         "templates" => templates::templates(args),
         "spool" => spooled::spool(),
         "detect" => detection::detect(),
+        "rows" => rows::rows(),
         "graph" => graph::graph(args),
         "agent-cost" => agent_cost::agent_cost(args, stop),
         "log-storm" => agent_cost::log_storm(args, stop),

@@ -16,9 +16,12 @@ use serde_json::Value;
 
 use crate::bench::Report;
 
+mod asd;
 mod db_logs;
+mod detect_score;
 mod graphs;
 mod loghub;
+mod nab;
 mod rca;
 mod score;
 mod sql;
@@ -29,8 +32,8 @@ mod structure;
 #[derive(Clone, Debug, Parser)]
 #[command(name = "hsw-evaluate", version)]
 pub struct Args {
-    /// loghub_2k, sql_templates, db_logs, graphs, streams, structure (needs no folder), petshop, rcd, nezha_tt, nezha_ob;
-    /// `SET=FOLDER` reads a folder of the same layout. All, when none is given.
+    /// loghub_2k, sql_templates, db_logs, graphs, streams, structure (needs no folder), petshop, rcd, nezha_tt, nezha_ob, asd, nab,
+    /// smd (laid out as asd), ms_cloud (as nab); `SET=FOLDER` reads a folder of the same layout. All, when none is given.
     #[arg(value_name = "SET[=FOLDER]")]
     sets: Vec<String>,
     /// Where the answers go.
@@ -42,7 +45,7 @@ pub struct Args {
 }
 
 /// All that lie in the usual place.
-const SETS: [&str; 9] = [
+const SETS: [&str; 11] = [
     "loghub_2k",
     "sql_templates",
     "db_logs",
@@ -52,6 +55,8 @@ const SETS: [&str; 9] = [
     "petshop",
     "rcd",
     "nezha_tt",
+    "asd",
+    "nab",
 ];
 
 /// What one set is answered with.
@@ -113,6 +118,8 @@ fn run(args: &Args) -> Result<bool> {
             "petshop" => rca::petshop(&task),
             "rcd" => rca::rcd(&task),
             "nezha_tt" | "nezha_ob" => rca::nezha(&task),
+            "asd" | "smd" => asd::answer(&task),
+            "nab" | "ms_cloud" => nab::answer(&task),
             name => bail!("there is no set {name}: one of {}", SETS.join(", ")),
         }
         .with_context(|| format!("answer {}", task.set))?;

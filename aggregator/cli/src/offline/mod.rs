@@ -15,6 +15,8 @@ pub mod graph;
 pub mod fingerprint;
 mod groups;
 
+pub mod detect;
+
 pub mod logstats;
 pub mod rca;
 pub mod sketch;
