@@ -67,7 +67,7 @@ pub struct Args {
     programs: Option<PathBuf>,
 }
 
-const NAMES: [&str; 14] = [
+const NAMES: [&str; 15] = [
     "wire",
     "templates",
     "spool",
