@@ -54,6 +54,10 @@ pub(crate) fn intrusion(text: &mut String, incident: &Value) {
         let kind = clean(&edge["kind"]).replace('_', " ");
         let _ = writeln!(text, "  {from} → {to} ({kind}){as_whom}");
     }
+    text.push_str("\nWhy this is not to be expected\n");
+    for reason in list(&incident["intrusion"], "reasons") {
+        let _ = writeln!(text, "  {}", clean(reason));
+    }
 }
 
 fn edges(text: &mut String, answer: &Value, labels: &BTreeMap<&str, &Value>) {

@@ -161,15 +161,7 @@ impl Engine {
                 self.wall = wall;
                 self.advance();
                 self.decide();
-                match wall.window() - self.followed {
-                    ..UPKEEP_AFTER_S => {}
-                    UPKEEP_AFTER_S => self.upkeep(),
-                    FOLLOW_EVERY_S.. => {
-                        self.followed = wall.window();
-                        self.follow(wall);
-                    }
-                    _ => {}
-                }
+                self.look(wall);
             }
         }
     }

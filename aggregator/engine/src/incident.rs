@@ -121,6 +121,8 @@ pub struct Intrusion {
     pub client: String,
     /// The edges, in the order they showed themselves; at most 50.
     pub edges: Vec<IntrusionEdge>,
+    /// Why it is not to be expected, in words, strongest first; at most 12.
+    pub reasons: Vec<String>,
     /// Chance to see this by honest change, 0 to 1.
     pub p: f64,
     /// Distances to landmarks that these edges changed.

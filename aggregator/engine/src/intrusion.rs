@@ -6,6 +6,8 @@
 //! [`CLOSE_AFTER`]. Invariant: IN-1. Limits: [`N_OPEN`] open ones, [`N_EDGES`] edges each.
 //! Does not: judge what is suspicious (the crate `hsw-structure` does).
 
+mod words;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
@@ -32,6 +34,8 @@ const TELL_EVERY: i64 = 5;
 const N_OPEN: usize = 50;
 /// Edges an incident names.
 const N_EDGES: usize = 50;
+/// Reasons it names.
+const N_REASONS: usize = 12;
 /// Pieces of evidence an incident shows.
 const N_EVIDENCE: usize = 12;
 /// Strength of a suspicion at which an edge weighs as much as a database that does not answer.
@@ -215,6 +219,7 @@ impl Open {
                     pattern: first.pattern,
                     client: client.id(),
                     edges: Vec::new(),
+                    reasons: Vec::new(),
                     p: first.p,
                     n_distances: 0,
                 }),
@@ -245,6 +250,11 @@ impl Open {
             incident.confidence = incident.confidence.max(1.0 - worst.p.clamp(0.0, 1.0));
         }
         for suspicion in suspicions {
+            for reason in suspicion.reasons.iter().map(words::reason) {
+                if intrusion.reasons.len() < N_REASONS && !intrusion.reasons.contains(&reason) {
+                    intrusion.reasons.push(reason);
+                }
+            }
             incident.started = incident.started.min(suspicion.since.window());
             for edge in &suspicion.edges {
                 if !self.edges.contains(edge) && self.edges.len() < N_EDGES {
@@ -279,7 +289,7 @@ impl Open {
         if self.is_changed {
             let evidence = std::mem::take(&mut incident.evidence);
             incident.evidence = symptoms::strongest(evidence, N_EVIDENCE);
-            incident.summary = summary(&self.client, intrusion, suspicions, scene);
+            incident.summary = words::summary(&self.client, intrusion, suspicions, scene);
         }
     }
 }
@@ -358,7 +368,7 @@ fn evidence(suspicion: &Suspicion, edge: &EdgeId, scene: &Scene<'_>) -> Option<E
         siblings: None,
         residual: suspicion.strength,
         weight: suspicion.strength.min(STRENGTH_MAX),
-        sentence: sentence(edge, &users),
+        sentence: words::sentence(edge, &users),
         node,
         shard,
     })
@@ -389,77 +399,6 @@ fn series_of(edge: &EdgeId) -> SeriesKey {
             database: String::new(),
         },
     )
-}
-
-/// A vertex as an operator calls it.
-fn called(vertex: &Vertex) -> String {
-    match vertex {
-        Vertex::Node(node) => node.to_string(),
-        Vertex::Client { host, application } if application.is_empty() => host.clone(),
-        Vertex::Client { host, application } => format!("{application} on {host}"),
-        Vertex::Role { node, name } => format!("role {name} of {node}"),
-        Vertex::Service { host, port } => format!("{host}:{port}"),
-    }
-}
-
-fn sentence(edge: &EdgeId, users: &[&str]) -> String {
-    let (from, to) = (called(&edge.from), called(&edge.to));
-    let as_whom = if users.is_empty() {
-        String::new()
-    } else {
-        format!(" as {}", users.join(", "))
-    };
-    match edge.kind {
-        EdgeKind::Client => format!("{from} talks to {to}{as_whom}, which is not to be expected"),
-        EdgeKind::RefusedLogin => format!("{to} refuses logins of {from}{as_whom}"),
-        EdgeKind::Membership => match &edge.to {
-            Vertex::Role { name, .. } => format!("{from} may now act as {name}"),
-            _ => format!("{from} may now act as {to}"),
-        },
-        EdgeKind::ForeignServer => format!("{from} asks {to}, which it never did"),
-        EdgeKind::Replication => format!("{from} streams to {to}, which it never did"),
-    }
-}
-
-fn summary(
-    client: &Vertex,
-    intrusion: &Intrusion,
-    suspicions: &[&Suspicion],
-    scene: &Scene<'_>,
-) -> String {
-    let edges = || suspicions.iter().flat_map(|one| &one.edges);
-    let shards: BTreeSet<&ShardId> = edges()
-        .filter_map(|edge| shard_of(edge, scene.map))
-        .collect();
-    let n_shards = scene.map.shards().filter(|entry| !entry.is_router).count();
-    let names: Vec<&str> = shards.iter().take(8).map(|shard| shard.as_str()).collect();
-    let names = names.join(", ");
-    let who = called(client);
-    let users: BTreeSet<&str> = edges()
-        .filter_map(|edge| scene.graph.edge(edge))
-        .flat_map(|edge| edge.users.keys().map(String::as_str))
-        .collect();
-    let users: Vec<&str> = users.into_iter().take(4).collect();
-    let as_whom = if users.is_empty() {
-        String::new()
-    } else {
-        format!(" (as {})", users.join(", "))
-    };
-    match intrusion.pattern {
-        Pattern::FanOut => format!(
-            "{who} newly talks to {} of {n_shards} shards{as_whom}: {names}",
-            shards.len()
-        ),
-        Pattern::UnexpectedPair => {
-            format!("{who} talks to {names}{as_whom}, which it never used")
-        }
-        Pattern::Bridge => format!("{who} connects what never talked{as_whom}: {names}"),
-        Pattern::Escalation => format!("{who} has gained rights{as_whom} on {names}"),
-        Pattern::Sybils => format!(
-            "{} new clients like {who} came at once{as_whom}: {names}",
-            intrusion.edges.len()
-        ),
-    }
 }
 
 #[cfg(test)]

@@ -7,7 +7,7 @@
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
-use hsw_landmark::{Aim, FAR, Topology, Tracked, twin_bound, twin_classes};
+use hsw_landmark::{Aim, FAR, Step, Topology, Tracked, twin_bound, twin_classes};
 use hsw_types::{NodeId, ShardId, WallTime};
 
 use crate::views::Views;
@@ -67,6 +67,10 @@ pub struct Watch {
     n_looks: u32,
     /// The number of the graph's next event.
     next_event: u64,
+    /// Edges of the last look that came or went, and the distances each changed; vertices by number.
+    moved: Vec<(EdgeId, Vec<Step>)>,
+    /// How often vertices were numbered anew.
+    generation: u64,
 }
 
 impl Default for Watch {
@@ -83,6 +87,8 @@ impl Default for Watch {
             began: None,
             n_looks: 0,
             next_event: 0,
+            moved: Vec::new(),
+            generation: 0,
         }
     }
 }
@@ -132,6 +138,7 @@ impl Watch {
             }
             Some(began) => now.0 - began.0 < BEGINNING_US,
         };
+        self.moved.clear();
         let (gone, new) = self.differences(graph);
         if gone.is_empty() && new.is_empty() {
             return;
@@ -139,6 +146,7 @@ impl Watch {
         let n_known = self.vertices.len();
         for edge in gone {
             let n_distances = self.take_out(&edge);
+            self.remember(&edge, n_distances);
             self.note(
                 is_beginning,
                 Change {
@@ -151,6 +159,7 @@ impl Watch {
         }
         for edge in new {
             let n_distances = self.put_in(&edge, class_of(graph, &edge, None));
+            self.remember(&edge, n_distances);
             self.note(
                 is_beginning,
                 Change {
@@ -173,6 +182,25 @@ impl Watch {
             }
         }
         self.follow_landmarks();
+    }
+
+    /// Edges of the last look that changed distances, each with what it changed, in the order they did; vertices by number.
+    #[must_use]
+    pub fn moved(&self) -> &[(EdgeId, Vec<Step>)] {
+        &self.moved
+    }
+
+    /// How often vertices were numbered anew: numbers of one generation mean the same vertices.
+    #[must_use]
+    pub const fn generation(&self) -> u64 {
+        self.generation
+    }
+
+    fn remember(&mut self, edge: &EdgeId, n_distances: usize) {
+        if n_distances > 0 {
+            let steps = self.tracked.steps().to_vec();
+            self.moved.push((edge.clone(), steps));
+        }
     }
 
     /// Distances of a vertex in all views; `None` where it is not there. O(landmarks).
@@ -406,6 +434,7 @@ impl Watch {
 
     /// The same edges under new numbers.
     fn begin_anew<'a>(&mut self, shard_of: &impl Fn(&NodeId) -> Option<&'a ShardId>) {
+        self.generation += 1;
         self.numbers.clear();
         self.vertices.clear();
         self.between.clear();

@@ -32,7 +32,7 @@ mod buckets;
 mod spares;
 
 mod tracked;
-pub use tracked::{Aim, Changed, Kept, Tracked};
+pub use tracked::{Aim, Changed, Kept, Step, Tracked};
 
 mod ways;
 pub use ways::Ways;

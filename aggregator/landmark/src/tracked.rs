@@ -10,6 +10,9 @@
 
 mod keep;
 
+mod told;
+pub use told::{Aim, Changed, Kept, Step};
+
 use std::cmp::Reverse;
 use std::collections::{BinaryHeap, VecDeque};
 
@@ -19,43 +22,6 @@ use crate::distance::{FAR, Matrix};
 use crate::improve::hash;
 use crate::spares::Spares;
 use crate::topology::Topology;
-
-/// What the landmarks must achieve through all events.
-#[derive(Debug, Clone, Copy, PartialEq)]
-pub struct Aim {
-    /// Share of vertices with an edge that must be told apart from all others of their colour, 0 to 1; 1 by default, and always where
-    /// losses are to be survived.
-    pub target: f64,
-    /// Whether all must be told apart still when any one landmark is lost.
-    pub is_fault_tolerant: bool,
-}
-
-impl Default for Aim {
-    fn default() -> Self {
-        Self {
-            target: 1.0,
-            is_fault_tolerant: false,
-        }
-    }
-}
-
-/// What an event changed.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub struct Changed {
-    /// Distances that are others now.
-    pub n_entries: usize,
-    /// Vertices with such a distance.
-    pub n_vertices: usize,
-}
-
-/// What keeping the set resolving took.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub struct Kept {
-    /// Landmarks added.
-    pub n_added: usize,
-    /// Landmarks taken out again.
-    pub n_pruned: usize,
-}
 
 /// A graph with its landmarks. See the module's header.
 #[derive(Debug)]
@@ -73,6 +39,8 @@ pub struct Tracked {
     epoch: u64,
     /// Vertices whose signature changes in this event, and which it was.
     moved: Vec<(u32, u128)>,
+    /// Distances that the last event changed, in the order they did.
+    steps: Vec<Step>,
     marks: Vec<u32>,
     mark: u32,
     /// Landmarks when last chosen or pruned, and events since.
@@ -115,6 +83,7 @@ impl Tracked {
             spares: None,
             epoch: 0,
             moved: Vec::new(),
+            steps: Vec::new(),
             marks: vec![0; n],
             mark: 0,
             baseline: 0,
@@ -211,8 +180,15 @@ impl Tracked {
         self.sign_all();
     }
 
+    /// Distances that the last event changed, step by step.
+    #[must_use]
+    pub fn steps(&self) -> &[Step] {
+        &self.steps
+    }
+
     /// An edge comes; nothing where it is there already.
     pub fn insert(&mut self, u: u32, v: u32) -> Changed {
+        self.steps.clear();
         self.reach(u.max(v));
         let new: Vec<u32> = [u, v]
             .into_iter()
@@ -238,6 +214,7 @@ impl Tracked {
 
     /// An edge goes; nothing where there is none.
     pub fn remove(&mut self, u: u32, v: u32) -> Changed {
+        self.steps.clear();
         if !self.graph.remove(u, v) {
             return Changed::default();
         }
@@ -377,6 +354,12 @@ impl Tracked {
         let landmark = self.landmarks[column];
         let before = self.signatures[v as usize];
         self.moved.push((v, before));
+        self.steps.push(Step {
+            vertex: v,
+            landmark,
+            was,
+            now,
+        });
         self.signatures[v as usize] = before ^ hash(landmark, was) ^ hash(landmark, now);
     }
 

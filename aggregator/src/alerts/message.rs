@@ -344,6 +344,7 @@ mod tests {
             pattern: Pattern::Escalation,
             client: "client:10.0.0.9/reports".to_owned(),
             edges: Vec::new(),
+            reasons: vec!["nobody called pg_dump was seen before".to_owned()],
             p: 1e-4,
             n_distances: 0,
         });

@@ -83,6 +83,8 @@ struct IntrusionDto {
     pattern: String,
     client: String,
     edges: Vec<IntrusionEdgeDto>,
+    #[serde(default)]
+    reasons: Vec<String>,
     p: Option<f64>,
     n_distances: usize,
 }
@@ -210,6 +212,7 @@ impl From<&Intrusion> for IntrusionDto {
             pattern: pattern_word(intrusion.pattern).to_owned(),
             client: intrusion.client.clone(),
             edges: intrusion.edges.iter().map(edge).collect(),
+            reasons: intrusion.reasons.clone(),
             p: Some(intrusion.p),
             n_distances: intrusion.n_distances,
         }
@@ -237,6 +240,7 @@ impl TryFrom<IntrusionDto> for Intrusion {
                 .into_iter()
                 .map(edge)
                 .collect::<Result<_, StoreError>>()?,
+            reasons: dto.reasons,
             p: number(dto.p),
             n_distances: dto.n_distances,
         })
@@ -376,6 +380,23 @@ fn shard_of(name: &str) -> Result<ShardId, StoreError> {
 pub(super) mod tests {
     use super::*;
 
+    fn intrusion() -> Intrusion {
+        Intrusion {
+            pattern: Pattern::FanOut,
+            client: "client:10.0.0.9/pg_dump".to_owned(),
+            edges: vec![IntrusionEdge {
+                from: "client:10.0.0.9/pg_dump".to_owned(),
+                to: "node:shard-3-a".to_owned(),
+                kind: EdgeKind::RefusedLogin,
+                users: vec!["dba".to_owned()],
+                since: WallTime(7),
+            }],
+            reasons: vec!["new".to_owned()],
+            p: 1e-9,
+            n_distances: 12,
+        }
+    }
+
     /// An incident with every kind of subject in it.
     pub(in crate::store) fn incident(id: u64, started: i64, state: IncidentState) -> Incident {
         let subjects = [
@@ -433,19 +454,7 @@ pub(super) mod tests {
                 code: "40P01".to_owned(),
                 text: "deadlock detected".to_owned(),
             }],
-            intrusion: Some(Intrusion {
-                pattern: Pattern::FanOut,
-                client: "client:10.0.0.9/pg_dump".to_owned(),
-                edges: vec![IntrusionEdge {
-                    from: "client:10.0.0.9/pg_dump".to_owned(),
-                    to: "node:shard-3-a".to_owned(),
-                    kind: EdgeKind::RefusedLogin,
-                    users: vec!["dba".to_owned()],
-                    since: WallTime(7),
-                }],
-                p: 1e-9,
-                n_distances: 12,
-            }),
+            intrusion: Some(intrusion()),
             revision: 3,
         }
     }

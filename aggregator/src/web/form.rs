@@ -172,6 +172,7 @@ fn intrusion(intrusion: &Intrusion) -> Value {
         },
         "client": intrusion.client,
         "edges": intrusion.edges.iter().map(edge).collect::<Vec<_>>(),
+        "reasons": intrusion.reasons,
         "p": intrusion.p,
         "n_distances": intrusion.n_distances,
     })

@@ -210,6 +210,7 @@ async fn an_incident_about_edges_names_them_and_can_be_accepted() {
             users: vec!["app".to_owned()],
             since: hsw_types::WallTime::from_unix_seconds(7),
         }],
+        reasons: vec!["nobody called pg_dump was seen before".to_owned()],
         p: 1e-4,
         n_distances: 12,
     });

@@ -7,6 +7,7 @@ use hsw_types::{EdgeKind, NodeId, WallTime};
 
 use crate::access::Access;
 use crate::candidates::{Candidates, Raised};
+use crate::drift::Drift;
 use crate::evidence::Evidence;
 use crate::explain::{Followers, Verdict, View};
 use crate::granted::{InQuestion, Look};
@@ -39,6 +40,7 @@ pub struct Structure {
     began: Option<WallTime>,
     swept: WallTime,
     suspicions: Vec<Suspicion>,
+    drift: Drift,
 }
 
 impl Default for Structure {
@@ -63,6 +65,7 @@ impl Structure {
             began: None,
             swept: WallTime(i64::MIN / 2),
             suspicions: Vec::new(),
+            drift: Drift::default(),
         }
     }
 
@@ -111,7 +114,9 @@ impl Structure {
                 .total_cmp(&a.strength)
                 .then_with(|| a.client.cmp(&b.client))
         });
+        self.drift.look(watch);
         self.measure(&mut suspicions, watch);
+        self.drift.explain(&mut suspicions);
         self.suspicions = suspicions;
     }
 

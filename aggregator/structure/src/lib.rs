@@ -36,5 +36,7 @@ pub use follow::{LEARNING_US, Structure};
 mod deviation;
 pub use deviation::{Deviation, FAR_OUT, Moved, Scales};
 
+mod drift;
+
 mod features;
 pub use features::{Features, N_NEIGHBOURS, Told, features};

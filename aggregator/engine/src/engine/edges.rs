@@ -10,7 +10,7 @@ use hsw_state::NodeIndex;
 use hsw_structure::Place;
 use hsw_types::{EdgeSubject, NodeId, Subject, WallTime, WindowIndex};
 
-use super::{Engine, FOLLOW_EVERY_S};
+use super::{Engine, FOLLOW_EVERY_S, UPKEEP_AFTER_S};
 use crate::contract::Output;
 use crate::incident::IncidentId;
 use crate::intrusion::Scene;
@@ -71,6 +71,18 @@ impl Engine {
             })
         };
         self.structure.follow(&self.graph, place, &self.watch, wall);
+    }
+
+    /// What is due about the graph at this second.
+    pub(super) fn look(&mut self, wall: WallTime) {
+        match wall.window() - self.followed {
+            FOLLOW_EVERY_S.. => {
+                self.followed = wall.window();
+                self.follow(wall);
+            }
+            UPKEEP_AFTER_S => self.upkeep(),
+            _ => {}
+        }
     }
 
     /// The same for the past that is read back at start, in its own time: what was usual before a restart is so after it.

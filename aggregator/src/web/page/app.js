@@ -209,6 +209,7 @@ function intrusionEdges(intrusion) {
   return h('section', { class: 'block' }, h('h2', null, 'Along these ways'), h('div', { class: 'scroll' }, h('table', null,
     h('thead', null, h('tr', null, ['From', 'To', 'Way', 'As', 'Since'].map((name) => h('th', { scope: 'col' }, name)))),
     h('tbody', null, intrusion.edges.map((edge) => h('tr', null, h('td', null, edge.from), h('td', null, edge.to), h('td', { class: 'quiet' }, WAY[edge.kind]), h('td', null, edge.users.join(', ') || '–'), h('td', null, ago(edge.since))))))),
+    intrusion.reasons.length > 0 && h('ul', { class: 'victims' }, intrusion.reasons.map((reason) => h('li', null, reason))),
     h('p', { class: 'quiet small' }, `They changed ${amount(intrusion.n_distances)} distances to landmarks. Honest change looks like this with a chance of about ${intrusion.p.toPrecision(1)}.`));
 }
 
