@@ -15,6 +15,7 @@ use serde_json::{Value, json};
 use super::edges::{Edges, Op, each_row};
 use super::trigger::id;
 
+pub mod features;
 pub mod privacy;
 pub mod replay;
 
@@ -34,6 +35,8 @@ pub enum Command {
     Landmarks(Landmarks),
     /// Slides a window over timed edges and keeps distances and landmarks exact.
     Replay(replay::Options),
+    /// What a classifier is told of each vertex: degree, clustering, betweenness, distances to landmarks.
+    Features(features::Options),
     /// How small a crowd somebody who holds a few vertices can narrow others down to.
     Audit(privacy::Asked),
     /// Publishes a graph that passes the audit.
@@ -63,7 +66,7 @@ impl Command {
         match self {
             Self::Show | Self::Changes | Self::Accept { .. } => true,
             Self::Landmarks(options) => options.file.is_none(),
-            Self::Replay(_) | Self::Audit(_) | Self::Export(_) => false,
+            Self::Replay(_) | Self::Features(_) | Self::Audit(_) | Self::Export(_) => false,
         }
     }
 }
@@ -79,6 +82,7 @@ pub fn run(command: &Command, as_json: bool) -> anyhow::Result<()> {
             unreachable!("asked of the aggregator")
         }
         Command::Replay(options) => replay::run(options, as_json),
+        Command::Features(options) => features::run(options, as_json),
         Command::Audit(asked) => privacy::audit(asked, as_json),
         Command::Export(options) => privacy::run_export(options, as_json),
     }
