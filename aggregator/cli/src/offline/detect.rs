@@ -29,7 +29,7 @@ pub struct Options {
     /// CSV with a header, a column a metric, `time` first where there is one; plain, .gz or .zst; `-` is standard input.
     #[arg(value_name = "FILE")]
     pub file: PathBuf,
-    /// The first N rows are known to be normal: they are learned from and not printed.
+    /// The first N rows are taken as normal. They are judged and printed like all others, with what was known before them.
     #[arg(long, value_name = "N", conflicts_with = "train")]
     pub train_rows: Option<usize>,
     /// A table with the same columns to learn from first; its rows are not printed.
@@ -82,11 +82,7 @@ pub fn run(options: &Options, as_json: bool) -> anyhow::Result<()> {
     if !as_json {
         writeln!(out, "row,score,p,top")?;
     }
-    let n_train = options.train_rows.unwrap_or(0);
     metrics.each(&mut judged, |row, verdict, blame| {
-        if row < n_train {
-            return Ok(());
-        }
         let top = top(&metrics.names, blame, options.top);
         let line = if as_json {
             line_of_json(row, verdict, &top).to_string()
