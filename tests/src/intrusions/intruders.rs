@@ -204,26 +204,7 @@ impl Topology {
                 trace.clients.insert(client(&host, &app.name));
             }
             3 => {
-                // A router gets a foreign server outside.
-                let routers: Vec<usize> = self.routers.iter().flatten().copied().collect();
-                let there: Vec<usize> = routers
-                    .into_iter()
-                    .filter(|r| self.nodes[*r].from_s < from_s - 7_200)
-                    .collect();
-                let router = *self.dice.of(&there);
-                let subject = EdgeSubject {
-                    kind: EdgeKind::ForeignServer,
-                    peer: self.address(),
-                    port: 5_432,
-                    user: String::new(),
-                    application: String::new(),
-                    database: String::new(),
-                };
-                let for_s = self.dice.between(1_200, 3_600);
-                self.tell(router, subject, from_s, from_s + for_s);
-                trace
-                    .clients
-                    .insert(Vertex::Node(self.nodes[router].id.clone()));
+                trace.clients.insert(self.server_outside(from_s));
             }
             _ => {
                 // Somebody receives a shard's stream.
@@ -246,6 +227,27 @@ impl Topology {
             }
         }
         trace
+    }
+
+    /// A router gets a foreign server outside; the router.
+    fn server_outside(&mut self, from_s: i64) -> Vertex {
+        let routers: Vec<usize> = self.routers.iter().flatten().copied().collect();
+        let there: Vec<usize> = routers
+            .into_iter()
+            .filter(|r| self.nodes[*r].from_s < from_s - 7_200)
+            .collect();
+        let router = *self.dice.of(&there);
+        let subject = EdgeSubject {
+            kind: EdgeKind::ForeignServer,
+            peer: self.address(),
+            port: 5_432,
+            user: String::new(),
+            application: String::new(),
+            database: String::new(),
+        };
+        let for_s = self.dice.between(1_200, 3_600);
+        self.tell(router, subject, from_s, from_s + for_s);
+        Vertex::Node(self.nodes[router].id.clone())
     }
 
     fn read_all(&mut self, host: &str, as_whom: (&str, &str), keyspaces: &[usize], from_s: i64) {

@@ -351,7 +351,7 @@ impl Topology {
         while at_s < END_S {
             let for_s = self.dice.between(120, 1_500);
             if !is_fixed {
-                let old = std::mem::replace(&mut host, String::new());
+                let old = std::mem::take(&mut host);
                 self.give_back(old);
                 host = self.address();
             }

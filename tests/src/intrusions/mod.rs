@@ -6,6 +6,7 @@
 //! 1. The same size and seed give the same sessions.
 //! 2. Names, addresses and times of intruders are drawn as those of honest newcomers are; nothing but what they do tells them apart.
 //! 3. The model is told what agents tell, never the truth.
+//!
 //! Does not: learn or choose any constant.
 
 mod dice;
