@@ -112,7 +112,8 @@ impl Engine {
                 received,
                 is_replay,
             } => {
-                let told = summary.first_window;
+                // A wrong clock must not carry the graph into the future.
+                let told = summary.first_window.min(received.window());
                 self.take(&node, *summary, received, is_replay);
                 if is_replay {
                     self.follow_replay(told);
@@ -153,6 +154,7 @@ impl Engine {
             Input::Accepted(id) => self.accept(id),
             Input::ReplayDone { wall } => {
                 self.wall = wall;
+                self.followed = self.followed.min(wall.window());
                 self.listening_since = Some(now);
                 self.policy
                     .begin(self.judged.unwrap_or_else(|| wall.window()));

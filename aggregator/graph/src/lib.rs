@@ -32,6 +32,8 @@ use crate::events::Events;
 
 /// Edges remembered at most.
 pub const N_EDGES_MAX: usize = 50_000;
+/// An address that so many nodes have claimed after each other is nobody's: an address moves seldom, loopback all the time.
+const N_TAKEN_MAX: u8 = 4;
 /// An edge not seen for this long is forgotten: fifteen minutes.
 pub const FORGET_AFTER_US: i64 = 15 * 60 * 1_000_000;
 
@@ -125,18 +127,43 @@ pub struct InteractionGraph {
     pub(crate) edges: BTreeMap<EdgeId, Edge>,
     /// Listening addresses of nodes, `host:port`.
     node_at: BTreeMap<String, NodeId>,
+    /// How often an address was taken over by another node; nobody's once it was [`N_TAKEN_MAX`] times.
+    n_taken: BTreeMap<String, u8>,
     n_left_out: u64,
     events: Events,
 }
 
 impl InteractionGraph {
     /// Learns where a node listens, so that edges towards that address end at the node.
+    ///
+    /// A socket's path says nothing to other hosts, and what several nodes claim in turn (each its own loopback) says nothing at all.
     pub fn place(&mut self, node: &NodeId, address: &str) {
-        if !address.is_empty() && self.node_at.get(address) != Some(node) {
-            self.node_at.retain(|_, placed| placed != node);
-            self.node_at.insert(address.to_owned(), node.clone());
-            self.recognise(node, address);
+        if address.is_empty() || address.starts_with('/') {
+            return;
         }
+        let taken_from = match self.node_at.get(address) {
+            Some(placed) if placed == node => return,
+            other => other.is_some(),
+        };
+        if taken_from {
+            if self.n_taken.len() >= N_EDGES_MAX {
+                return;
+            }
+            let n = self.n_taken.entry(address.to_owned()).or_insert(0);
+            if *n >= N_TAKEN_MAX {
+                return;
+            }
+            *n += 1;
+            if *n == N_TAKEN_MAX {
+                self.node_at.remove(address);
+                return;
+            }
+        } else if self.n_taken.get(address) == Some(&N_TAKEN_MAX) {
+            return;
+        }
+        self.node_at.retain(|_, placed| placed != node);
+        self.node_at.insert(address.to_owned(), node.clone());
+        self.recognise(node, address);
     }
 
     /// Edges towards `address` that were told before the node was placed there now end at the node.
@@ -376,6 +403,23 @@ mod tests {
                 "service:10.0.0.2:5432"
             ]
         );
+    }
+
+    #[test]
+    fn an_address_that_two_nodes_claim_in_turn_is_nobodys_and_a_socket_is_none() {
+        let [a, b] = ["a", "b"].map(|name| NodeId::new(name).unwrap());
+        let mut graph = InteractionGraph::default();
+        graph.place(&a, "/run/postgresql");
+        assert!(graph.node_at.is_empty());
+        for _ in 0..10 {
+            graph.place(&a, "127.0.0.1:5432");
+            graph.place(&b, "127.0.0.1:5432");
+        }
+        assert!(graph.node_at.is_empty());
+        // A node that moves, or one that takes over another's address, is followed.
+        graph.place(&a, "10.0.0.1:5432");
+        graph.place(&b, "10.0.0.1:5432");
+        assert_eq!(graph.node_at.get("10.0.0.1:5432"), Some(&b));
     }
 
     #[test]

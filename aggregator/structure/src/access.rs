@@ -87,6 +87,11 @@ pub(crate) struct Access {
 }
 
 impl Access {
+    /// Host and role: what a client cannot choose as freely as its name.
+    pub(crate) fn origin(&self) -> (String, String) {
+        (self.host.clone(), self.colour.user().to_owned())
+    }
+
     /// Of an edge that carries `user`; `None` for edges that are no access, and for streams within a shard.
     pub(crate) fn of(
         edge: &EdgeId,

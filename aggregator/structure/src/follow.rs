@@ -299,16 +299,18 @@ impl Structure {
         let p = self.evidence.by_change(began, now, 0);
         // Who is under suspicion already is not a second coincidence.
         let known = self.candidates.all.values();
-        let mut counted: BTreeSet<_> = known
-            .filter(|c| c.raised.is_some())
+        let raised_before = known.filter(|c| c.raised.is_some());
+        let suspects: BTreeSet<_> = raised_before
+            .clone()
             .map(|c| c.access.client.clone())
             .collect();
-        let suspects = counted.clone();
+        // One who gives himself many names is one coincidence: what a client calls itself costs it nothing.
+        let mut counted: BTreeSet<_> = raised_before.map(|c| c.access.origin()).collect();
         for (key, reasons) in raised {
             let Some(candidate) = self.candidates.all.get_mut(&key) else {
                 continue;
             };
-            if counted.insert(candidate.access.client.clone()) {
+            if counted.insert(candidate.access.origin()) {
                 self.evidence.confirm(now);
             }
             let is_suspect = suspects.contains(&candidate.access.client);

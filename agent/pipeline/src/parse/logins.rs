@@ -75,9 +75,18 @@ fn refused_login(record: &LogRecord) -> Option<(&str, &str)> {
     if record.code.starts_with("28") && record.code.len() == 5 {
         return Some((&record.remote_host, &record.user));
     }
+    // Only a server of MySQL's kind writes a code or subsystem of its own: any client can have PostgreSQL log such a text.
+    let is_mysql = record.code.starts_with("MY-") || !record.component.is_empty();
+    if !is_mysql {
+        return None;
+    }
     let rest = record.message.strip_prefix("Access denied for user '")?;
-    let (user, rest) = rest.split_once("'@'")?;
-    let (host, _) = rest.split_once('\'')?;
+    // The host comes last, and holds no quote; a user's name may hold anything.
+    let rest = match rest.rsplit_once("' (using password") {
+        Some((rest, _)) => rest,
+        None => rest.strip_suffix('\'')?,
+    };
+    let (user, host) = rest.rsplit_once("'@'")?;
     Some((host, user))
 }
 
@@ -95,6 +104,12 @@ mod tests {
 
     fn record(code: &str, host: &str, user: &str, message: &str) -> LogRecord {
         LogRecord {
+            component: if code.starts_with("MY-") {
+                "Server"
+            } else {
+                ""
+            }
+            .to_owned(),
             code: code.to_owned(),
             remote_host: host.to_owned(),
             user: user.to_owned(),
@@ -118,18 +133,19 @@ mod tests {
         for _ in 0..3 {
             logins.take(&record("28P01", "10.0.0.9", "admin", "whatever language"));
         }
-        logins.take(&record(
-            "",
-            "",
-            "",
-            "Access denied for user 'root'@'10.0.0.8' (using password: YES)",
-        ));
+        let denied = "Access denied for user 'root'@'10.0.0.8' (using password: YES)";
+        logins.take(&record("MY-010926", "", "", denied));
+        // What a client has PostgreSQL log, and a name that looks like a host.
+        logins.take(&record("P0001", "10.0.0.9", "app", denied));
+        let odd = "Access denied for user 'a'@'10.6.6.6'@'10.0.0.8' (using password: NO)";
+        logins.take(&record("MY-010926", "", "", odd));
         logins.take(&record("42501", "10.0.0.9", "admin", "permission denied"));
         logins.take(&record("", "10.0.0.9", "x", "Access denied for user 'cut"));
         let name = |host: &str, user: &str| format!("edge.refused_logins{{{host} {user}@ }}");
         assert_eq!(
             told(&mut logins),
             [
+                (name("10.0.0.8", "a'@'10.6.6.6"), Value::Events(1.0)),
                 (name("10.0.0.8", "root"), Value::Events(1.0)),
                 (name("10.0.0.9", "admin"), Value::Events(3.0))
             ]

@@ -76,7 +76,8 @@ impl Engine {
     /// What is due about the graph at this second.
     pub(super) fn look(&mut self, wall: WallTime) {
         match wall.window() - self.followed {
-            FOLLOW_EVERY_S.. => {
+            // A clock that was set back begins anew from there.
+            FOLLOW_EVERY_S.. | ..0 => {
                 self.followed = wall.window();
                 self.follow(wall);
             }

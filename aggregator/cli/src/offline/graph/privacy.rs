@@ -2,6 +2,8 @@
 //!
 //! In: an edge list. Out: the least crowd an attacker with ℓ vertices leaves anybody in; a graph in which it is at least k.
 
+use std::collections::hash_map::RandomState;
+use std::hash::BuildHasher as _;
 use std::io::{BufWriter, Write as _};
 use std::path::PathBuf;
 use std::time::Instant;
@@ -9,7 +11,7 @@ use std::time::Instant;
 use anyhow::{Context as _, ensure};
 use clap::Args;
 use hsw_landmark::{
-    Exposure, Matrix, Topology, export, exposure_to_many, exposure_to_one, exposure_to_two,
+    Export, Exposure, Matrix, Topology, export, exposure_to_many, exposure_to_one, exposure_to_two,
     least_antiresolving,
 };
 use serde_json::{Value, json};
@@ -189,6 +191,35 @@ pub fn audit(asked: &Asked, as_json: bool) -> anyhow::Result<()> {
     Ok(())
 }
 
+/// Edges under published names: of groups, in an order drawn anew each time, and places in them. Nothing here depends on the order of the
+/// input, which may be that of the original names: who stands where in a group is not said, and lines are sorted.
+fn lines(made: &Export) -> Vec<String> {
+    let chance = RandomState::new();
+    let mut order: Vec<usize> = (0..made.groups.len()).collect();
+    order.sort_by_key(|group| chance.hash_one(group));
+    let mut published = vec![0; order.len()];
+    for (name, group) in order.into_iter().enumerate() {
+        published[group] = name;
+    }
+    let mut lines = Vec::new();
+    for (a, b, share) in &made.edges {
+        let size = |group: &u32| made.groups[*group as usize].len();
+        let [x, y] = [a, b].map(|group| published[*group as usize]);
+        for u in 0..size(a) {
+            for v in (0..size(b)).filter(|v| a != b || u < *v) {
+                let (one, other) = ((x, u).min((y, v)), (x, u).max((y, v)));
+                let (from, to) = (
+                    format!("g{}-{}", one.0, one.1),
+                    format!("g{}-{}", other.0, other.1),
+                );
+                lines.push(format!("{from},{to},{share:.4}"));
+            }
+        }
+    }
+    lines.sort_unstable();
+    lines
+}
+
 /// Runs the export; what does not pass its own audit is not written.
 ///
 /// # Errors
@@ -215,20 +246,8 @@ pub fn run_export(options: &ExportOptions, as_json: bool) -> anyhow::Result<()> 
     let file = file.with_context(|| format!("write {}", options.out.display()))?;
     let mut out = BufWriter::new(file);
     writeln!(out, "source,target,weight")?;
-    // Names are of groups and places in them: the original ones stay here.
-    let mut place = vec![0; graph.n()];
-    for group in &made.groups {
-        for (at, v) in group.iter().enumerate() {
-            place[*v as usize] = at;
-        }
-    }
-    let name = |v: u32| format!("g{}-{}", made.group_of[v as usize], place[v as usize]);
-    for (a, b, share) in &made.edges {
-        for u in &made.groups[*a as usize] {
-            for v in made.groups[*b as usize].iter().filter(|v| a != b || u < *v) {
-                writeln!(out, "{},{},{share:.4}", name(*u), name(*v))?;
-            }
-        }
+    for line in lines(&made) {
+        writeln!(out, "{line}")?;
     }
     out.flush()
         .with_context(|| format!("write {}", options.out.display()))?;
