@@ -136,7 +136,7 @@ pub(super) fn each_row(
         n_lines += 1;
         let context = || format!("{} line {n_lines}", path.display());
         let line = std::str::from_utf8(line).with_context(context)?;
-        let line = line.split('#').next().unwrap_or_default().trim();
+        let line = without_comment(line).trim();
         if line.is_empty() {
             return Ok(());
         }
@@ -179,6 +179,20 @@ fn heading(fields: &[String]) -> (Columns, bool) {
     }
 }
 
+/// A comment begins at a `#` that stands first or after a blank, outside quotes: names hold `#` where digits were masked.
+fn without_comment(line: &str) -> &str {
+    let (mut is_quoted, mut is_after_blank) = (false, true);
+    for (at, c) in line.char_indices() {
+        match c {
+            '"' => is_quoted = !is_quoted,
+            '#' if is_after_blank && !is_quoted => return &line[..at],
+            _ => {}
+        }
+        is_after_blank = c.is_whitespace();
+    }
+    line
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -188,6 +202,18 @@ mod tests {
         let path = dir.path().join("x");
         std::fs::write(&path, text).unwrap();
         Edges::read(&path)
+    }
+
+    #[test]
+    fn a_comment_is_no_part_of_a_name_and_a_name_no_comment() {
+        for (line, expected) in [
+            ("a b # said by c", "a b "),
+            ("# all of it", ""),
+            ("web-# shard-1", "web-# shard-1"),
+            ("\"tenant #a\",b", "\"tenant #a\",b"),
+        ] {
+            assert_eq!(without_comment(line), expected);
+        }
     }
 
     #[test]
