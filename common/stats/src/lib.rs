@@ -54,6 +54,24 @@ pub fn exp_m1(x: f64) -> f64 {
     libm::expm1(x)
 }
 
+/// The inverse hyperbolic sine: linear near zero, a logarithm with a sign far from it; equal bits on every machine.
+#[must_use]
+pub fn asinh(x: f64) -> f64 {
+    libm::asinh(x)
+}
+
+/// exp(x), equal bits on every machine.
+#[must_use]
+pub fn exp(x: f64) -> f64 {
+    libm::exp(x)
+}
+
+/// The natural logarithm, equal bits on every machine. Undefined at and below zero.
+#[must_use]
+pub fn ln(x: f64) -> f64 {
+    libm::log(x)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
