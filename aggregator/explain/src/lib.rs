@@ -24,10 +24,21 @@ mod case;
 pub use case::{Case, Levels};
 
 mod judge;
-pub use judge::{Judge, NONE, Verdict};
+pub use judge::{ATTRIBUTES_MAX, Judge, NONE, SHORT_LIST, Verdict};
 
 mod separate;
 pub use separate::{NEAR_BEST, POWER_MIN, separating};
 
 mod region;
 pub use region::{ROWS_MAX, Search, find};
+
+mod sherlock;
+pub use sherlock::sherlock;
+
+mod rules;
+pub use rules::{KAPPA_MIN, RuleError, Rules, kappa};
+
+mod known;
+pub use known::{CASES_MAX, Diagnosis, Known, NamedCase, models};
+
+pub mod format;

@@ -77,6 +77,16 @@ impl CausalModel {
         }
     }
 
+    /// The predicates that separated its own cases nearly as well as the best one did: power at least `share` of the best.
+    #[must_use]
+    pub fn strongest(mut self, share: f64) -> Self {
+        let powers = self.predicates.iter().map(|predicate| predicate.power);
+        let best = powers.fold(0.0, f64::max);
+        self.predicates
+            .retain(|predicate| predicate.power >= share * best);
+        self
+    }
+
     /// How well it fits a case. O(predicates · (rows + partitions)).
     #[must_use]
     pub fn fit(&self, case: &Spaces<'_>) -> Fit {
