@@ -60,3 +60,13 @@ fn resolving_sets_of_known_graphs_reach_their_targets() {
 fn counts_at_a_tick_of_real_key_streams_reach_their_targets() {
     reaches_its_targets("streams");
 }
+
+#[test]
+fn causes_of_real_database_faults_reach_their_targets() {
+    reaches_its_targets("dbsherlock");
+}
+
+#[test]
+fn causes_learned_on_another_machine_reach_their_targets() {
+    reaches_its_targets("dbpa");
+}

@@ -7,7 +7,7 @@ use clap::{Args, Parser, Subcommand};
 use hsw_types::NodeId;
 
 use crate::hot;
-use crate::offline::{fingerprint, graph, logstats, sketch, templates, timeline};
+use crate::offline::{explain, fingerprint, graph, learn, logstats, sketch, templates, timeline};
 use crate::trigger;
 
 /// HyperShardWatch: which shard, since when, and why.
@@ -75,6 +75,10 @@ pub enum Command {
     Timeline(timeline::Options),
     /// What a log says in numbers: by severity, template and fingerprint, with durations.
     Logstats(logstats::Options),
+    /// Why a time was bad: predicates and causes, from a table of metrics.
+    Explain(explain::Options),
+    /// Names the cause of a bad time, so that the next of its kind is known.
+    Learn(learn::Options),
     /// How well sketches answer, against exact counting.
     #[command(subcommand)]
     Sketch(sketch::Command),

@@ -39,6 +39,10 @@ pub fn run(cli: Cli) -> anyhow::Result<u8> {
         Command::Logstats(options) => {
             return offline::logstats::run(options, cli.json).map(|()| FINE);
         }
+        Command::Explain(options) => {
+            return offline::explain::run(options, cli.json).map(|()| FINE);
+        }
+        Command::Learn(options) => return offline::learn::run(options, cli.json).map(|()| FINE),
         Command::Sketch(command) => return offline::sketch::run(command, cli.json).map(|()| FINE),
         Command::Graph(command) if !command.is_online() => {
             return offline::graph::run(command, cli.json).map(|()| FINE);
@@ -111,6 +115,8 @@ async fn online(cli: &Cli, api: &Api) -> anyhow::Result<u8> {
         | Command::Fingerprint(_)
         | Command::Timeline(_)
         | Command::Logstats(_)
+        | Command::Explain(_)
+        | Command::Learn(_)
         | Command::Sketch(_) => unreachable!("answered before the API is asked"),
     };
     say(cli, &answer, &text)?;

@@ -11,7 +11,7 @@
 
 use std::collections::BTreeMap;
 
-use hsw_stats::{MAD_TO_SIGMA, asinh, median};
+use hsw_stats::{MAD_TO_SIGMA, asinh, median, median_absolute_deviation};
 
 use crate::case::{Case, Levels};
 
@@ -239,37 +239,11 @@ struct Profile {
 
 impl Profile {
     fn new(samples: &Samples, n_causes: usize, none: usize) -> Self {
-        let n = samples.n;
-        let mut causes = vec![vec![(f64::NAN, f64::NAN); n]; n_causes];
-        for at in 0..n {
-            let (mut sum, mut n_free) = (0.0, 0.0);
-            let mut own = vec![(f64::NAN, 0.0, 0.0); n_causes];
-            let mut noise = 0.0;
-            for (cause, own) in own.iter_mut().enumerate() {
-                let mut values = samples.of(cause, at);
-                let Some(centre) = median(&mut values) else {
-                    continue;
-                };
-                let squares: f64 = values.iter().map(|v| (v - centre) * (v - centre)).sum();
-                *own = (centre, squares, values.len() as f64);
-                sum += squares;
-                n_free += (values.len() - 1) as f64;
-                if cause == none {
-                    for value in &mut values {
-                        *value = (*value - centre).abs();
-                    }
-                    noise = MAD_TO_SIGMA * median(&mut values).unwrap_or_default();
-                }
-            }
-            let common = if n_free > 0.0 { sum / n_free } else { 0.0 };
-            for (cause, (centre, squares, n_cases)) in own.into_iter().enumerate() {
-                let spread = (squares + PRIOR_CASES * common) / (n_cases + PRIOR_CASES);
-                let variance = spread + noise * noise + SIGMA_MIN * SIGMA_MIN;
-                causes[cause][at] = (centre, variance);
-            }
-        }
+        let place = |at| places(samples, at, n_causes, none);
+        let by_attribute: Vec<Vec<(f64, f64)>> = (0..samples.n).map(place).collect();
+        let of = |cause: usize| by_attribute.iter().map(|places| places[cause]).collect();
         Self {
-            causes,
+            causes: (0..n_causes).map(of).collect(),
             shares: shares(samples),
             none,
         }
@@ -317,6 +291,32 @@ impl Profile {
         let length = (own * other).sqrt();
         is_known.then(|| if length > 0.0 { both / length } else { 0.0 })
     }
+}
+
+/// Centre and variance of one attribute for each cause; NaN where no case of it has the attribute.
+fn places(samples: &Samples, at: usize, n_causes: usize, none: usize) -> Vec<(f64, f64)> {
+    let (mut sum, mut n_free, mut noise) = (0.0, 0.0, 0.0);
+    let mut own = vec![(f64::NAN, 0.0, 0.0); n_causes];
+    for (cause, own) in own.iter_mut().enumerate() {
+        let mut values = samples.of(cause, at);
+        let Some(centre) = median(&mut values) else {
+            continue;
+        };
+        let squares: f64 = values.iter().map(|v| (v - centre) * (v - centre)).sum();
+        *own = (centre, squares, values.len() as f64);
+        sum += squares;
+        n_free += (values.len() - 1) as f64;
+        if cause == none {
+            let spread = median_absolute_deviation(&mut values, centre);
+            noise = MAD_TO_SIGMA * spread.unwrap_or_default();
+        }
+    }
+    let common = if n_free > 0.0 { sum / n_free } else { 0.0 };
+    let place = |(centre, squares, n_cases): (f64, f64, f64)| {
+        let spread = (squares + PRIOR_CASES * common) / (n_cases + PRIOR_CASES);
+        (centre, spread + noise * noise + SIGMA_MIN * SIGMA_MIN)
+    };
+    own.into_iter().map(place).collect()
 }
 
 /// Each attribute's share: one over the sum of its squared correlations with all, itself among them.

@@ -80,15 +80,12 @@ impl Known {
     pub fn learn(cases: &[(&str, &Case)]) -> Self {
         let judge = Judge::learn(cases);
         let mut by_cause: BTreeMap<&str, usize> = BTreeMap::new();
-        let fold = |(cause, _): &(&str, &Case)| {
+        let mut folds = Vec::with_capacity(cases.len());
+        for (cause, _) in cases {
             let n = by_cause.entry(cause).or_insert(0);
+            folds.push(*n % FOLDS);
             *n += 1;
-            (*n - 1) % FOLDS
-        };
-        let folds: Vec<usize> = {
-            let mut fold = fold;
-            cases.iter().map(&mut fold).collect()
-        };
+        }
         let mut known = Self {
             judge,
             scale: SCALE,

@@ -1,6 +1,7 @@
 //! Predicates: conditions on one attribute that hold in the abnormal region and not in the normal one. (step 12)
 
 use std::collections::BTreeSet;
+use std::fmt;
 
 use crate::columns::{Column, MISSING, Regions, Values, of};
 use crate::partition::Coverage;
@@ -49,6 +50,32 @@ pub struct Predicate {
     pub shift: f64,
     /// The same between labelled partitions, as the authors' code has it.
     pub shift_of_labels: f64,
+}
+
+impl fmt::Display for Predicate {
+    /// `name ≥ 3 and < 7`, with the differences of a counter as `name per row`.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}", self.attribute)?;
+        if self.is_difference {
+            write!(f, " per row")?;
+        }
+        match &self.condition {
+            Condition::Range { min, max } => {
+                if let Some(min) = min {
+                    write!(f, " ≥ {min}")?;
+                }
+                if let Some(max) = max {
+                    let and = if min.is_some() { " and" } else { "" };
+                    write!(f, "{and} < {max}")?;
+                }
+                Ok(())
+            }
+            Condition::In(names) => {
+                let names: Vec<&str> = names.iter().map(String::as_str).collect();
+                write!(f, " is {}", names.join(" or "))
+            }
+        }
+    }
 }
 
 /// Whose procedure is followed where the paper and its authors' code differ.

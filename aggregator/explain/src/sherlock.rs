@@ -20,7 +20,7 @@ const SMALL: f64 = 0.2;
 /// The rows of small clusters and of none, a flag a row; `None` where nothing stands out, or the table is too long.
 #[must_use]
 pub fn sherlock(columns: &[Column<'_>], n_rows: usize) -> Option<Vec<bool>> {
-    if n_rows < WINDOW || n_rows > crate::region::ROWS_MAX {
+    if !(WINDOW..=crate::region::ROWS_MAX).contains(&n_rows) {
         return None;
     }
     let series: Vec<Vec<f64>> = columns

@@ -17,7 +17,10 @@ use serde_json::Value;
 use crate::bench::Report;
 
 mod db_logs;
+mod dbpa;
+mod dbsherlock;
 mod graphs;
+mod labelled;
 mod loghub;
 mod score;
 mod sql;
@@ -27,18 +30,29 @@ mod streams;
 #[derive(Clone, Debug, Parser)]
 #[command(name = "hsw-evaluate", version)]
 pub struct Args {
-    /// loghub_2k, sql_templates, db_logs, graphs, streams; `SET=FOLDER` reads a folder of the same layout. All, when none is given.
+    /// loghub_2k, sql_templates, db_logs, graphs, streams, dbsherlock, dbpa; `SET=FOLDER` reads a folder of the same layout. All, when none is given.
     #[arg(value_name = "SET[=FOLDER]")]
     sets: Vec<String>,
     /// Where the answers go.
     #[arg(long, value_name = "DIR", default_value = "target/evaluate")]
     out: PathBuf,
+    /// The labelled folder to learn causes from (dbsherlock, dbpa) when it is not the one to be answered.
+    #[arg(long, value_name = "FOLDER")]
+    learn_from: Option<PathBuf>,
     /// Write evaluate-SET.json with the figures into this folder.
     #[arg(long, value_name = "DIR", num_args = 0..=1, default_missing_value = "tests/results")]
     results: Option<PathBuf>,
 }
 
-const SETS: [&str; 5] = ["loghub_2k", "sql_templates", "db_logs", "graphs", "streams"];
+const SETS: [&str; 7] = [
+    "loghub_2k",
+    "sql_templates",
+    "db_logs",
+    "graphs",
+    "streams",
+    "dbsherlock",
+    "dbpa",
+];
 
 /// What one set is answered with.
 struct Task {
@@ -48,6 +62,8 @@ struct Task {
     data: PathBuf,
     /// Where its answers go.
     out: PathBuf,
+    /// Where causes are learned, if not in `data`.
+    learn_from: Option<PathBuf>,
     /// The folder of the scorers, where it is known.
     scorers: Option<PathBuf>,
 }
@@ -80,6 +96,8 @@ fn run(args: &Args) -> Result<bool> {
             "db_logs" => db_logs::answer(&task),
             "graphs" => graphs::answer(&task),
             "streams" => streams::answer(&task),
+            "dbsherlock" => dbsherlock::answer(&task),
+            "dbpa" => dbpa::answer(&task),
             name => bail!("there is no set {name}: one of {}", SETS.join(", ")),
         }
         .with_context(|| format!("answer {}", task.set))?;
@@ -112,6 +130,7 @@ fn task(set: &str, args: &Args) -> Result<Task> {
         set: name.to_owned(),
         data,
         out,
+        learn_from: args.learn_from.clone(),
         scorers: shared.map(|shared| shared.join("scorers")),
     })
 }
