@@ -2,7 +2,7 @@
 //!
 //! In: cases, or a text. Out: the other. A file holds every original case, one a line, and above them, for reading only, what the
 //! cases of each cause have in common: that is derived anew whenever the file is read.
-//! Invariants: FO-1 what is written is read back. FO-2 a text of a newer version, or that is none, is an error that says so.
+//! Invariants: FO-1 what is written is read back, numbers to twelve digits. FO-2 a text of a newer version, or that is none, is an error that says so.
 //! Limits: [`crate::CASES_MAX`] cases.
 
 use std::collections::BTreeMap;
@@ -94,14 +94,23 @@ fn original(case: &NamedCase) -> Value {
     json!({ "predicates": predicates, "levels": levels.collect::<Map<String, Value>>() })
 }
 
+/// Twelve digits: more than anybody reads or anything learned here depends on, and a text that reads back as it was written.
+fn number(value: f64) -> Value {
+    let short = format!("{value:.11e}").parse::<f64>();
+    short
+        .ok()
+        .filter(|value| value.is_finite())
+        .map_or(Value::Null, |value| json!(value))
+}
+
 /// A predicate as every JSON of this crate has it: `min`, `max` or `in`; a counter's has `"per_row": true`.
 #[must_use]
 pub fn predicate_json(predicate: &Predicate) -> Value {
     let mut value = json!({
         "attribute": predicate.attribute,
-        "power": predicate.power,
-        "shift": predicate.shift,
-        "shift_of_labels": predicate.shift_of_labels,
+        "power": number(predicate.power),
+        "shift": number(predicate.shift),
+        "shift_of_labels": number(predicate.shift_of_labels),
     });
     match &predicate.condition {
         Condition::Range { min, max } => {

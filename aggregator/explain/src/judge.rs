@@ -255,10 +255,11 @@ impl Profile {
         let both = self.causes[a].iter().zip(&self.causes[b]);
         for ((of_a, of_b), (value, share)) in both.zip(vector.iter().zip(&self.shares)) {
             let half = (of_a.0 - of_b.0) / 2.0;
-            let sigma = ((of_a.1 + of_b.1) / 2.0).sqrt();
-            let apart = (half.abs() / sigma / FULL_VOTE_SIGMAS).min(1.0);
+            let variance = (of_a.1 + of_b.1) / 2.0;
+            // The square of how far they are apart in standard deviations, of what a full vote takes.
+            let apart = half * half / (variance * FULL_VOTE_SIGMAS * FULL_VOTE_SIGMAS);
             let place = ((value - (of_a.0 + of_b.0) / 2.0) / half).clamp(-1.0, 1.0);
-            let weight = apart * apart * share;
+            let weight = apart.min(1.0) * share;
             // NaN where the case or a cause does not have the attribute, or the causes do not differ in it.
             if (place * weight).is_finite() {
                 votes += place * weight;

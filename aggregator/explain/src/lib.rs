@@ -42,3 +42,6 @@ mod known;
 pub use known::{CASES_MAX, Diagnosis, Known, NamedCase, models};
 
 pub mod format;
+
+#[cfg(test)]
+mod tests;

@@ -156,26 +156,43 @@ impl Space {
 
     /// The value a partition begins at.
     fn bound(&self, partition: usize) -> f64 {
-        self.width.mul_add(partition as f64, self.min)
+        self.min + self.width * partition as f64
     }
 
     /// What a range covers of the partitions that hold rows of one region only. A partition is covered when it lies within as a
-    /// whole. O(partitions).
+    /// whole. O(partitions / 64).
     #[must_use]
     pub fn covered(&self, min: Option<f64>, max: Option<f64>) -> Coverage {
-        let is_covered = |at: usize| {
-            min.is_none_or(|min| min <= self.bound(at))
-                && max.is_none_or(|max| at + 1 < self.n && self.bound(at + 1) <= max)
-        };
-        let count = |set: &Set| {
-            members(set).fold((0, 0), |(n_covered, n), at| {
-                (n_covered + usize::from(is_covered(at)), n + 1)
-            })
-        };
+        let from = min.map_or(0, |min| self.first_from(min));
+        let to = max.map_or(self.n, |max| self.last_within(max));
+        let count = |set: &Set| (count(set, from, to), count(set, 0, self.n));
         Coverage {
             abnormal: count(&self.abnormal),
             normal: count(&self.normal),
         }
+    }
+
+    /// The first partition that begins at or after a value.
+    fn first_from(&self, value: f64) -> usize {
+        let mut at = self.guess(value).saturating_sub(1);
+        while at < self.n && self.bound(at) < value {
+            at += 1;
+        }
+        at
+    }
+
+    /// How many of the first partitions end at or before a value; the last one, which holds the maximum, has no end.
+    fn last_within(&self, value: f64) -> usize {
+        let mut at = (self.guess(value) + 1).min(self.n - 1);
+        while at > 0 && self.bound(at) > value {
+            at -= 1;
+        }
+        at
+    }
+
+    /// Near where a value lies, off by one at most for rounding.
+    fn guess(&self, value: f64) -> usize {
+        (((value - self.min) / self.width) as usize).min(self.n)
     }
 
     /// The block of values that is abnormal; `None` where there is none or more than one, or the means are too close by
@@ -332,6 +349,20 @@ fn extent(values: impl Iterator<Item = f64>) -> Extent {
     })
 }
 
+/// Members within `from..to`.
+fn count(set: &Set, from: usize, to: usize) -> usize {
+    // All below `at` that lie in a word.
+    let below = |word: usize, at: usize| match at.saturating_sub(word * 64) {
+        bits @ 0..64 => (1_u64 << bits) - 1,
+        _ => u64::MAX,
+    };
+    let within = |(word, bits): (usize, &u64)| bits & below(word, to) & !below(word, from);
+    set.iter()
+        .enumerate()
+        .map(|pair| within(pair).count_ones() as usize)
+        .sum()
+}
+
 fn members(set: &Set) -> impl Iterator<Item = usize> + '_ {
     set.iter().enumerate().flat_map(|(word, bits)| {
         let mut bits = *bits;
@@ -341,4 +372,31 @@ fn members(set: &Set) -> impl Iterator<Item = usize> + '_ {
             Some(word * 64 + at)
         })
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    proptest! {
+        /// Counting words of bits is looking at each partition.
+        #[test]
+        fn prop_what_a_range_covers_is_what_partition_by_partition_says(
+            values in proptest::collection::vec(-9.0..9.0_f64, 10..40), min in -10.0..10.0_f64, max in -10.0..10.0_f64,
+        ) {
+            let abnormal: Vec<bool> = (0..values.len()).map(|row| row % 3 == 0).collect();
+            let regions = Regions::new(&abnormal, &vec![true; values.len()]);
+            let space = Space::new(&values, &regions, 70).unwrap();
+            for (min, max) in [(Some(min), Some(max)), (Some(min), None), (None, Some(max)), (None, None)] {
+                let is_covered = |at: &usize| {
+                    min.is_none_or(|min| min <= space.bound(*at))
+                        && max.is_none_or(|max| at + 1 < space.n && space.bound(at + 1) <= max)
+                };
+                let of = |set: &Set| (members(set).filter(is_covered).count(), members(set).count());
+                let covered = Coverage { abnormal: of(&space.abnormal), normal: of(&space.normal) };
+                prop_assert_eq!(space.covered(min, max), covered);
+            }
+        }
+    }
 }

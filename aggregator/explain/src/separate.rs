@@ -62,6 +62,8 @@ pub fn separating(
     found.into_iter().map(|(_, predicate)| predicate).collect()
 }
 
+/// Of a partition.
+const HAIR: f64 = 1e-6;
 const ABNORMAL: u8 = 1;
 const NORMAL: u8 = 2;
 
@@ -116,12 +118,13 @@ fn best_range(values: &[f64], regions: &Regions, weights: &mut [f64]) -> Option<
     }
     let is_empty: Vec<bool> = seen.iter().map(|seen| *seen == 0).collect();
     let (quality, first, last) = greatest_run(weights, &is_empty);
-    let bound = |at: f64| width.mul_add(at, min);
+    let bound = |at: f64| min + width * at;
     let below = is_empty[..first].iter().rposition(|is_empty| !is_empty);
     let above = is_empty[last + 1..].iter().position(|is_empty| !is_empty);
-    // The middle of the gap, on a bound of partitions: a partition is within or without as a whole.
-    let low = below.map(|at| bound((at + 1 + (first - at - 1) / 2) as f64));
-    let high = above.map(|n| bound((last + 1 + n.div_ceil(2)) as f64));
+    // The middle of the gap, on a bound of partitions and a hair beyond it: a partition is within or without as a whole,
+    // however bounds are rounded.
+    let low = below.map(|at| bound((at + 1 + (first - at - 1) / 2) as f64 - HAIR));
+    let high = above.map(|n| bound((last + 1 + n.div_ceil(2)) as f64 + HAIR));
     let shift = abnormal.2 / abnormal.3 as f64 - normal.2 / normal.3 as f64;
     (low.is_some() || high.is_some()).then(|| Range {
         condition: Condition::Range {
@@ -147,4 +150,29 @@ fn greatest_run(weights: &[f64], is_empty: &[bool]) -> (f64, usize, usize) {
         }
     }
     best
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    proptest! {
+        /// SE-1: against every run.
+        #[test]
+        fn prop_the_greatest_run_is_the_greatest_of_all_runs(weights in proptest::collection::vec(-4_i32..5, 1..20)) {
+            let is_empty: Vec<bool> = weights.iter().map(|weight| *weight == 0).collect();
+            prop_assume!(is_empty.contains(&false));
+            let weights: Vec<f64> = weights.into_iter().map(f64::from).collect();
+            let (sum, first, last) = greatest_run(&weights, &is_empty);
+            let of = |from: usize, to: usize| weights[from..=to].iter().sum::<f64>();
+            let n = weights.len();
+            let runs = (0..n).flat_map(|from| (from..n).map(move |to| (from, to)));
+            let with_rows = runs.filter(|(from, to)| is_empty[*from..=*to].contains(&false));
+            let greatest = with_rows.map(|(from, to)| of(from, to)).fold(f64::NEG_INFINITY, f64::max);
+            prop_assert!((sum - greatest).abs() < 1e-9);
+            prop_assert!((of(first, last) - greatest).abs() < 1e-9);
+            prop_assert!(!is_empty[first] && !is_empty[last]);
+        }
+    }
 }

@@ -19,31 +19,7 @@ const FOREST: [(&str, f64); 2] = [("32_256", 0.394), ("64_128", 0.523)];
 pub(super) fn answer(task: &Task) -> Result<Report> {
     let mut report = Report::default();
     let cases = labelled::read(&task.data)?;
-    let groups: BTreeSet<String> = cases.iter().map(|case| case.key("group")).collect();
-    let mut ranked = vec![Vec::new(); cases.len()];
-    if let Some(folder) = &task.learn_from {
-        let named: Vec<NamedCase> = labelled::read(folder)?
-            .iter()
-            .filter_map(Labelled::named)
-            .collect();
-        let library = Library::new(&named, Procedure::Ours, None);
-        for (ranked, case) in ranked.iter_mut().zip(&cases) {
-            *ranked = labelled::ranked(&library, case);
-        }
-    } else {
-        let with_named: Vec<(&Labelled, Option<NamedCase>)> =
-            cases.iter().map(|case| (case, case.named())).collect();
-        for group in &groups {
-            let library = labelled::library(&with_named, Procedure::Ours, None, |c| {
-                c.key("group") != *group
-            });
-            for (ranked, case) in ranked.iter_mut().zip(&cases) {
-                if case.key("group") == *group {
-                    *ranked = labelled::ranked(&library, case);
-                }
-            }
-        }
-    }
+    let ranked = rank(task, &cases)?;
     let lines: Vec<Value> = cases
         .iter()
         .zip(&ranked)
@@ -55,10 +31,68 @@ pub(super) fn answer(task: &Task) -> Result<Report> {
         unscored(&mut report, "causes");
         return Ok(report);
     }
-    for group in &groups {
+    score(&cases, &ranked, &mut report);
+    let truth = task.data.join("truth.jsonl");
+    let files: [&Path; 2] = [&truth, &file];
+    let options = ["--group-by", "group", "--macro-f1"];
+    if let Some(said) = scorer(task, "rank_score.py", &files, &options)? {
+        for figure in report
+            .figures
+            .iter()
+            .filter(|f| f.metric.ends_with(": accuracy"))
+        {
+            let expected = format!("accuracy {:.4}", figure.value);
+            ensure!(
+                said.contains(&expected),
+                "the set's scorer says otherwise than {expected}: {said}"
+            );
+        }
+        report.note(format!(
+            "the set's own scorer: {}",
+            said.trim().replace('\n', "; ")
+        ));
+    }
+    Ok(report)
+}
+
+/// Causes of each case, best first, learned elsewhere.
+fn rank(task: &Task, cases: &[Labelled]) -> Result<Vec<Vec<String>>> {
+    let mut ranked = vec![Vec::new(); cases.len()];
+    if let Some(folder) = &task.learn_from {
+        let named: Vec<NamedCase> = labelled::read(folder)?
+            .iter()
+            .filter_map(Labelled::named)
+            .collect();
+        let library = Library::new(&named, Procedure::Ours, None);
+        for (ranked, case) in ranked.iter_mut().zip(cases) {
+            *ranked = labelled::ranked(&library, case);
+        }
+    } else {
+        let with_named: Vec<(&Labelled, Option<NamedCase>)> =
+            cases.iter().map(|case| (case, case.named())).collect();
+        for group in &groups(cases) {
+            let library = labelled::library(&with_named, Procedure::Ours, None, |c| {
+                c.key("group") != *group
+            });
+            for (ranked, case) in ranked.iter_mut().zip(cases) {
+                if case.key("group") == *group {
+                    *ranked = labelled::ranked(&library, case);
+                }
+            }
+        }
+    }
+    Ok(ranked)
+}
+
+fn groups(cases: &[Labelled]) -> BTreeSet<String> {
+    cases.iter().map(|case| case.key("group")).collect()
+}
+
+fn score(cases: &[Labelled], ranked: &[Vec<String>], report: &mut Report) {
+    for group in &groups(cases) {
         let own: Vec<(&str, &[String])> = cases
             .iter()
-            .zip(&ranked)
+            .zip(ranked)
             .filter(|(case, _)| case.key("group") == *group)
             .map(|(case, ranked)| (case.cause().unwrap_or_default(), &ranked[..]))
             .collect();
@@ -82,27 +116,6 @@ pub(super) fn answer(task: &Task) -> Result<Report> {
             ));
         }
     }
-    let truth = task.data.join("truth.jsonl");
-    let files: [&Path; 2] = [&truth, &file];
-    let options = ["--group-by", "group", "--macro-f1"];
-    if let Some(said) = scorer(task, "rank_score.py", &files, &options)? {
-        for figure in report
-            .figures
-            .iter()
-            .filter(|f| f.metric.ends_with(": accuracy"))
-        {
-            let expected = format!("accuracy {:.4}", figure.value);
-            ensure!(
-                said.contains(&expected),
-                "the set's scorer says otherwise than {expected}: {said}"
-            );
-        }
-        report.note(format!(
-            "the set's own scorer: {}",
-            said.trim().replace('\n', "; ")
-        ));
-    }
-    Ok(report)
 }
 
 /// Mean F1 of the first answer over the true causes.
