@@ -75,3 +75,8 @@ fn root_causes_without_a_graph_reach_their_targets() {
 fn root_causes_in_logs_metrics_and_spans_reach_their_targets() {
     reaches_its_targets("nezha_tt");
 }
+
+#[test]
+fn causes_learned_on_another_machine_reach_their_targets() {
+    reaches_its_targets("dbpa");
+}

@@ -7,7 +7,9 @@ use clap::{Args, Parser, Subcommand};
 use hsw_types::NodeId;
 
 use crate::hot;
-use crate::offline::{detect, fingerprint, graph, logstats, rca, sketch, templates, timeline};
+use crate::offline::{
+    detect, explain, fingerprint, graph, learn, logstats, rca, sketch, templates, timeline,
+};
 use crate::trigger;
 
 /// HyperShardWatch: which shard, since when, and why.
@@ -77,6 +79,10 @@ pub enum Command {
     Logstats(logstats::Options),
     /// Which rows of a table of metrics are not as they should be, and which metrics are to blame.
     Detect(detect::Options),
+    /// Why a time was bad: predicates and causes, from a table of metrics.
+    Explain(explain::Options),
+    /// Names the cause of a bad time, so that the next of its kind is known.
+    Learn(learn::Options),
     /// How well sketches answer, against exact counting.
     #[command(subcommand)]
     Sketch(sketch::Command),

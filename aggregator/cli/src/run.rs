@@ -42,6 +42,10 @@ pub fn run(cli: Cli) -> anyhow::Result<u8> {
         }
         Command::Rca(options) => return offline::rca::run(options, cli.json).map(|()| FINE),
         Command::Detect(options) => return offline::detect::run(options, cli.json).map(|()| FINE),
+        Command::Explain(options) => {
+            return offline::explain::run(options, cli.json).map(|()| FINE);
+        }
+        Command::Learn(options) => return offline::learn::run(options, cli.json).map(|()| FINE),
         Command::Sketch(command) => return offline::sketch::run(command, cli.json).map(|()| FINE),
         Command::Graph(command) if !command.is_online() => {
             return offline::graph::run(command, cli.json).map(|()| FINE);
@@ -124,6 +128,8 @@ async fn online(cli: &Cli, api: &Api) -> anyhow::Result<u8> {
         | Command::Logstats(_)
         | Command::Rca(_)
         | Command::Detect(_)
+        | Command::Explain(_)
+        | Command::Learn(_)
         | Command::Sketch(_) => unreachable!("answered before the API is asked"),
     };
     say(cli, &answer, &text)?;

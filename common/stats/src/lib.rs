@@ -54,6 +54,12 @@ pub fn exp_m1(x: f64) -> f64 {
     libm::expm1(x)
 }
 
+/// The inverse hyperbolic sine: linear near zero, a logarithm with a sign far from it; equal bits on every machine.
+#[must_use]
+pub fn asinh(x: f64) -> f64 {
+    libm::asinh(x)
+}
+
 /// ln(x), equal bits on every machine. −∞ at zero, NaN below.
 #[must_use]
 pub fn ln(x: f64) -> f64 {

@@ -9,6 +9,10 @@ pub mod logs;
 pub mod ranges;
 pub mod table;
 
+pub mod causes;
+pub mod explain;
+pub mod learn;
+
 pub mod edges;
 pub mod graph;
 

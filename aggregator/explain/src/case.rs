@@ -1,0 +1,115 @@
+//! What is kept of a case: levels before and during, attribute by attribute. (step 12)
+//!
+//! In: columns, regions. Out: three numbers an attribute; a category is the share of rows that have it. Small enough to keep
+//! every case that was ever named, so that everything learned can be learned anew. Does not: know causes.
+
+use std::collections::BTreeMap;
+use std::ops::Range;
+
+use crate::columns::{Column, MISSING, Regions, Values, of};
+
+/// Categories of one attribute that are told apart; more are names, not states.
+const LEVELS_MAX: usize = 64;
+/// Behind the name of an attribute whose differences are meant, so that they are never compared with its levels.
+const PER_ROW: &str = " per row";
+/// Fewest normal rows whose halves say how much normal times differ among themselves.
+const HALVES_MIN: usize = 4;
+
+/// Mean levels of an attribute; NaN where there was no value.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Levels {
+    /// Over the normal rows.
+    pub before: f64,
+    /// Over the later half of them less the earlier half's; NaN where they are too few.
+    pub drift: f64,
+    /// Over the abnormal rows.
+    pub during: f64,
+}
+
+/// The levels of a case by attribute.
+#[derive(Debug, Clone, PartialEq, Default)]
+pub struct Case {
+    /// By name; `attribute=category` for categories, ` per row` behind the name of a counter.
+    pub levels: BTreeMap<String, Levels>,
+}
+
+impl Case {
+    /// Of a case's rows. O(columns · rows).
+    #[must_use]
+    pub fn new(columns: &[Column<'_>], regions: &Regions) -> Self {
+        let (earlier, later) = halves(regions.normal());
+        let parts = Parts {
+            regions,
+            earlier: &earlier,
+            later: &later,
+        };
+        let mut levels = BTreeMap::new();
+        for column in columns {
+            match &column.values {
+                Values::Numbers(values) => {
+                    let suffix = if column.is_difference { PER_ROW } else { "" };
+                    let name = format!("{}{suffix}", column.name);
+                    levels.insert(name, parts.levels(values, |value| value));
+                }
+                Values::Categories {
+                    levels: names,
+                    codes,
+                } => {
+                    for (code, name) in names.iter().enumerate().take(LEVELS_MAX) {
+                        let share = |at: u32| match at {
+                            MISSING => f64::NAN,
+                            at => f64::from(u8::from(at as usize == code)),
+                        };
+                        let name = format!("{}={name}", column.name);
+                        levels.insert(name, parts.levels(codes, share));
+                    }
+                }
+            }
+        }
+        levels.retain(|_, levels| !levels.during.is_nan());
+        Self { levels }
+    }
+}
+
+struct Parts<'a> {
+    regions: &'a Regions,
+    earlier: &'a [Range<usize>],
+    later: &'a [Range<usize>],
+}
+
+impl Parts<'_> {
+    fn levels<T: Copy>(&self, values: &[T], number: impl Fn(T) -> f64) -> Levels {
+        let mean = |rows: &[Range<usize>]| {
+            let (mut sum, mut n) = (0.0, 0_usize);
+            for value in of(values, rows).map(&number) {
+                if !value.is_nan() {
+                    sum += value;
+                    n += 1;
+                }
+            }
+            if n == 0 { f64::NAN } else { sum / n as f64 }
+        };
+        Levels {
+            before: mean(self.regions.normal()),
+            drift: mean(self.later) - mean(self.earlier),
+            during: mean(self.regions.abnormal()),
+        }
+    }
+}
+
+/// Rows cut in two halves; both empty when they are too few.
+fn halves(rows: &[Range<usize>]) -> (Vec<Range<usize>>, Vec<Range<usize>>) {
+    let n: usize = rows.iter().map(Range::len).sum();
+    let (mut earlier, mut later) = (Vec::new(), Vec::new());
+    if n < HALVES_MIN {
+        return (earlier, later);
+    }
+    let mut left = n / 2;
+    for rows in rows {
+        let cut = rows.start + left.min(rows.len());
+        left -= cut - rows.start;
+        earlier.push(rows.start..cut);
+        later.push(cut..rows.end);
+    }
+    (earlier, later)
+}

@@ -1,0 +1,171 @@
+//! Causal models: a cause with the predicates that its cases have in common. (step 12)
+//!
+//! In: predicates of cases with the same cause. Out: one model, and how well it fits another case.
+//! Invariants: CM-1 a merged interval contains each it was merged from. CM-2 opposite directions are dropped.
+//! CM-3 confidence lies in −1…1; an attribute that is missing is skipped and counted.
+//! Source: DBSherlock, section 6; the authors' code keeps opposite directions as intervals without bounds, here they go.
+
+use std::collections::BTreeMap;
+
+use crate::columns::{Column, Regions, Values};
+use crate::partition::{Coverage, Space};
+use crate::predicate::{Condition, Method, Predicate, rows_covered};
+
+/// A cause and what is known of it.
+#[derive(Debug, Clone, PartialEq)]
+pub struct CausalModel {
+    /// Its name.
+    pub cause: String,
+    /// What its cases have in common, in order of attributes.
+    pub predicates: Vec<Predicate>,
+    /// Cases it was learned from.
+    pub n_cases: usize,
+}
+
+/// How well a model fits a case.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Fit {
+    /// Mean over predicates of covered abnormal less covered normal partitions, as shares: −1…1.
+    pub confidence: f64,
+    /// Mean share of abnormal partitions covered.
+    pub recall: f64,
+    /// Mean share of what is covered that is abnormal.
+    pub precision: f64,
+    /// Predicates whose attribute the case has.
+    pub n_used: usize,
+    /// Predicates whose attribute is missing.
+    pub n_missing: usize,
+}
+
+impl CausalModel {
+    /// Of cases with one cause; attributes that some case does not name at least `theta` apart are left out, as are opposite
+    /// directions.
+    #[must_use]
+    pub fn merge(cause: &str, cases: &[&[Predicate]], theta: f64, method: Method) -> Self {
+        let mut common: BTreeMap<&str, (Predicate, usize)> = BTreeMap::new();
+        let is_apart = |predicate: &&Predicate| predicate.shift_by(method) > theta;
+        for predicate in cases.iter().copied().flatten().filter(is_apart) {
+            match common.get_mut(predicate.attribute.as_str()) {
+                Some((merged, n)) => {
+                    merged.condition = hull(&merged.condition, &predicate.condition);
+                    merged.power += predicate.power;
+                    merged.shift = merged.shift.min(predicate.shift);
+                    merged.shift_of_labels = merged.shift_of_labels.min(predicate.shift_of_labels);
+                    *n += 1;
+                }
+                None => {
+                    common.insert(&predicate.attribute, (predicate.clone(), 1));
+                }
+            }
+        }
+        let n_cases = cases.len();
+        let keep = |(mut predicate, n): (Predicate, usize)| {
+            predicate.power /= n as f64;
+            let is_open = matches!(
+                predicate.condition,
+                Condition::Range {
+                    min: None,
+                    max: None
+                }
+            );
+            (n == n_cases && !is_open).then_some(predicate)
+        };
+        Self {
+            cause: cause.to_owned(),
+            predicates: common.into_values().filter_map(keep).collect(),
+            n_cases,
+        }
+    }
+
+    /// The predicates that separated its own cases nearly as well as the best one did: power at least `share` of the best.
+    #[must_use]
+    pub fn strongest(mut self, share: f64) -> Self {
+        let powers = self.predicates.iter().map(|predicate| predicate.power);
+        let best = powers.fold(0.0, f64::max);
+        self.predicates
+            .retain(|predicate| predicate.power >= share * best);
+        self
+    }
+
+    /// How well it fits a case. O(predicates · (rows + partitions)).
+    #[must_use]
+    pub fn fit(&self, case: &Spaces<'_>) -> Fit {
+        let mut sums = (0.0, 0.0, 0.0);
+        let mut n_used = 0;
+        for predicate in &self.predicates {
+            let Some(covered) = case.covered(predicate) else {
+                continue;
+            };
+            sums.0 += covered.separation();
+            sums.1 += covered.recall();
+            sums.2 += covered.precision();
+            n_used += 1;
+        }
+        let n = f64::from(n_used.max(1));
+        Fit {
+            confidence: sums.0 / n,
+            recall: sums.1 / n,
+            precision: sums.2 / n,
+            n_used: n_used as usize,
+            n_missing: self.predicates.len() - n_used as usize,
+        }
+    }
+}
+
+/// The least condition that contains both.
+fn hull(a: &Condition, b: &Condition) -> Condition {
+    match (a, b) {
+        (Condition::Range { min: a, max: b }, Condition::Range { min: c, max: d }) => {
+            Condition::Range {
+                min: a.zip(*c).map(|(a, c)| a.min(c)),
+                max: b.zip(*d).map(|(b, d)| b.max(d)),
+            }
+        }
+        (Condition::In(a), Condition::In(b)) => Condition::In(a.union(b).cloned().collect()),
+        _ => Condition::Range {
+            min: None,
+            max: None,
+        },
+    }
+}
+
+/// The partition spaces of a case, made once for all models; columns by name.
+#[derive(Debug)]
+pub struct Spaces<'a> {
+    columns: BTreeMap<&'a str, (&'a Column<'a>, Option<Space>)>,
+    regions: &'a Regions,
+}
+
+impl<'a> Spaces<'a> {
+    /// Lays out all columns. O(columns · rows).
+    #[must_use]
+    pub fn new(columns: &'a [Column<'a>], regions: &'a Regions, n_partitions: usize) -> Self {
+        let space = |column: &'a Column<'a>| {
+            let space = match &column.values {
+                Values::Numbers(values) => Space::new(values, regions, n_partitions),
+                Values::Categories { .. } => None,
+            };
+            (column.name, (column, space))
+        };
+        Self {
+            columns: columns.iter().map(space).collect(),
+            regions,
+        }
+    }
+
+    /// The partitions (rows, for categories) that a predicate covers; `None` where the case does not have the attribute.
+    fn covered(&self, predicate: &Predicate) -> Option<Coverage> {
+        let (column, space) = self.columns.get(predicate.attribute.as_str())?;
+        match (&predicate.condition, &column.values) {
+            // A value that never changes separates nothing.
+            (Condition::Range { min, max }, Values::Numbers(_)) => {
+                let covered = |space: &Space| space.covered(*min, *max);
+                Some(space.as_ref().map(covered).unwrap_or_default())
+            }
+            (Condition::In(_), Values::Categories { .. }) => {
+                Some(rows_covered(&predicate.condition, column, self.regions))
+            }
+            _ => None,
+        }
+    }
+}
