@@ -219,7 +219,7 @@ mod tests {
         let regions = Regions::new(&[true, false, true], &[true, true, false]);
         assert_eq!(
             (regions.abnormal().to_vec(), regions.normal().to_vec()),
-            (vec![0..1, 2..3], Vec::from([1..2]))
+            (vec![0..1, 2..3], std::iter::once(1..2).collect::<Vec<_>>())
         );
     }
 }

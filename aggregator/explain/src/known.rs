@@ -75,7 +75,7 @@ pub struct Diagnosis {
 }
 
 impl Known {
-    /// Learns. O([`FOLDS`] + causes) times what [`Judge::learn`] takes.
+    /// Learns. O(folds + causes) times what [`Judge::learn`] takes.
     #[must_use]
     pub fn learn(cases: &[(&str, &Case)]) -> Self {
         let judge = Judge::learn(cases);
