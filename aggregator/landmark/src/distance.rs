@@ -36,7 +36,7 @@ impl Matrix {
 
     pub(crate) fn of_compact(graph: &Compact, sources: &[u32]) -> Self {
         let blocks: Vec<&[u32]> = sources.chunks(LANES).collect();
-        if blocks.len() * graph.n() < SHARED_FROM {
+        if blocks.len() == 1 || blocks.len() * graph.n() < SHARED_FROM {
             let mut matrix = Self::blank(graph.n(), sources.len());
             for (block, sources) in blocks.into_iter().enumerate() {
                 matrix.search(graph, sources, block * LANES);
