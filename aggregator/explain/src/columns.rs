@@ -154,7 +154,7 @@ pub fn is_counter(values: &[f64]) -> bool {
             continue;
         }
         if value < last {
-            if value < 0.0 || value > last / 2.0 {
+            if value > last / 2.0 {
                 return false;
             }
             n_resets += 1;
