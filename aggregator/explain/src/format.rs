@@ -45,7 +45,7 @@ pub fn write(cases: &[NamedCase]) -> String {
     let mut text = format!("{{\"format\":\"{FORMAT}\",\"version\":{VERSION},\n\"causes\":[");
     let all = models(cases, None, Method::Paper);
     for (n, model) in all.iter().enumerate() {
-        let common: Vec<Value> = model.predicates.iter().map(predicate_json).collect();
+        let common: Vec<Value> = model.predicates.iter().map(short).collect();
         text.push_str(if n == 0 { "\n" } else { ",\n" });
         text.push_str(&format!(
             "{{\"cause\":{},\"cases\":{},\"in_common\":[",
@@ -72,14 +72,7 @@ fn list<'a>(text: &mut String, values: impl Iterator<Item = &'a Value>) {
 }
 
 fn original(case: &NamedCase) -> Value {
-    let predicates: Vec<Value> = case.predicates.iter().map(predicate_json).collect();
-    let number = |value: f64| {
-        if value.is_nan() {
-            Value::Null
-        } else {
-            json!(value)
-        }
-    };
+    let predicates: Vec<Value> = case.predicates.iter().map(short).collect();
     let levels = case.case.levels.iter().map(|(name, levels)| {
         let Levels {
             before,
@@ -101,6 +94,17 @@ fn number(value: f64) -> Value {
         .ok()
         .filter(|value| value.is_finite())
         .map_or(Value::Null, |value| json!(value))
+}
+
+/// A predicate with short numbers, for the file.
+fn short(predicate: &Predicate) -> Value {
+    let mut value = predicate_json(predicate);
+    for bound in ["min", "max"] {
+        if let Some(exact) = value[bound].as_f64() {
+            value[bound] = number(exact);
+        }
+    }
+    value
 }
 
 /// A predicate as every JSON of this crate has it: `min`, `max` or `in`; a counter's has `"per_row": true`.

@@ -51,6 +51,8 @@ pub struct Space {
     n: usize,
     abnormal: Set,
     normal: Set,
+    n_abnormal: usize,
+    n_normal: usize,
     mean_abnormal: f64,
     mean_normal: f64,
 }
@@ -126,6 +128,8 @@ impl Space {
             n: n + 1,
             abnormal: [0; WORDS],
             normal: [0; WORDS],
+            n_abnormal: 0,
+            n_normal: 0,
             mean_abnormal: abnormal.sum / abnormal.n as f64,
             mean_normal: normal.sum / normal.n as f64,
         };
@@ -137,6 +141,8 @@ impl Space {
             space.abnormal[word] = labels.0[word] & !both;
             space.normal[word] = labels.1[word] & !both;
         }
+        space.n_abnormal = count(&space.abnormal, 0, space.n);
+        space.n_normal = count(&space.normal, 0, space.n);
         Some(space)
     }
 
@@ -165,10 +171,9 @@ impl Space {
     pub fn covered(&self, min: Option<f64>, max: Option<f64>) -> Coverage {
         let from = min.map_or(0, |min| self.first_from(min));
         let to = max.map_or(self.n, |max| self.last_within(max));
-        let count = |set: &Set| (count(set, from, to), count(set, 0, self.n));
         Coverage {
-            abnormal: count(&self.abnormal),
-            normal: count(&self.normal),
+            abnormal: (count(&self.abnormal, from, to), self.n_abnormal),
+            normal: (count(&self.normal, from, to), self.n_normal),
         }
     }
 
@@ -356,11 +361,9 @@ fn count(set: &Set, from: usize, to: usize) -> usize {
         bits @ 0..64 => (1_u64 << bits) - 1,
         _ => u64::MAX,
     };
+    let words = set.iter().enumerate().take(to.div_ceil(64)).skip(from / 64);
     let within = |(word, bits): (usize, &u64)| bits & below(word, to) & !below(word, from);
-    set.iter()
-        .enumerate()
-        .map(|pair| within(pair).count_ones() as usize)
-        .sum()
+    words.map(|pair| within(pair).count_ones() as usize).sum()
 }
 
 fn members(set: &Set) -> impl Iterator<Item = usize> + '_ {

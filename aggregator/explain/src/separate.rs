@@ -107,8 +107,14 @@ fn best_range(values: &[f64], regions: &Regions, weights: &mut [f64]) -> Option<
         ABNORMAL,
     );
     lay(regions.normal(), -1.0 / regions.n_normal() as f64, NORMAL);
-    let n_pure = |side| seen.iter().filter(|seen| **seen == side).count().max(1) as f64;
-    let pure = [0.5 / n_pure(ABNORMAL), -0.5 / n_pure(NORMAL)];
+    let mut n_pure = [0.0; 4];
+    for seen in &seen {
+        n_pure[usize::from(*seen)] += 1.0;
+    }
+    let pure = [
+        0.5 / f64::max(n_pure[usize::from(ABNORMAL)], 1.0),
+        -0.5 / f64::max(n_pure[usize::from(NORMAL)], 1.0),
+    ];
     for (weight, seen) in weights.iter_mut().zip(&seen) {
         match *seen {
             ABNORMAL => *weight += pure[0],
@@ -116,11 +122,10 @@ fn best_range(values: &[f64], regions: &Regions, weights: &mut [f64]) -> Option<
             _ => {}
         }
     }
-    let is_empty: Vec<bool> = seen.iter().map(|seen| *seen == 0).collect();
-    let (quality, first, last) = greatest_run(weights, &is_empty);
+    let (quality, first, last) = greatest_run(weights, &seen);
     let bound = |at: f64| min + width * at;
-    let below = is_empty[..first].iter().rposition(|is_empty| !is_empty);
-    let above = is_empty[last + 1..].iter().position(|is_empty| !is_empty);
+    let below = seen[..first].iter().rposition(|seen| *seen != 0);
+    let above = seen[last + 1..].iter().position(|seen| *seen != 0);
     // The middle of the gap, on a bound of partitions and a hair beyond it: a partition is within or without as a whole,
     // however bounds are rounded.
     let low = below.map(|at| bound((at + 1 + (first - at - 1) / 2) as f64 - HAIR));
@@ -137,10 +142,15 @@ fn best_range(values: &[f64], regions: &Regions, weights: &mut [f64]) -> Option<
 }
 
 /// The run of partitions with the greatest sum, shrunk to those with rows (Kadane's algorithm).
-fn greatest_run(weights: &[f64], is_empty: &[bool]) -> (f64, usize, usize) {
+fn greatest_run(weights: &[f64], seen: &[u8]) -> (f64, usize, usize) {
     let mut best = (f64::NEG_INFINITY, 0, 0);
     let (mut sum, mut from) = (0.0, 0);
-    for (at, weight) in weights.iter().enumerate().filter(|(at, _)| !is_empty[*at]) {
+    for (at, (weight, _)) in weights
+        .iter()
+        .zip(seen)
+        .enumerate()
+        .filter(|(_, (_, seen))| **seen != 0)
+    {
         if sum <= 0.0 {
             (sum, from) = (0.0, at);
         }
@@ -161,18 +171,18 @@ mod tests {
         /// SE-1: against every run.
         #[test]
         fn prop_the_greatest_run_is_the_greatest_of_all_runs(weights in proptest::collection::vec(-4_i32..5, 1..20)) {
-            let is_empty: Vec<bool> = weights.iter().map(|weight| *weight == 0).collect();
-            prop_assume!(is_empty.contains(&false));
+            let seen: Vec<u8> = weights.iter().map(|weight| u8::from(*weight != 0)).collect();
+            prop_assume!(seen.contains(&1));
             let weights: Vec<f64> = weights.into_iter().map(f64::from).collect();
-            let (sum, first, last) = greatest_run(&weights, &is_empty);
+            let (sum, first, last) = greatest_run(&weights, &seen);
             let of = |from: usize, to: usize| weights[from..=to].iter().sum::<f64>();
             let n = weights.len();
             let runs = (0..n).flat_map(|from| (from..n).map(move |to| (from, to)));
-            let with_rows = runs.filter(|(from, to)| is_empty[*from..=*to].contains(&false));
+            let with_rows = runs.filter(|(from, to)| seen[*from..=*to].contains(&1));
             let greatest = with_rows.map(|(from, to)| of(from, to)).fold(f64::NEG_INFINITY, f64::max);
             prop_assert!((sum - greatest).abs() < 1e-9);
             prop_assert!((of(first, last) - greatest).abs() < 1e-9);
-            prop_assert!(!is_empty[first] && !is_empty[last]);
+            prop_assert!(seen[first] + seen[last] == 2);
         }
     }
 }

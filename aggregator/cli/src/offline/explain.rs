@@ -8,8 +8,8 @@ use std::path::PathBuf;
 use clap::{Args, ValueEnum};
 use hsw_explain::format::predicate_json;
 use hsw_explain::{
-    CausalModel, Column, Config, Known, Method, NamedCase, Predicate, Regions, Rules, Search,
-    Spaces, THETA_SINGLE, find, models, published, separating, sherlock,
+    CausalModel, Column, Condition, Config, Known, Method, NamedCase, Predicate, Regions, Rules,
+    Search, Spaces, THETA_SINGLE, find, models, published, separating, sherlock,
 };
 use serde_json::{Value, json};
 
@@ -265,6 +265,17 @@ fn to_json(rows: &Rows, is_found: bool, explanation: &Explanation) -> Value {
     value
 }
 
+/// With bounds as people read them: six digits.
+fn rounded(predicate: &Predicate) -> Predicate {
+    let six = |bound: &mut f64| *bound = format!("{bound:.5e}").parse().unwrap_or(*bound);
+    let mut predicate = predicate.clone();
+    if let Condition::Range { min, max } = &mut predicate.condition {
+        min.iter_mut().for_each(six);
+        max.iter_mut().for_each(six);
+    }
+    predicate
+}
+
 /// Predicates that are printed for people.
 const PRINTED: usize = 20;
 
@@ -276,7 +287,8 @@ fn text(rows: &Rows, is_found: bool, explanation: &Explanation) -> String {
     };
     let mut text = format!("abnormal rows {rows} ({how})\n");
     for predicate in explanation.predicates.iter().take(PRINTED) {
-        text.push_str(&format!("  {:5.2}  {predicate}\n", predicate.power));
+        let power = predicate.power;
+        text.push_str(&format!("  {power:5.2}  {}\n", rounded(predicate)));
     }
     let n_more = explanation.predicates.len().saturating_sub(PRINTED);
     if n_more > 0 {
