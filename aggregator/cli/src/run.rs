@@ -25,6 +25,8 @@ use crate::trigger;
 pub const FINE: u8 = 0;
 /// `hsw status`: an incident is open or the aggregator is not ready.
 pub const NOT_WELL: u8 = 3;
+/// `hsw graph audit`: the graph gives away more than was asked for.
+pub const NOT_PASSED: u8 = 1;
 const URL: &str = "http://127.0.0.1:8080";
 
 /// Runs one command and returns the exit code.
@@ -48,7 +50,8 @@ pub fn run(cli: Cli) -> anyhow::Result<u8> {
         Command::Learn(options) => return offline::learn::run(options, cli.json).map(|()| FINE),
         Command::Sketch(command) => return offline::sketch::run(command, cli.json).map(|()| FINE),
         Command::Graph(command) if !command.is_online() => {
-            return offline::graph::run(command, cli.json).map(|()| FINE);
+            return offline::graph::run(command, cli.json)
+                .map(|is_passed| if is_passed { FINE } else { NOT_PASSED });
         }
         Command::Trigger(trigger::Command::Eval(options)) => {
             return offline::trigger::run(options, cli.json).map(|()| FINE);

@@ -145,6 +145,10 @@ impl Engine {
             Input::Restored(incident) => {
                 let now = self.judged.unwrap_or(incident.raised);
                 let is_open = incident.state == IncidentState::Open;
+                if let Some(intrusion) = incident.intrusion.as_ref().filter(|i| i.is_accepted) {
+                    let edges: Vec<_> = intrusion.ids().collect();
+                    self.structure.accept(&edges);
+                }
                 if is_open && incident.intrusion.is_some() {
                     self.intrusions.restore(*incident, now);
                 } else {

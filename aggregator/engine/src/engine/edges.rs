@@ -328,5 +328,20 @@ mod tests {
             second += 2;
         }
         assert!(raised(&mut engine).is_empty());
+        // And after a restart, when the store gives it back; without its word it is raised.
+        let accepted = engine.incidents()[0].clone();
+        for is_told in [true, false] {
+            let (mut engine, mut second) = experienced(true);
+            if is_told {
+                engine.handle(Monotonic(1), Input::Restored(Box::new((*accepted).clone())));
+            }
+            let wall = WallTime::from_unix_seconds(START + second);
+            engine.handle(Monotonic(1), Input::ReplayDone { wall });
+            for _ in 0..60 {
+                look(&mut engine, second, false, &["web", "jobs", "pg_dump"]);
+                second += 2;
+            }
+            assert_eq!(raised(&mut engine).is_empty(), is_told);
+        }
     }
 }
