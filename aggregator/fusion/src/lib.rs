@@ -8,3 +8,9 @@ mod detectors;
 pub use detectors::{DetectorId, N_DETECTORS};
 
 pub mod layout;
+
+mod batch;
+mod scoring;
+
+pub use batch::{Batch, Scores, quantise};
+pub use scoring::{Answer, Scoring};

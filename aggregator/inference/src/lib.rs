@@ -1,11 +1,9 @@
 //! Models through ONNX Runtime, which is loaded at run time if it is there. (step 11)
 //!
-//! In: a [`Batch`] of all shards a tick. Out: [`Scores`], or nothing in time, and then the statistical fusion judges
+//! In: a [`hsw_fusion::Batch`] of all shards a tick. Out: [`hsw_fusion::Scores`], or nothing in time, and then the statistical fusion judges
 //! alone. Invariants: IF-1 whatever a model file or a library is, it is an error with its remedy, never a panic. IF-2 a
 //! model that is swapped in has scored beside the old one first. IF-3 scores are finite, one a shard, and quantised.
 //! Limits: `MODEL_BYTES_MAX`, `CARD_BYTES_MAX`, one batch in flight. Does not: make features (see `hsw-fusion`), decide.
-
-mod batch;
 
 mod library;
 mod runtime;
@@ -16,7 +14,6 @@ mod model;
 mod scorer;
 mod shadow;
 
-pub use batch::{Batch, Scores, quantise};
 pub use card::{Bounds, CARD_BYTES_MAX, Card, Port};
 pub use library::{Found, find};
 pub use model::{MODEL_BYTES_MAX, Model};

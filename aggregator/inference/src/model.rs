@@ -7,11 +7,12 @@
 use std::fmt::Display;
 use std::path::Path;
 
+use hsw_fusion::{Batch, Scores, quantise};
 use hsw_types::ShardId;
 use ort::session::{Session, SessionInputValue, SessionOutputs};
 use ort::value::{Outlet, TensorElementType, TensorRef};
 
-use crate::{Batch, Card, Error, Port, Runtime, Scores, quantise};
+use crate::{Card, Error, Port, Runtime};
 
 /// A larger model is refused.
 pub const MODEL_BYTES_MAX: u64 = 64 << 20;

@@ -13,7 +13,9 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread;
 use std::time::Instant;
 
-use crate::{Batch, Card, Error, Model, Runtime, Scores, Shadow, Verdict};
+use hsw_fusion::{Batch, Scores};
+
+use crate::{Card, Error, Model, Runtime, Shadow, Verdict};
 
 /// Batches between two looks at the folder of cards.
 const LOOK_EVERY: u64 = 30;
@@ -63,6 +65,36 @@ pub struct Totals {
     pub refused: u64,
     /// Microseconds the last batch took.
     pub last_us: u64,
+}
+
+impl Totals {
+    /// Name, help and count of each, for `/metrics`.
+    #[must_use]
+    pub const fn named(&self) -> [(&'static str, &'static str, u64); 5] {
+        [
+            ("inference_batches_total", "Batches scored.", self.scored),
+            (
+                "inference_busy_total",
+                "Batches refused because one was under way.",
+                self.busy,
+            ),
+            (
+                "inference_failed_total",
+                "Batches on which the model failed.",
+                self.failed,
+            ),
+            (
+                "inference_swapped_total",
+                "Models swapped in after a shadow evaluation.",
+                self.swapped,
+            ),
+            (
+                "inference_refused_total",
+                "Models that could not be opened or did not agree.",
+                self.refused,
+            ),
+        ]
+    }
 }
 
 /// A running thread, or none.

@@ -10,9 +10,8 @@ use std::path::{Path, PathBuf};
 use std::sync::mpsc::{Receiver, channel};
 use std::time::Duration;
 
-use hsw_inference::{
-    Batch, Config, Device, Error, Found, Model, Provider, Runtime, Scorer, Scores, find, quantise,
-};
+use hsw_fusion::{Batch, Scores, quantise};
+use hsw_inference::{Config, Device, Error, Found, Model, Provider, Runtime, Scorer, find};
 use hsw_types::{ShardId, WindowIndex};
 use sha2::{Digest as _, Sha256};
 

@@ -79,9 +79,9 @@ pub struct Scores {
 #[must_use]
 pub fn quantise(probability: f32) -> f32 {
     let p = f64::from(probability).clamp(1e-6, 1.0 - 1e-6);
-    let logit = (p / (1.0 - p)).ln().clamp(-LOGIT_MAX, LOGIT_MAX);
+    let logit = hsw_stats::ln(p / (1.0 - p)).clamp(-LOGIT_MAX, LOGIT_MAX);
     let step = (logit / LOGIT_STEP).round() * LOGIT_STEP;
-    (1.0 / (1.0 + (-step).exp())) as f32
+    (1.0 / (1.0 + hsw_stats::exp(-step))) as f32
 }
 
 #[cfg(test)]
