@@ -13,6 +13,8 @@ import numpy as np
 N_STEPS = 16
 # A row is looked at from here on: models of the usual need their time.
 WARM_WINDOWS = 240
+# Of the windows every third is looked at.
+EVERY = 3
 # After a fault has ended its shard recovers: neither sick nor well.
 RECOVERY_WINDOWS = 60
 # A fault cannot be seen in the window in which it begins.
@@ -32,6 +34,20 @@ class Run:
     rows: np.ndarray  # (window, shard, feature), memory-mapped
     bases: np.ndarray  # (window, shard, base)
     truth: list = field(default_factory=list)
+    made: np.ndarray = None  # (window that is looked at, shard, feature of the trees)
+
+    def fuse(self, make, name):
+        """Fused features of every window from the first that counts on, kept in a file beside the run."""
+        path = f"{self.path}.{name}.npy"
+        if not os.path.exists(path):
+            windows = range(WARM_WINDOWS, self.n_windows, EVERY)
+            np.save(path + ".new.npy", np.stack([make(history(self, w)) for w in windows]))
+            os.replace(path + ".new.npy", path)
+        self.made = np.load(path, mmap_mode="r")
+
+    def fused(self, windows):
+        """Fused features of windows that are looked at: (window, shard, feature)."""
+        return np.asarray(self.made[(np.asarray(windows) - WARM_WINDOWS) // EVERY])
 
     @property
     def n_windows(self):
@@ -97,7 +113,7 @@ def split(runs, fold):
     return train, test
 
 
-def snapshots(run, families, held_out, rng, stride_quiet=17, stride_sick=5):
+def snapshots(run, families, held_out, rng, stride_quiet=18, stride_sick=6):
     """Windows of a training run worth a look: not those in which a held-out kind works, more of those in which something does."""
     sick, _, _, _ = run.labels(families)
     forbidden = run.active(held_out)
@@ -108,7 +124,7 @@ def snapshots(run, families, held_out, rng, stride_quiet=17, stride_sick=5):
     for back in range(1, N_STEPS):
         usable[back:] &= ~forbidden[:-back]
     at = np.flatnonzero(usable)
-    phase_quiet, phase_sick = rng.integers(stride_quiet), rng.integers(stride_sick)
+    phase_quiet, phase_sick = (EVERY * rng.integers(stride // EVERY) for stride in (stride_quiet, stride_sick))
     chosen = np.where(busy[at], at % stride_sick == phase_sick, at % stride_quiet == phase_quiet)
     return at[chosen]
 
@@ -120,23 +136,23 @@ def history(run, window):
 
 
 def table(runs, families, held_out, seed):
-    """Rows for the boosted models: newest step alone."""
+    """Rows for the boosted models: fused features."""
     rng = np.random.default_rng(seed)
     xs, ys, fs = [], [], []
     for run in runs:
         sick, _, family, ignored = run.labels(families)
         for window in snapshots(run, families, held_out, rng):
             keep = ~ignored[window]
-            xs.append(run.rows[window][keep])
+            xs.append(run.fused(window)[keep])
             ys.append(sick[window][keep])
             fs.append(family[window][keep])
     return np.concatenate(xs), np.concatenate(ys), np.concatenate(fs)
 
 
-def test_windows(run, kinds, held_out, stride=3):
+def test_windows(run, kinds, held_out):
     """Windows of a test run in which no kind works that was trained on."""
     seen = run.active(set(kinds) - set(held_out))
-    at = np.arange(WARM_WINDOWS, run.n_windows, stride)
+    at = np.arange(WARM_WINDOWS, run.n_windows, EVERY)
     return at[~seen[at]]
 
 

@@ -10,43 +10,40 @@ from onnx import TensorProto, helper as h, numpy_helper
 import trees as forest
 
 
-def net_to_onnx(net, n_features, path):
-    """The transformer alone: logits `net_sick`, `net_soon`. Sums over edges are scatter_add, which exports exactly."""
+def net_to_onnx(net, fused, n_features, path):
+    """The learned part and what the trees read: `net_sick`, `net_soon`, `fused`. Sums over edges are scatter_add, which exports exactly."""
     net.eval()
     history = torch.randn(5, 16, n_features)
     edges = torch.tensor([[0, 1, 1, 0, 3], [1, 0, 0, 1, 2]])
     torch.onnx.export(
-        Logits(net), (history, edges), path, input_names=["history", "edges"], output_names=["net_sick", "net_soon"], dynamo=False,
-        opset_version=17, dynamic_axes={"history": {0: "shards"}, "edges": {1: "edges"}, "net_sick": {0: "shards"}, "net_soon": {0: "shards"}},
+        Shipped(net, fused), (history, edges), path, input_names=["history", "edges"], output_names=["net_sick", "net_soon", "fused"], dynamo=False,
+        opset_version=17, dynamic_axes={"history": {0: "shards"}, "edges": {1: "edges"}, "net_sick": {0: "shards"}, "net_soon": {0: "shards"}, "fused": {0: "shards"}},
     )
     return onnx.load(path)
 
 
-class Logits(torch.nn.Module):
-    """What is shipped of the heads."""
+class Shipped(torch.nn.Module):
+    """What is shipped of the heads, and the features of the trees."""
 
-    def __init__(self, net):
+    def __init__(self, net, fused):
         super().__init__()
-        self.net = net
+        self.net, self.fused = net, fused
 
     def forward(self, history, edges):
         sick, soon, _ = self.net(history, edges)
-        return sick, soon
+        return sick, soon, self.fused(history)
 
 
 def combine(model, trees, weights, path):
     """sick = sigmoid(a · transformer + b · trees + c); soon likewise. A weight of 0 leaves its part out of `sick`."""
     graph = model.graph
     constants = {
-        "hsw_last": np.array([-1], np.int64), "hsw_axis": np.array([1], np.int64), "hsw_end": np.array([np.iinfo(np.int64).max], np.int64),
         "hsw_flat": np.array([-1], np.int64), "hsw_a": np.float32(weights["net"]), "hsw_b": np.float32(weights["trees"]),
         "hsw_c": np.float32(weights["bias"]), "hsw_sa": np.float32(weights["soon_scale"]), "hsw_sb": np.float32(weights["soon_bias"]),
     }
     graph.initializer.extend(numpy_helper.from_array(np.asarray(value), name) for name, value in constants.items())
     graph.node.extend([
-        h.make_node("Slice", ["history", "hsw_last", "hsw_end", "hsw_axis"], ["hsw_newest3"]),
-        h.make_node("Squeeze", ["hsw_newest3", "hsw_axis"], ["hsw_newest"]),
-        forest.to_onnx(trees, "hsw_newest", "hsw_margin2"),
+        forest.to_onnx(trees, "fused", "hsw_margin2"),
         h.make_node("Reshape", ["hsw_margin2", "hsw_flat"], ["hsw_margin"]),
         h.make_node("Mul", ["net_sick", "hsw_a"], ["hsw_an"]),
         h.make_node("Mul", ["hsw_margin", "hsw_b"], ["hsw_bt"]),
@@ -64,7 +61,7 @@ def combine(model, trees, weights, path):
     onnx.save(model, path)
 
 
-def agreement(path, net, trees, weights, n_features, seed=1):
+def agreement(path, net, fused, trees, weights, n_features, seed=1):
     """Largest difference of `sick` and `soon` between this file in ONNX Runtime and torch, with repeated edges and many sizes."""
     import onnxruntime
 
@@ -80,7 +77,7 @@ def agreement(path, net, trees, weights, n_features, seed=1):
         sick, soon = session.run(["sick", "soon"], {"history": history, "edges": edges})
         with torch.no_grad():
             a, s, _ = net(torch.tensor(history), torch.tensor(edges))
-        margin = forest.margin(trees, history[:, -1])
+            margin = forest.margin(trees, fused(torch.tensor(history)).numpy())
         logit = weights["net"] * a.numpy() + weights["trees"] * margin + weights["bias"]
         expected = 1 / (1 + np.exp(-logit))
         expected_soon = 1 / (1 + np.exp(-(weights["soon_scale"] * s.numpy() + weights["soon_bias"])))

@@ -1,9 +1,11 @@
 """The transformer: tokens of each modality of a shard, then attention over the interaction graph.
 
-Tokens: four patches of four windows of the metrics; one each of the detectors, the log templates, the fingerprints and the
-graph (distances to landmarks among them), newest and mean of the steps. Time and kind of shard are added to all. Identity of
-a shard is no input: it would be learned by heart and mean nothing elsewhere. Shards that talk to each other then attend to
-one another along the edges, twice. Heads: sick, incident within ten minutes, family of the cause.
+Tokens: each metric's sixteen windows are a patch, embedded with weights that all metrics share and the metric's own vector, which is
+left out at random in training: what a sick series looks like is to be learned, not which series were sick. The patches become four
+tokens (their maximum, mean, and two that are attended to). One token each of the detectors, the log templates, the fingerprints and
+the graph (distances to landmarks among them), newest and mean of the steps. Time and kind of shard are added to all. Identity of a
+shard is no input: it would be learned by heart and mean nothing elsewhere. Shards that talk to each other then attend to one another
+along the edges, twice. Heads: sick, incident within ten minutes, family of the cause.
 """
 import numpy as np
 import torch
@@ -13,7 +15,8 @@ D = 64
 HEADS = 4
 FF = 128
 STEPS = 16
-PATCH = 4
+# Share of training batches in which metrics have no names.
+NAMELESS = 0.5
 
 
 class Block(nn.Module):
@@ -60,58 +63,71 @@ class GraphAttention(nn.Module):
 class Net(nn.Module):
     """See the module."""
 
-    def __init__(self, layout, n_families, is_on=None):
+    def __init__(self, layout, n_families, gone=()):
         super().__init__()
-        on = {"metrics", "detectors", "log", "query", "graph", "siblings", "edges"} if is_on is None else is_on
         names = layout["columns"]
         place = lambda test: [i for i, name in enumerate(names) if test(name)]
+        is_flag = lambda name: name.startswith("unknown.")
         groups = {
-            "detectors": place(lambda n: n.startswith("p.") or n.startswith("unknown.") and "." not in n[8:]),
-            "metrics": place(lambda n: n.startswith(("own.", "apart.")) or n.startswith("unknown.") and "." in n[8:]),
+            "detectors": place(lambda n: n.startswith("p.") or is_flag(n) and "." not in n[8:]),
             "log": place(lambda n: n.startswith("log.")),
             "query": place(lambda n: n.startswith("query.")),
             "graph": place(lambda n: n.startswith("graph.")),
             "shard": place(lambda n: n.startswith(("time.", "shard."))),
         }
+        self.first = place(lambda n: n.startswith("own."))[0]
+        self.n_metrics = len(layout["metrics"])
         self.sizes = {name: len(columns) for name, columns in groups.items()}
-        self.order = ["metrics", "detectors", "log", "query", "graph"]
+        self.order = ["detectors", "log", "query", "graph"]
         for name, columns in groups.items():
             self.register_buffer("at_" + name, torch.tensor(columns, dtype=torch.long))
         keep = torch.ones(len(names))
-        for name in self.order:
-            if name not in on:
-                keep[groups[name]] = 0
-        if "siblings" not in on:
-            keep[place(lambda n: n.startswith("apart.") or n.endswith(".siblings"))] = 0
+        keep[list(gone)] = 0
         self.register_buffer("keep", keep)
-        self.has_edges = "edges" in on and "graph" in on
+        # Which way is bad, as the catalogue says, so that worse is positive for every metric.
+        bad = torch.tensor([float(metric["bad"] or 1) for metric in layout["metrics"]])
+        self.register_buffer("bad", torch.stack([bad, bad, torch.ones_like(bad)], dim=-1))
         self.register_buffer("mean", torch.zeros(len(names)))
         self.register_buffer("scale", torch.ones(len(names)))
-        self.patch = nn.Linear(PATCH * self.sizes["metrics"], D)
-        self.tokens = nn.ModuleDict({name: nn.Linear(2 * self.sizes[name], D) for name in self.order[1:]})
+        self.patch = nn.Linear(3 * STEPS, D)
+        self.names = nn.Parameter(0.02 * torch.randn(self.n_metrics, D))
+        self.look = nn.Linear(D, 2)
+        self.mix = nn.ModuleList([nn.Linear(D, D) for _ in range(4)])
+        self.tokens = nn.ModuleDict({name: nn.Linear(2 * self.sizes[name], D) for name in self.order})
         self.about = nn.Linear(self.sizes["shard"], D)
-        self.position = nn.Parameter(0.02 * torch.randn(1, 1 + STEPS // PATCH + len(self.order) - 1, D))
+        self.position = nn.Parameter(0.02 * torch.randn(1, 1 + 4 + len(self.order), D))
         self.blocks = nn.ModuleList([Block(), Block()])
         self.graph = nn.ModuleList([GraphAttention(), GraphAttention()])
         self.norm = nn.LayerNorm(D)
         self.heads = nn.Linear(D, 2 + 1 + n_families)
 
-    def squash(self, x):
-        """Deviations reach 30: their sign and logarithm, then standardised."""
-        x = torch.sign(x) * torch.log1p(torch.abs(x))
-        return (x - self.mean) / self.scale * self.keep
+    @staticmethod
+    def squash(x):
+        """Deviations reach 30: their sign and logarithm."""
+        return torch.sign(x) * torch.log1p(torch.abs(x))
 
     def fit_scale(self, rows):
-        """Mean and spread of training rows."""
+        """Mean and spread of training rows, for all columns but the metrics, which are in robust deviations already."""
         x = np.sign(rows) * np.log1p(np.abs(rows))
         self.mean.copy_(torch.tensor(x.mean(0)))
         self.scale.copy_(torch.tensor(np.maximum(x.std(0), 0.05)))
 
+    def metrics(self, x):
+        """Four tokens of what the metrics show."""
+        part = x[:, :, self.first:self.first + 3 * self.n_metrics] * self.keep[self.first:self.first + 3 * self.n_metrics]
+        part = self.squash(part).view(-1, STEPS, self.n_metrics, 3) * self.bad
+        h = self.patch(part.permute(0, 2, 1, 3).reshape(-1, self.n_metrics, 3 * STEPS))
+        if not self.training or torch.rand(()) > NAMELESS:
+            h = h + self.names
+        h = torch.relu(h)
+        attended = torch.softmax(self.look(h), dim=1).transpose(1, 2) @ h
+        pooled = [h.max(dim=1).values, h.mean(dim=1), attended[:, 0], attended[:, 1]]
+        return torch.stack([mix(one) for mix, one in zip(self.mix, pooled)], dim=1)
+
     def forward(self, history, edges):
-        x = self.squash(history)
-        metrics = x[:, :, self.at_metrics].reshape(-1, STEPS // PATCH, PATCH * self.sizes["metrics"])
-        tokens = [self.patch(metrics)]
-        for name in self.order[1:]:
+        x = (self.squash(history) - self.mean) / self.scale * self.keep
+        tokens = [self.metrics(history)]
+        for name in self.order:
             part = x[:, :, getattr(self, "at_" + name)]
             both = torch.cat([part[:, -1], part.mean(1)], dim=-1)
             tokens.append(self.tokens[name](both).unsqueeze(1))
@@ -120,8 +136,73 @@ class Net(nn.Module):
         for block in self.blocks:
             h = block(h)
         h = h[:, 0]
-        if self.has_edges:
-            for layer in self.graph:
-                h = layer(h, edges)
+        for layer in self.graph:
+            h = layer(h, edges)
         heads = self.heads(self.norm(h))
         return heads[:, 0], heads[:, 1], heads[:, 2:]
+
+
+class Fused(nn.Module):
+    """What the trees read: order statistics over metrics rather than the metrics, so that a kind of fault nobody has seen looks like
+    those that were; by tier and family of the catalogue; the detectors; lines, statements and graph; and where the shard stands among
+    all of its batch. Nothing here is learned. In: history of one cluster. Out: (shard, feature)."""
+
+    def __init__(self, layout, gone=()):
+        super().__init__()
+        names, metrics = layout["columns"], layout["metrics"]
+        self.first = names.index("own." + metrics[0]["name"])
+        self.n_metrics = len(metrics)
+        keep = torch.ones(len(names))
+        keep[list(gone)] = 0
+        self.register_buffer("keep", keep)
+        bad = torch.tensor([float(metric["bad"]) for metric in metrics])
+        self.register_buffer("sign", bad)
+        self.register_buffer("either", (bad == 0).float())
+        groups = [("tier " + t, [m["tier"] == t for m in metrics]) for t in ("activity", "symptom", "cause")]
+        groups += [("family " + f, [m["family"] == f for m in metrics]) for f in sorted({m["family"] for m in metrics})]
+        groups = [(name, mask) for name, mask in groups if any(mask)]
+        self.group_names = [name for name, _ in groups]
+        for at, (_, mask) in enumerate(groups):
+            self.register_buffer(f"group_{at}", torch.tensor([i for i, m in enumerate(mask) if m], dtype=torch.long))
+        rest = [i for i, n in enumerate(names) if n.startswith(("p.", "log.", "query.", "graph.", "shard.")) or n.startswith("unknown.") and "." not in n[8:]]
+        self.register_buffer("rest", torch.tensor(rest, dtype=torch.long))
+        self.register_buffer("surprises", torch.tensor([i for i, n in enumerate(names) if n.startswith("p.")], dtype=torch.long))
+        self.rest_names = [names[i] for i in rest]
+        self.p_names = [n for n in names if n.startswith("p.")]
+
+    def names(self):
+        """Of the features, in order."""
+        told = []
+        for name in ("now", "five", "all"):
+            told += [f"both.{name}.top{i}" for i in range(1, 6)] + [f"both.{name}.over{i}" for i in (3, 5, 10)] + [f"both.{name}.sum"]
+        told += [f"own.top{i}" for i in (1, 2, 3)] + [f"apart.top{i}" for i in (1, 2, 3)] + [f"better.top{i}" for i in (1, 2)]
+        told += ["max of " + name for name in self.group_names] + ["unknown now", "unknown more"]
+        told += self.rest_names + ["mean " + name for name in self.p_names]
+        return told + ["sum over shards", "largest of shards", "below largest", "own over shards"]
+
+    def forward(self, history):
+        x = history * self.keep
+        part = x[:, :, self.first:self.first + 3 * self.n_metrics].reshape(-1, 16, self.n_metrics, 3)
+        own, apart, unknown = part[..., 0], part[..., 1], part[..., 2]
+        agree = (own * apart > 0).to(x.dtype)
+        least = torch.minimum(own.abs(), apart.abs()) * agree
+        side = torch.sign(own) * self.sign + self.either
+        both, worse = torch.relu(least * side), own * self.sign + own.abs() * self.either
+        aside = apart * self.sign + apart.abs() * self.either
+        told = []
+        five = both[:, -5:].mean(1)
+        for one in (both[:, -1], five, both.mean(1)):
+            told += [torch.topk(one, 5, dim=1).values]
+            told += [(one > level).to(x.dtype).sum(1, keepdim=True) for level in (3.0, 5.0, 10.0)]
+            told += [one.sum(1, keepdim=True)]
+        told += [torch.topk(worse[:, -5:].mean(1), 3, dim=1).values, torch.topk(aside[:, -5:].mean(1), 3, dim=1).values]
+        told += [torch.topk(torch.relu(-worse[:, -5:].mean(1)), 2, dim=1).values]
+        told += [five[:, getattr(self, f"group_{at}")].max(dim=1, keepdim=True).values for at in range(len(self.group_names))]
+        told += [unknown[:, -1].mean(1, keepdim=True), (unknown[:, -1] - unknown[:, 0]).mean(1, keepdim=True)]
+        told += [x[:, -1][:, self.rest], x[:, :, self.surprises].mean(1)]
+        total = five.sum(1, keepdim=True)
+        zero = total * 0
+        largest = total.max(dim=0, keepdim=True).values
+        told += [zero + total.mean(0, keepdim=True), zero + largest, total - largest]
+        told += [zero + worse[:, -5:].mean(1).max(dim=1, keepdim=True).values.mean(0, keepdim=True)]
+        return torch.cat(told, dim=1)

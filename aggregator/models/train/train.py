@@ -16,7 +16,7 @@ import torch
 import data
 import export
 import trees as forest
-from net import Net
+from net import Fused, Net
 
 SEED = 1
 torch.set_num_threads(2)
@@ -27,8 +27,32 @@ ABLATIONS = {
     "no log": lambda n: n.startswith("log.") or n.endswith(".templates"),
     "no queries": lambda n: n.startswith("query.") or n.endswith(".fingerprints"),
     "no graph": lambda n: n.startswith("graph.") or n.endswith(".structure"),
-    "no siblings": lambda n: n.startswith("apart.") or n.endswith(".siblings"),
+    "no siblings": lambda n: n.endswith(".siblings") or n.startswith("shard.siblings"),
 }
+
+
+def without_siblings(history, layout):
+    """What siblings bring to the metrics is taken away: apart from them becomes own."""
+    history = history.copy()
+    apart = [i for i, n in enumerate(layout["columns"]) if n.startswith("apart.")]
+    history[..., apart] = history[..., [i - 1 for i in apart]]
+    return history
+
+
+def fuse_all(runs, layout, name, gone=(), siblings=True):
+    """Fused features of all runs, with columns taken away."""
+    fused = Fused(layout, gone)
+
+    def make(block):
+        block = block if siblings else without_siblings(block, layout)
+        with torch.no_grad():
+            return fused(torch.tensor(block)).numpy()
+
+    for at, run in enumerate(runs):
+        run.fuse(make, name)
+        print(f"\r  fused {at + 1}/{len(runs)} runs ({name})", end="", flush=True)
+    print(flush=True)
+    return fused
 
 
 def train_net(runs, layout, held_out, seed, minutes):
@@ -139,11 +163,9 @@ def evaluate(runs, layout, kinds, held_out, scorers):
     return table, pooled, (told, kind, soon)
 
 
-def tree_scorer(predict, zeroed=None):
+def tree_scorer(predict):
     def score(run, windows):
-        x = np.asarray(run.rows[windows]).copy()
-        if zeroed is not None:
-            x[:, :, zeroed] = 0
+        x = run.fused(windows)
         return predict(x.reshape(-1, x.shape[-1])).reshape(x.shape[:2])
 
     return score
@@ -176,7 +198,7 @@ def fold(at, held_out, runs, kinds, layout, minutes, is_full):
     logits, ys = [], []
     for run in calibrate:
         sick, _, _, ignored = run.labels(layout["families"])
-        windows = data.snapshots(run, layout["families"], held_out, np.random.default_rng(SEED), 23, 7)
+        windows = data.snapshots(run, layout["families"], held_out, np.random.default_rng(SEED), 24, 9)
         if not len(windows):
             continue
         keep = ~ignored[windows]
@@ -189,12 +211,6 @@ def fold(at, held_out, runs, kinds, layout, minutes, is_full):
         for name, make in forest.five(SEED).items():
             model = make().fit(px, py)
             scorers[name] = tree_scorer(lambda rows, m=model: m.predict_proba(rows)[:, 1])
-        for name, test_column in ABLATIONS.items():
-            gone = [i for i, n in enumerate(columns) if test_column(n)]
-            ax = px.copy()
-            ax[:, gone] = 0
-            model = forest.ours(ax, py, SEED)
-            scorers["boosting, " + name] = tree_scorer(lambda rows, m=model: m.predict(rows, raw_score=True, num_threads=2), gone)
     table, pooled, (told, kind, soon) = evaluate(test, layout, kinds, held_out, scorers)
     probability = 1 / (1 + np.exp(-told["both"]))
     bins = np.minimum((probability * 10).astype(int), 9)
@@ -202,8 +218,25 @@ def fold(at, held_out, runs, kinds, layout, minutes, is_full):
         {"said": float(probability[bins == b].mean()), "was": float((kind[bins == b] >= 0).mean()), "rows": int((bins == b).sum())}
         for b in range(10) if (bins == b).any()
     ]
+    if is_full:
+        ablate(table, (fit, test), runs, kinds, layout, held_out)
     return {"held_out": held_out, "kinds": table, "pooled": pooled, "calibration": calibration, "weights": [*weights, bias],
             "rows": len(x), "seconds": round(time.time() - begun)}
+
+
+def ablate(table, parts, runs, kinds, layout, held_out):
+    """The boosted model without a modality, trained anew each time."""
+    fit, test = parts
+    for name, test_column in ABLATIONS.items():
+        gone = [i for i, n in enumerate(layout["columns"]) if test_column(n)]
+        fuse_all(fit + test, layout, name.replace(" ", "-"), gone, siblings=name != "no siblings")
+        x, y, _ = data.table(fit, layout["families"], held_out, SEED)
+        model = forest.ours(*forest.prepare(x, y, SEED), SEED)
+        scorer = tree_scorer(lambda rows: model.predict(rows, raw_score=True, num_threads=2))
+        told, _, _ = evaluate(test, layout, kinds, held_out, {"boosting, " + name: scorer})
+        for kind, row in told.items():
+            table[kind].update({k: v for k, v in row.items() if k != "prevalence"})
+    fuse_all(runs, layout, "fused")
 
 
 def summarise(results, base):
@@ -236,19 +269,20 @@ def final(runs, layout, minutes, out, name, weights_of_folds):
     logits, ys = [], []
     for run in runs[::7]:
         _, soon, _, ignored = run.labels(layout["families"])
-        windows = data.snapshots(run, layout["families"], [], np.random.default_rng(SEED), 41, 41)
+        windows = data.snapshots(run, layout["families"], [], np.random.default_rng(SEED), 42, 42)
         if len(windows):
             logits.append(net_logits(net, run, windows)[1][~ignored[windows]])
             ys.append(soon[windows][~ignored[windows]])
     soon_scale, soon_bias = platt(np.concatenate(logits)[:, None], np.concatenate(ys))
     weights = {"net": float(mixed[0]), "trees": float(mixed[1]), "bias": float(mixed[2]), "soon_scale": soon_scale[0], "soon_bias": soon_bias}
     path = os.path.join(out, name + ".onnx")
-    model = export.net_to_onnx(net, len(layout["columns"]), path)
+    fused = Fused(layout)
+    model = export.net_to_onnx(net, fused, len(layout["columns"]), path)
     export.combine(model, trees, weights, path)
-    differs = export.agreement(path, net, trees, weights, len(layout["columns"]))
+    differs = export.agreement(path, net, fused, trees, weights, len(layout["columns"]))
     print(f"torch and ONNX Runtime differ by {differs:.2e} at most", flush=True)
     assert differs < 1e-3
-    forest.save_json(trees, layout["columns"], os.path.join(out, name + ".trees.json"))
+    forest.save_json(trees, fused.names(), os.path.join(out, name + ".trees.json"))
     return path, weights, differs, sum(p.numel() for p in net.parameters())
 
 
@@ -264,6 +298,8 @@ def main():
     os.makedirs(arguments.out, exist_ok=True)
     runs, kinds, layout = data.load(arguments.data)
     print(f"{len(runs)} runs, {len(kinds)} kinds, layout {layout['name']}", flush=True)
+    fused = fuse_all(runs, layout, "fused")
+    assert len(fused.names()) == runs[0].made.shape[2]
     results = []
     for at, held_out in enumerate(data.folds(kinds)):
         if arguments.folds and at >= arguments.folds:

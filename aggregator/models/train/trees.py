@@ -126,7 +126,7 @@ def to_onnx(trees, name_in, name_out):
                        aggregate_function="SUM", post_transform="NONE", **attributes)
 
 
-def save_json(trees, columns, path):
+def save_json(trees, names, path):
     """What exact contributions are computed from."""
     with open(path, "w", encoding="utf8") as file:
-        json.dump({"format": 1, "columns": len(columns), "trees": trees}, file, separators=(",", ":"))
+        json.dump({"format": 1, "features": names, "trees": trees}, file, separators=(",", ":"))
