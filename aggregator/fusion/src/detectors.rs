@@ -73,6 +73,9 @@ impl DetectorId {
     }
 }
 
+/// What each detector says of a shard at a window: calibrated −ln p, `None` where it does not know.
+pub type Surprises = [Option<f64>; N_DETECTORS];
+
 #[cfg(test)]
 mod tests {
     use super::*;
