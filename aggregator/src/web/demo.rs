@@ -407,6 +407,9 @@ fn graph(now: WallTime) -> GraphView {
     }
     GraphView {
         landmarks: vec!["client:10.0.9.7/reports".to_owned()],
+        is_resolved: true,
+        n_twins: (0, 0),
+        n_alone: (13, 13),
         twin_bound: 0,
         twin_bound_uncoloured: 4,
         landmark_nodes: vec![NodeId::new("router-a").unwrap()],
