@@ -38,7 +38,7 @@ mod sherlock;
 pub use sherlock::sherlock;
 
 mod rules;
-pub use rules::{KAPPA_MIN, RuleError, Rules, kappa};
+pub use rules::{KAPPA_MIN, RULES_MAX, RuleError, Rules, kappa};
 
 mod known;
 pub use known::{CASES_MAX, Diagnosis, Known, NamedCase, models};
