@@ -13,7 +13,9 @@ use std::time::{Duration, Instant};
 
 use anyhow::Context as _;
 use hsw_engine::{Engine, Incident, IncidentId, Input, Output, ShardView};
+use hsw_fusion::Scores;
 use hsw_hot::{HotRow, MINUTE_S};
+use hsw_inference::Scorer;
 use hsw_trigger::Up;
 use hsw_types::{HotKind, Monotonic, NodeId, WallTime};
 use tokio::sync::{broadcast, mpsc, oneshot, watch};
@@ -53,6 +55,8 @@ pub enum Event {
         /// What it says.
         messages: Vec<Up>,
     },
+    /// The model has scored a batch.
+    Scored(Scores),
     /// Hand the store everything that waits for it.
     Save {
         /// Answered when it has been handed over.
@@ -72,6 +76,8 @@ pub struct Driver {
     pub engine: Engine,
     /// The triggers.
     pub triggers: Triggers,
+    /// The model, if there is one.
+    pub scorer: Scorer,
     /// Name of the cluster, for the snapshot.
     pub cluster: String,
     /// Agents' connections.
@@ -175,6 +181,7 @@ impl Loop {
                     self.driver.triggers.hear(&node, messages, now, wall_now());
                     self.tell_agents();
                 }
+                Event::Scored(scores) => self.tell(Input::Scored(scores)),
                 Event::Save { done } => {
                     self.save();
                     self.save_triggers();
@@ -246,6 +253,11 @@ impl Loop {
                 Output::IncidentRaised(incident) => (IncidentChange::Raised, incident),
                 Output::IncidentChanged(incident) => (IncidentChange::Changed, incident),
                 Output::IncidentClosed(incident) => (IncidentChange::Closed, incident),
+                Output::Score(batch) => {
+                    // Refused while one is under way: the engine judges without, and the scorer counts it.
+                    self.driver.scorer.ask(*batch);
+                    continue;
+                }
             };
             self.incident(change, incident);
         }
@@ -353,6 +365,7 @@ impl Loop {
             engine_counters: engine.counters(),
             triggers: self.driver.triggers.views(),
             trigger_totals: self.driver.triggers.totals(),
+            inference: self.driver.scorer.status(),
         };
         self.driver.snapshot.send_replace(Arc::new(snapshot));
     }

@@ -16,6 +16,7 @@ use tokio::task::JoinHandle;
 
 use crate::config::Config;
 use crate::driver::{self, Driver};
+use crate::inference;
 use crate::ingest::{self, Agents, Ingest};
 use crate::shared::{Counters, DriverHandle, Shared, Snapshot};
 use crate::store::{self, Store, StoreHandle};
@@ -78,10 +79,12 @@ impl Service {
         let (snapshot, snapshots) = watch::channel(Arc::new(Snapshot::default()));
         let (incidents, _) = broadcast::channel(driver::INCIDENT_EVENTS);
         let agents = Arc::new(Agents::default());
+        let scorer = inference::start(&config.inference, events.clone())?;
         let driver_thread = driver::start(
             Driver {
-                engine: Engine::new(config.engine(), map.clone()),
+                engine: Engine::new(inference::engine(config, &scorer), map.clone()),
                 triggers,
+                scorer,
                 cluster: config.cluster.clone(),
                 agents: Arc::clone(&agents),
                 store: running.handle.clone(),

@@ -60,6 +60,8 @@ pub struct Snapshot {
     pub triggers: Vec<TriggerView>,
     /// What triggers came to since the start.
     pub trigger_totals: Totals,
+    /// What scores, and how it fares.
+    pub inference: hsw_inference::Status,
 }
 
 impl Default for Snapshot {
@@ -81,6 +83,7 @@ impl Default for Snapshot {
             engine_counters: Vec::new(),
             triggers: Vec::new(),
             trigger_totals: Totals::default(),
+            inference: hsw_inference::Status::default(),
         }
     }
 }

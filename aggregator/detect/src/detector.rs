@@ -60,6 +60,19 @@ pub struct Finding {
     pub held: u32,
 }
 
+/// How far a series is from what is usual, finding or not.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Deviation {
+    /// The node.
+    pub node: NodeIndex,
+    /// The series.
+    pub key: KeyIndex,
+    /// Robust standard deviations from its own past, more than usual being positive.
+    pub own: f64,
+    /// The same beyond what the siblings' median moved; without siblings as `own`.
+    pub apart: f64,
+}
+
 #[derive(Debug, Clone, Default)]
 struct Model {
     past: OwnPast,
@@ -92,6 +105,9 @@ pub struct Detector {
     values: Vec<LeaveOneOut>,
     scales: Vec<LeaveOneOut>,
     group_of: Vec<Option<usize>>,
+    /// What is kept for models, where somebody reads it.
+    is_telling: bool,
+    deviations_told: Vec<Deviation>,
 }
 
 impl Detector {
@@ -117,6 +133,7 @@ impl Detector {
         for list in [&mut self.deviations, &mut self.values, &mut self.scales] {
             list.resize_with(groups.len(), LeaveOneOut::default);
         }
+        self.deviations_told.clear();
         let mut findings = Vec::new();
         for (key, info) in cluster.keys().iter().enumerate() {
             let Some(spec) = info.spec.filter(|spec| spec.tier >= Tier::Activity) else {
@@ -132,6 +149,17 @@ impl Detector {
             );
         }
         findings
+    }
+
+    /// Keeps every known series' deviation of the newest window, for [`Self::deviations`].
+    pub const fn tell_deviations(&mut self) {
+        self.is_telling = true;
+    }
+
+    /// Deviations of the newest window, key by key; empty unless [`Self::tell_deviations`] was called.
+    #[must_use]
+    pub fn deviations(&self) -> &[Deviation] {
+        &self.deviations_told
     }
 
     /// Forgets the model of a series that the state has forgotten.
@@ -216,6 +244,7 @@ impl Detector {
         for at in 0..self.samples.len() {
             let sample = self.samples[at];
             let judged = self.judge(groups, spec, &sample);
+            self.tell(key, &sample, &judged);
             let model = &mut self.models[key][sample.model].1;
             model.hold(window, judged.score);
             if judged.score >= SCORE_TOLD || model.held > 0 {
@@ -244,6 +273,17 @@ impl Detector {
                 values.map(|(_, value)| scale.to(value))
             });
             self.n_models[sample.node].1 += usize::from(!was_known && model.past.is_known());
+        }
+    }
+
+    fn tell(&mut self, key: KeyIndex, sample: &Sample, judged: &Judged) {
+        if self.is_telling && sample.residual.is_some() {
+            self.deviations_told.push(Deviation {
+                node: sample.node,
+                key,
+                own: judged.own,
+                apart: judged.apart,
+            });
         }
     }
 
@@ -279,10 +319,12 @@ impl Detector {
             (of(&self.deviations), of(&self.scales), of(&self.values))
         };
         let own = residual.deviation / residual.scale;
+        let apart = common.map_or(own, |common| {
+            let scale = spread.unwrap_or(0.0).max(residual.scale);
+            (residual.deviation - common) / scale
+        });
         let both = match common {
-            Some(common) => {
-                let scale = spread.unwrap_or(0.0).max(residual.scale);
-                let apart = (residual.deviation - common) / scale;
+            Some(_) => {
                 if apart.signum() == own.signum() {
                     own.signum() * own.abs().min(apart.abs())
                 } else {
@@ -304,7 +346,12 @@ impl Detector {
         } else {
             bad.min(SCORE_TOLD - 0.1)
         };
-        Judged { score, siblings }
+        Judged {
+            score,
+            siblings,
+            own,
+            apart,
+        }
     }
 }
 
@@ -312,6 +359,8 @@ impl Detector {
 struct Judged {
     score: f64,
     siblings: Option<f64>,
+    own: f64,
+    apart: f64,
 }
 
 impl Model {

@@ -17,7 +17,7 @@ mod detector;
 
 mod rows;
 
-pub use detector::{Detector, Finding, Group};
+pub use detector::{Detector, Deviation, Finding, Group};
 pub use own_past::{Learning, OwnPast, Residual};
 pub use rows::{Novelty, Panel, Verdict};
 pub use scale::Scale;

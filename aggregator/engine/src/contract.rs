@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use hsw_fusion::{Batch, Scores};
 use hsw_structure::LEARNING_US;
 use hsw_types::{HotKind, NodeId, ShardSummary, WallTime, WindowIndex};
 
@@ -16,6 +17,9 @@ pub struct Config {
     pub n_incidents_max: usize,
     /// Seconds of who talks to whom that are learned before a new edge can be an intrusion. 180 by default.
     pub learn_s: u32,
+    /// Milliseconds within which [`Output::Score`] must be answered; past them the statistical fusion judges alone. `None`, the
+    /// default, where nobody scores: then none is asked for.
+    pub score_ms_max: Option<u32>,
 }
 
 impl Default for Config {
@@ -24,6 +28,7 @@ impl Default for Config {
             n_series_per_node_max: 4_000,
             n_incidents_max: 1_000,
             learn_s: (LEARNING_US / 1_000_000) as u32,
+            score_ms_max: None,
         }
     }
 }
@@ -69,6 +74,8 @@ pub enum Input {
     Restored(Box<Incident>),
     /// An operator says that this open incident about edges is no intrusion; nothing where there is none.
     Accepted(IncidentId),
+    /// What a model says of a batch that was asked for.
+    Scored(Scores),
     /// Replay from the store is over; silence counts from now.
     ReplayDone {
         /// The aggregator's clock.
@@ -90,6 +97,8 @@ pub enum Output {
     IncidentChanged(Arc<Incident>),
     /// Store it, tell people it is over.
     IncidentClosed(Arc<Incident>),
+    /// Let the model score it and say so with [`Input::Scored`]; nothing depends on an answer.
+    Score(Box<Batch>),
 }
 
 /// What was left out or refused, since the start.

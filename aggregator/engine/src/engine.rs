@@ -2,12 +2,15 @@
 
 mod compare;
 mod edges;
+mod score;
 
 use std::collections::{BTreeSet, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
 
 use hsw_detect::{Detector, Finding};
+use hsw_fusion::Scoring;
+use hsw_fusion::layout::Features;
 use hsw_graph::{InteractionGraph, Watch};
 use hsw_hot::{HotLists, HotRow};
 use hsw_state::{Cluster, NodeIndex};
@@ -17,6 +20,7 @@ use hsw_types::{
 };
 
 use crate::contract::{Config, Counters, Input, Output};
+use crate::features::Gatherer;
 use crate::hot;
 use crate::incident::{Incident, IncidentId, IncidentState};
 use crate::intrusion::{self, Intrusions, Scene};
@@ -56,6 +60,10 @@ pub struct Engine {
     listening_since: Option<Monotonic>,
     judged: Option<WindowIndex>,
     findings: Vec<Finding>,
+    gatherer: Gatherer,
+    /// What each shard showed at the newest judged window, where a model or somebody else reads it.
+    pub(crate) features: Vec<(ShardId, Features)>,
+    pub(crate) scoring: Option<Scoring>,
     minute: WindowIndex,
     /// When the graph was last looked at for changes.
     followed: WindowIndex,
@@ -84,12 +92,18 @@ impl Engine {
             listening_since: None,
             judged: None,
             findings: Vec::new(),
+            gatherer: Gatherer::default(),
+            features: Vec::new(),
+            scoring: None,
             minute: WindowIndex(i64::MIN),
             followed: WindowIndex(i64::MIN),
             outputs: VecDeque::new(),
             counters: Counters::default(),
             map,
         };
+        if let Some(ms) = config.score_ms_max {
+            engine.score_within(Duration::from_millis(u64::from(ms)));
+        }
         let nodes: Vec<NodeId> = engine.map.shards().flat_map(|e| e.nodes.clone()).collect();
         for node in nodes {
             engine.node(&node);
@@ -152,6 +166,7 @@ impl Engine {
                 }
             }
             Input::Accepted(id) => self.accept(id),
+            Input::Scored(scores) => self.take_scores(scores),
             Input::ReplayDone { wall } => {
                 self.wall = wall;
                 self.followed = self.followed.min(wall.window());
@@ -274,6 +289,7 @@ impl Engine {
         let mut named = self.counters.named();
         named.push(("edges_left_out", self.graph.n_left_out()));
         named.push(("hot_sketches_refused", self.hot.n_refused()));
+        named.extend(self.scoring.iter().flat_map(Scoring::counts));
         named
     }
 
@@ -372,9 +388,11 @@ impl Engine {
                 .evaluate(&self.cluster, &groups, next, &frozen);
             self.counters.windows_judged += 1;
             self.judged = Some(next);
+            self.show_features(next);
             next = next.next();
             self.decide();
         }
+        self.ask_for_scores(reach);
         self.housekeep(reach);
     }
 

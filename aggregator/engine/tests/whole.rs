@@ -85,6 +85,7 @@ impl World {
                 Output::IncidentRaised(i) => (format!("raised {}", i.root), i),
                 Output::IncidentChanged(i) => (format!("changed {}", i.root), i),
                 Output::IncidentClosed(i) => (format!("closed {}", i.root), i),
+                Output::Score(_) => continue,
             });
         }
     }

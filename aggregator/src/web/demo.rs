@@ -493,5 +493,6 @@ pub(crate) fn snapshot(n: usize, is_calm: bool) -> Snapshot {
         engine_counters: vec![("series_refused", 0)],
         triggers: super::triggers::demo::views(now),
         trigger_totals: Totals::default(),
+        inference: hsw_inference::Scorer::without("a demonstration").status(),
     }
 }

@@ -6,6 +6,8 @@
 //! Blame: each judge's evidence about each column, in squared standard deviations, added up.
 //! See [the contract](super).
 
+use hsw_fusion::Tail;
+
 use super::column::Column;
 use super::correlated::Correlated;
 use super::drift::Drift;
@@ -13,7 +15,6 @@ use super::modes::Modes;
 use super::own::Own;
 use super::rhythm::Rhythm;
 use super::step::Step;
-use super::tail::Tail;
 use super::{Judge, Row};
 
 /// What is said of a row.
@@ -169,6 +170,6 @@ impl Panel {
                 .map(|list| list.capacity() * size_of::<f64>())
                 .sum::<usize>()
             + judges
-            + (self.judges.len() + 1) * (size_of::<Calibrated>() + Tail::bytes())
+            + (self.judges.len() + 1) * (size_of::<Calibrated>() + self.fused.bytes())
     }
 }
