@@ -12,6 +12,8 @@ pub mod store;
 
 pub mod triggers;
 
+pub mod causes;
+
 pub mod driver;
 pub mod shared;
 

@@ -80,7 +80,7 @@ impl Service {
         let agents = Arc::new(Agents::default());
         let driver_thread = driver::start(
             Driver {
-                engine: Engine::new(config.engine(), map.clone()),
+                engine: Engine::new(config.engine()?, map.clone()),
                 triggers,
                 cluster: config.cluster.clone(),
                 agents: Arc::clone(&agents),
@@ -89,6 +89,7 @@ impl Service {
                 snapshot,
                 incidents: incidents.clone(),
                 counters: Arc::clone(&counters),
+                events: events.downgrade(),
             },
             wakes,
         )?;

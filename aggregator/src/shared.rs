@@ -4,10 +4,14 @@
 //! Invariants: SH-1 a reader never blocks the driver: snapshots are swapped, a slow event reader loses events (it sees
 //! `Lagged` and reads the snapshot again). Does not: hold sockets, files or the engine.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use hsw_engine::{Armed, GraphView, Incident, IncidentId, SeriesView, ShardView};
+use hsw_engine::{
+    Armed, Explanation, Feedback, GraphView, Incident, IncidentId, SeriesView, ShardView, WhyError,
+};
+use hsw_explain::NamedCase;
 use hsw_hot::{HotList, Span};
 use hsw_sketch::HeavyHitters;
 use hsw_types::{HotKind, NodeId, SeriesKey, ShardId, WallTime, WindowIndex};
@@ -44,6 +48,8 @@ pub struct Snapshot {
     pub shards: Vec<ShardView>,
     /// Incidents, newest first: open ones and the closed ones the engine keeps.
     pub incidents: Vec<Arc<Incident>>,
+    /// Why incidents are, as far as that was looked at.
+    pub explanations: BTreeMap<IncidentId, Arc<Explanation>>,
     /// The interaction graph, renewed every five seconds.
     pub graph: Arc<GraphView>,
     /// Whether detection works yet.
@@ -70,6 +76,7 @@ impl Default for Snapshot {
             cluster: String::new(),
             shards: Vec::new(),
             incidents: Vec::new(),
+            explanations: BTreeMap::new(),
             graph: Arc::default(),
             armed: Armed {
                 is_armed: false,
@@ -327,6 +334,38 @@ pub enum Question {
         /// Answered once the engine knows.
         reply: oneshot::Sender<()>,
     },
+    /// An operator says what an explained incident was.
+    Feedback {
+        /// Which.
+        id: IncidentId,
+        /// His word.
+        word: Feedback,
+        /// Answered once the store has it; dropped where the incident has no explanation.
+        reply: oneshot::Sender<()>,
+    },
+    /// Every known case, and how many of the first were shipped.
+    Causes {
+        /// Where the answer goes.
+        reply: oneshot::Sender<(Arc<Vec<NamedCase>>, usize)>,
+    },
+    /// Cases in the place of all that operators named.
+    PutCauses {
+        /// All of them.
+        cases: Vec<NamedCase>,
+        /// Answered once the store has them.
+        reply: oneshot::Sender<()>,
+    },
+    /// Why a shard was bad at a time.
+    Why {
+        /// Which.
+        shard: ShardId,
+        /// First window.
+        from: WindowIndex,
+        /// Last window.
+        to: WindowIndex,
+        /// Where the answer goes.
+        reply: oneshot::Sender<Result<Box<Explanation>, WhyError>>,
+    },
     /// Names of a node's series, ascending.
     SeriesNames {
         /// The node.
@@ -341,7 +380,7 @@ pub enum Question {
 #[error("the aggregator is stopping or busy: ask again")]
 pub struct Unanswered;
 
-/// How long the store may take to keep a change of a trigger.
+/// How long the store may take to keep a change.
 const CHANGE_MAX: std::time::Duration = std::time::Duration::from_secs(10);
 
 /// Asks the driver.
@@ -394,6 +433,56 @@ impl DriverHandle {
     pub async fn accept(&self, id: IncidentId) -> Result<(), Unanswered> {
         let (reply, answer) = oneshot::channel();
         self.ask(Question::Accept { id, reply })?;
+        answer.await.map_err(|_| Unanswered)
+    }
+
+    /// An operator's word on an explained incident; kept when this returns.
+    ///
+    /// # Errors
+    /// [`Unanswered`] when the driver or the store does not answer in time; the word may be kept all the same.
+    pub async fn feedback(&self, id: IncidentId, word: Feedback) -> Result<(), Unanswered> {
+        let (reply, answer) = oneshot::channel();
+        self.ask(Question::Feedback { id, word, reply })?;
+        kept(answer).await
+    }
+
+    /// Cases in the place of all that operators named; kept when this returns.
+    ///
+    /// # Errors
+    /// [`Unanswered`] when the driver or the store does not answer in time.
+    pub async fn put_causes(&self, cases: Vec<NamedCase>) -> Result<(), Unanswered> {
+        let (reply, answer) = oneshot::channel();
+        self.ask(Question::PutCauses { cases, reply })?;
+        kept(answer).await
+    }
+
+    /// Every known case, and how many of the first were shipped.
+    ///
+    /// # Errors
+    /// [`Unanswered`] when the driver is gone or its queue is full.
+    pub async fn causes(&self) -> Result<(Arc<Vec<NamedCase>>, usize), Unanswered> {
+        let (reply, answer) = oneshot::channel();
+        self.ask(Question::Causes { reply })?;
+        answer.await.map_err(|_| Unanswered)
+    }
+
+    /// Why a shard was bad from one window to another.
+    ///
+    /// # Errors
+    /// [`Unanswered`] when the driver is gone or its queue is full; within, [`WhyError`].
+    pub async fn why(
+        &self,
+        shard: ShardId,
+        from: WindowIndex,
+        to: WindowIndex,
+    ) -> Result<Result<Box<Explanation>, WhyError>, Unanswered> {
+        let (reply, answer) = oneshot::channel();
+        self.ask(Question::Why {
+            shard,
+            from,
+            to,
+            reply,
+        })?;
         answer.await.map_err(|_| Unanswered)
     }
 
@@ -462,6 +551,13 @@ impl DriverHandle {
 
     fn ask(&self, question: Question) -> Result<(), Unanswered> {
         self.questions.try_send(question).map_err(|_| Unanswered)
+    }
+}
+
+async fn kept(answer: oneshot::Receiver<()>) -> Result<(), Unanswered> {
+    match tokio::time::timeout(CHANGE_MAX, answer).await {
+        Ok(Ok(())) => Ok(()),
+        _ => Err(Unanswered),
     }
 }
 
