@@ -156,6 +156,7 @@ fn router(parts: Parts, guard: Arc<Guard>) -> Router {
         .route("/app.js", get(page::app))
         .route("/draw.js", get(page::draw))
         .route("/hot.js", get(page::hot))
+        .route("/why.js", get(page::why))
         .route("/style.css", get(page::style))
         .fallback(api::no_such_page)
         .layer(DefaultBodyLimit::max(64 << 10))

@@ -316,6 +316,7 @@ async fn with_a_token_strangers_see_health_and_the_empty_page_only() {
         "/app.js",
         "/draw.js",
         "/hot.js",
+        "/why.js",
         "/style.css",
     ] {
         let (status, head, _) = get(address, open).await;
