@@ -11,7 +11,7 @@ use hsw_engine::{ShardEntry, ShardMap};
 use hsw_types::{NodeId, ShardId};
 use serde::{Deserialize, Serialize};
 
-use crate::{alerts, causes, ingest, store, triggers};
+use crate::{alerts, causes, inference, ingest, store, triggers};
 
 /// Prefix of environment variables that set keys.
 pub const ENVIRONMENT: &str = "HSW_AGGREGATOR__";
@@ -47,6 +47,8 @@ pub struct Config {
     pub engine: Engine,
     /// Causes that are known, and what to do first.
     pub causes: causes::Config,
+    /// Models.
+    pub inference: inference::Config,
     /// Log lines.
     pub log: hsw_shell::telemetry::Config,
     /// Who is told of incidents.
@@ -113,6 +115,7 @@ impl Default for Config {
             ingest: ingest::Config::default(),
             engine: Engine::default(),
             causes: causes::Config::default(),
+            inference: inference::Config::default(),
             log: hsw_shell::telemetry::Config::default(),
             alerts: alerts::Config::default(),
             triggers: triggers::Config::default(),
@@ -200,6 +203,13 @@ impl Config {
                 86_400,
             ),
             (
+                "inference.deadline_ms",
+                u64::from(self.inference.deadline_ms),
+                10,
+                900,
+            ),
+            ("inference.threads", self.inference.threads as u64, 1, 256),
+            (
                 "ingest.connections_max",
                 self.ingest.connections_max as u64,
                 1,
@@ -270,6 +280,7 @@ impl Config {
             learn_s: self.engine.learn_seconds,
             causes,
             runbook,
+            score_ms_max: None,
         })
     }
 }

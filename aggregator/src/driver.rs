@@ -15,7 +15,9 @@ use std::time::{Duration, Instant};
 use anyhow::Context as _;
 use hsw_engine::{Engine, Incident, IncidentId, Input, Output, ShardView};
 use hsw_explain::Known;
+use hsw_fusion::Scores;
 use hsw_hot::{HotRow, MINUTE_S};
+use hsw_inference::Scorer;
 use hsw_trigger::Up;
 use hsw_types::{HotKind, Monotonic, NodeId, WallTime};
 use tokio::sync::{broadcast, mpsc, oneshot, watch};
@@ -55,6 +57,8 @@ pub enum Event {
         /// What it says.
         messages: Vec<Up>,
     },
+    /// The model has scored a batch.
+    Scored(Scores),
     /// Hand the store everything that waits for it.
     Save {
         /// Answered when it has been handed over.
@@ -76,6 +80,8 @@ pub struct Driver {
     pub engine: Engine,
     /// The triggers.
     pub triggers: Triggers,
+    /// The model, if there is one.
+    pub scorer: Scorer,
     /// Name of the cluster, for the snapshot.
     pub cluster: String,
     /// Agents' connections.
@@ -183,6 +189,7 @@ impl Loop {
                     self.driver.triggers.hear(&node, messages, now, wall_now());
                     self.tell_agents();
                 }
+                Event::Scored(scores) => self.tell(Input::Scored(scores)),
                 Event::Save { done } => {
                     self.save();
                     self.save_why();
@@ -271,6 +278,11 @@ impl Loop {
                 }
                 Output::Learn(cases) => {
                     self.learn(cases);
+                    continue;
+                }
+                Output::Score(batch) => {
+                    // Refused while one is under way: the engine judges without, and the scorer counts it.
+                    self.driver.scorer.ask(*batch);
                     continue;
                 }
             };
@@ -382,6 +394,7 @@ impl Loop {
             engine_counters: engine.counters(),
             triggers: self.driver.triggers.views(),
             trigger_totals: self.driver.triggers.totals(),
+            inference: self.driver.scorer.status(),
         };
         self.driver.snapshot.send_replace(Arc::new(snapshot));
     }

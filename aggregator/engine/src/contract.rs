@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use hsw_explain::{Known, NamedCase};
+use hsw_fusion::{Batch, Scores};
 use hsw_structure::LEARNING_US;
 use hsw_types::{HotKind, NodeId, ShardSummary, WallTime, WindowIndex};
 
@@ -23,6 +24,9 @@ pub struct Config {
     pub causes: Vec<NamedCase>,
     /// What to do first, by cause. Empty by default.
     pub runbook: BTreeMap<String, String>,
+    /// Milliseconds within which [`Output::Score`] must be answered; past them the statistical fusion judges alone. `None`, the
+    /// default, where nobody scores: then none is asked for.
+    pub score_ms_max: Option<u32>,
 }
 
 impl Default for Config {
@@ -33,6 +37,7 @@ impl Default for Config {
             learn_s: (LEARNING_US / 1_000_000) as u32,
             causes: Vec::new(),
             runbook: BTreeMap::new(),
+            score_ms_max: None,
         }
     }
 }
@@ -96,6 +101,8 @@ pub enum Input {
     Learned(Box<Known>),
     /// An explanation from the store at start.
     Explained(IncidentId, Box<Explanation>),
+    /// What a model says of a batch that was asked for.
+    Scored(Scores),
     /// Replay from the store is over; silence counts from now.
     ReplayDone {
         /// The aggregator's clock.
@@ -123,6 +130,8 @@ pub enum Output {
     Causes(Arc<Vec<NamedCase>>),
     /// Learn from all these ([`Known::learn`]) outside of this thread, and say [`Input::Learned`]; only the newest counts.
     Learn(Arc<Vec<NamedCase>>),
+    /// Let the model score it and say so with [`Input::Scored`]; nothing depends on an answer.
+    Score(Box<Batch>),
 }
 
 /// What was left out or refused, since the start.

@@ -2,6 +2,7 @@
 
 mod compare;
 mod edges;
+mod score;
 mod why;
 
 use std::collections::{BTreeSet, VecDeque};
@@ -9,6 +10,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use hsw_detect::{Detector, Finding};
+use hsw_fusion::Scoring;
+use hsw_fusion::layout::Features;
 use hsw_graph::{InteractionGraph, Watch};
 use hsw_hot::{HotLists, HotRow};
 use hsw_state::{Cluster, NodeIndex};
@@ -18,6 +21,7 @@ use hsw_types::{
 };
 
 use crate::contract::{Config, Counters, Input, Output};
+use crate::features::Gatherer;
 use crate::hot;
 use crate::incident::{Incident, IncidentId, IncidentState};
 use crate::intrusion::{self, Intrusions, Scene};
@@ -59,6 +63,10 @@ pub struct Engine {
     listening_since: Option<Monotonic>,
     judged: Option<WindowIndex>,
     findings: Vec<Finding>,
+    gatherer: Gatherer,
+    /// What each shard showed at the newest judged window, where a model or somebody else reads it.
+    pub(crate) features: Vec<(ShardId, Features)>,
+    pub(crate) scoring: Option<Scoring>,
     minute: WindowIndex,
     /// When the graph was last looked at for changes.
     followed: WindowIndex,
@@ -88,12 +96,18 @@ impl Engine {
             listening_since: None,
             judged: None,
             findings: Vec::new(),
+            gatherer: Gatherer::default(),
+            features: Vec::new(),
+            scoring: None,
             minute: WindowIndex(i64::MIN),
             followed: WindowIndex(i64::MIN),
             outputs: VecDeque::new(),
             counters: Counters::default(),
             map,
         };
+        if let Some(ms) = config.score_ms_max {
+            engine.score_within(Duration::from_millis(u64::from(ms)));
+        }
         let nodes: Vec<NodeId> = engine.map.shards().flat_map(|e| e.nodes.clone()).collect();
         for node in nodes {
             engine.node(&node);
@@ -164,6 +178,7 @@ impl Engine {
             Input::Causes { cases, is_new } => self.replace_causes(cases, is_new),
             Input::Learned(known) => self.know(*known),
             Input::Explained(id, why) => self.book.keep(id, Arc::new(*why)),
+            Input::Scored(scores) => self.take_scores(scores),
             Input::ReplayDone { wall } => {
                 self.wall = wall;
                 self.followed = self.followed.min(wall.window());
@@ -286,6 +301,7 @@ impl Engine {
         let mut named = self.counters.named();
         named.push(("edges_left_out", self.graph.n_left_out()));
         named.push(("hot_sketches_refused", self.hot.n_refused()));
+        named.extend(self.scoring.iter().flat_map(Scoring::counts));
         named
     }
 
@@ -346,24 +362,6 @@ impl Engine {
         }
     }
 
-    /// Where a node that the map does not name belongs: the shard its agent was told, or the shard of a node that holds
-    /// the same data (PostgreSQL's system identifier is one on a primary and its replicas), or one of its own name.
-    fn shard_by_facts(&self, at: NodeIndex) -> String {
-        let facts = &self.cluster.nodes()[at].facts;
-        if !facts.shard.is_empty() {
-            return facts.shard.clone();
-        }
-        let same_data = |other: &&hsw_state::NodeState| {
-            !facts.system_identifier.is_empty()
-                && other.facts.system_identifier == facts.system_identifier
-        };
-        let kin = self.cluster.nodes().iter().filter(same_data);
-        let shard = kin
-            .filter_map(|other| self.map.shard_of(&other.node))
-            .next();
-        shard.map(ToString::to_string).unwrap_or_default()
-    }
-
     fn advance(&mut self) {
         let Some((reach, nodes)) = self.reach() else {
             return;
@@ -384,9 +382,11 @@ impl Engine {
                 .evaluate(&self.cluster, &groups, next, &frozen);
             self.counters.windows_judged += 1;
             self.judged = Some(next);
+            self.show_features(next);
             next = next.next();
             self.decide();
         }
+        self.ask_for_scores(reach);
         self.housekeep(reach);
     }
 

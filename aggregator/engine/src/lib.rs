@@ -25,6 +25,8 @@ mod plans;
 
 mod symptoms;
 
+mod features;
+
 mod policy;
 
 mod why;

@@ -87,6 +87,7 @@ impl World {
                 Output::IncidentClosed(i) => (format!("closed {}", i.root), i),
                 // See tests/why.rs.
                 Output::Explained(..) | Output::Causes(_) | Output::Learn(_) => continue,
+                Output::Score(_) => continue,
             });
         }
     }

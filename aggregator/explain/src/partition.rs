@@ -103,12 +103,14 @@ pub struct Block {
     pub max: Option<f64>,
     /// Distance of the regions' means as a share of the range: the paper's.
     pub shift: f64,
-    /// The same between labelled partitions, each counted once, a tie in neither: the authors' code's.
+    /// The same between partitions that hold rows of one region only, each counted once, before any is filtered: the authors'
+    /// code's.
     pub shift_of_labels: f64,
 }
 
 impl Space {
-    /// Lays the values of both regions out; `None` where one of them is empty, or all values are equal.
+    /// Lays the values of both regions out over the range of all rows (section 4.1); `None` where one region is empty, or all
+    /// values are equal.
     #[must_use]
     pub fn new(values: &[f64], regions: &Regions, n_partitions: usize) -> Option<Self> {
         let abnormal = extent(of(values, regions.abnormal()));
@@ -116,7 +118,8 @@ impl Space {
         if abnormal.n == 0 || normal.n == 0 {
             return None;
         }
-        let (min, max) = (abnormal.min.min(normal.min), abnormal.max.max(normal.max));
+        let all = extent(values.iter().copied());
+        let (min, max) = (all.min, all.max);
         let n = n_partitions.clamp(2, PARTITIONS_MAX - 1);
         let width = (max - min) / n as f64;
         if !(width > 0.0 && width.is_finite()) {
@@ -186,10 +189,13 @@ impl Space {
         at
     }
 
-    /// How many of the first partitions end at or before a value; the last one, which holds the maximum, has no end.
+    /// How many of the first partitions end before a value; the last one, which holds the maximum alone, ends there.
     fn last_within(&self, value: f64) -> usize {
+        if self.bound(self.n - 1) < value {
+            return self.n;
+        }
         let mut at = (self.guess(value) + 1).min(self.n - 1);
-        while at > 0 && self.bound(at) > value {
+        while at > 0 && self.bound(at) >= value {
             at -= 1;
         }
         at
@@ -218,40 +224,30 @@ impl Space {
         if before.is_none() && after.is_none() {
             return None;
         }
-        let low = before.map_or(Cut::EDGE, |normal| {
-            Cut::of(kept[first].0 - normal, config.delta)
+        let from = before.map_or(0, |normal| {
+            kept[first].0 - reach(kept[first].0 - normal, config.delta)
         });
-        let high = after.map_or(Cut::EDGE, |normal| {
-            Cut::of(normal - kept[last].0, config.delta)
+        let to = after.map_or(self.n, |normal| {
+            kept[last].0 + reach(normal - kept[last].0, config.delta) + 1
         });
-        let from = before.map_or(0, |_| kept[first].0 - low.reach);
-        let to = after.map_or(self.n, |_| kept[last].0 + high.reach + 1);
-        let ties = [
-            low.is_tie.then(|| from.wrapping_sub(1)),
-            high.is_tie.then_some(to),
-        ];
         let block = Block {
             min: before.map(|_| self.bound(from)),
             max: after.map(|_| self.bound(to)),
             shift: (self.mean_abnormal - self.mean_normal).abs()
                 / (self.width * (self.n - 1) as f64),
-            shift_of_labels: self.shift_of_labels(from, to, ties),
+            shift_of_labels: self.shift_of_labels(),
         };
         (block.shift.max(block.shift_of_labels) > config.theta).then_some(block)
     }
 
-    /// Distance of the mean partition within `from..to` from the mean one outside, ties in neither, as a share of the range.
-    fn shift_of_labels(&self, from: usize, to: usize, ties: [Option<usize>; 2]) -> f64 {
-        let sum = |from: usize, to: usize| (from..to).sum::<usize>() as f64;
-        let ties = ties.into_iter().flatten();
-        let (n_ties, tie_sum) = ties.fold((0_usize, 0.0), |(n, sum), at| (n + 1, sum + at as f64));
-        let n_normal = self.n - (to - from) - n_ties;
-        if n_normal == 0 {
+    /// Distance of the mean abnormal partition from the mean normal one, as a share of the range; 0 where one label is missing.
+    fn shift_of_labels(&self) -> f64 {
+        let mean = |set: &Set, n: usize| members(set).sum::<usize>() as f64 / n as f64;
+        if self.n_abnormal == 0 || self.n_normal == 0 {
             return 0.0;
         }
-        let abnormal = sum(from, to) / (to - from) as f64;
-        let normal = (sum(0, self.n) - sum(from, to) - tie_sum) / n_normal as f64;
-        (abnormal - normal).abs() / (self.n - 1) as f64
+        let abnormal = mean(&self.abnormal, self.n_abnormal);
+        (abnormal - mean(&self.normal, self.n_normal)).abs() / (self.n - 1) as f64
     }
 
     /// The labelled partitions that agree with their neighbours, ascending, with whether they are abnormal.
@@ -297,36 +293,18 @@ impl Space {
     }
 }
 
-/// Where a gap between an abnormal and a normal partition is cut.
-#[derive(Debug, Clone, Copy)]
-struct Cut {
-    /// Empty partitions that the abnormal side gets.
-    reach: usize,
-    /// Whether the next one is as far from both.
-    is_tie: bool,
-}
-
-impl Cut {
-    const EDGE: Self = Self {
-        reach: 0,
-        is_tie: false,
-    };
-
-    /// For a normal partition `distance` away: an empty one at `d` is abnormal while d·δ < distance − d.
-    fn of(distance: usize, delta: f64) -> Self {
-        let mut reach = (distance as f64 / (1.0 + delta)) as usize;
-        let side = |d: usize| (d as f64 * delta).total_cmp(&((distance - d) as f64));
-        while reach > 0 && side(reach).is_ge() {
-            reach -= 1;
-        }
-        while reach + 1 < distance && side(reach + 1).is_lt() {
-            reach += 1;
-        }
-        Self {
-            reach,
-            is_tie: reach + 1 < distance && side(reach + 1).is_eq(),
-        }
+/// Empty partitions that the abnormal side of a gap gets when the normal one is `distance` away: one at `d` is abnormal while
+/// d·δ < distance − d. One as far from both stays empty, as in the authors' code, which is no part of the block either way.
+fn reach(distance: usize, delta: f64) -> usize {
+    let mut reach = (distance as f64 / (1.0 + delta)) as usize;
+    let side = |d: usize| (d as f64 * delta).total_cmp(&((distance - d) as f64));
+    while reach > 0 && side(reach).is_ge() {
+        reach -= 1;
     }
+    while reach + 1 < distance && side(reach + 1).is_lt() {
+        reach += 1;
+    }
+    reach
 }
 
 struct Extent {
@@ -392,9 +370,9 @@ mod tests {
             let regions = Regions::new(&abnormal, &vec![true; values.len()]);
             let space = Space::new(&values, &regions, 70).unwrap();
             for (min, max) in [(Some(min), Some(max)), (Some(min), None), (None, Some(max)), (None, None)] {
+                let end = |at: usize| space.bound((at + 1).min(space.n - 1));
                 let is_covered = |at: &usize| {
-                    min.is_none_or(|min| min <= space.bound(*at))
-                        && max.is_none_or(|max| at + 1 < space.n && space.bound(at + 1) <= max)
+                    min.is_none_or(|min| min <= space.bound(*at)) && max.is_none_or(|max| end(*at) < max)
                 };
                 let of = |set: &Set| (members(set).filter(is_covered).count(), members(set).count());
                 let covered = Coverage { abnormal: of(&space.abnormal), normal: of(&space.normal) };

@@ -374,6 +374,9 @@ fn graph(now: WallTime) -> GraphView {
     }
     GraphView {
         landmarks: vec!["client:10.0.9.7/reports".to_owned()],
+        is_resolved: true,
+        n_twins: (0, 0),
+        n_alone: (13, 13),
         twin_bound: 0,
         twin_bound_uncoloured: 4,
         landmark_nodes: vec![NodeId::new("router-a").unwrap()],
@@ -464,5 +467,6 @@ pub(crate) fn snapshot(n: usize, is_calm: bool) -> Snapshot {
         engine_counters: vec![("series_refused", 0)],
         triggers: super::triggers::demo::views(now),
         trigger_totals: Totals::default(),
+        inference: hsw_inference::Scorer::without("a demonstration").status(),
     }
 }

@@ -38,6 +38,11 @@ fn client(peer: &str, application: &str, user: &str) -> EdgeSubject {
 impl World {
     /// Orders on four shards, users on one, a monitor on all; watched for ten minutes.
     fn new() -> Self {
+        Self::with(&[])
+    }
+
+    /// And these from the beginning.
+    fn with(more: &[(&str, EdgeSubject)]) -> Self {
         let mut world = Self {
             graph: InteractionGraph::default(),
             watch: Watch::default(),
@@ -64,6 +69,9 @@ impl World {
             );
         }
         world.connect("users-1-a", &client("10.0.9.1", "monitor", "monitor"));
+        for (node, subject) in more {
+            world.connect(node, subject);
+        }
         world.pass(120);
         world
     }
@@ -108,6 +116,44 @@ fn a_new_pod_of_a_known_application_is_expected() {
     }
     world.pass(400);
     assert_eq!(world.patterns(), []);
+}
+
+#[test]
+fn one_more_worker_of_partitions_takes_a_shard_of_its_own_and_an_old_one_does_not_change_over() {
+    let worker = |pod: u8| client(&format!("10.0.3.{pod}"), "worker", "worker");
+    let workers = [
+        ("orders-1-a", worker(1)),
+        ("orders-2-a", worker(2)),
+        ("orders-3-a", worker(3)),
+    ];
+    let mut world = World::with(&workers);
+    world.connect("orders-4-a", &worker(4));
+    world.pass(400);
+    assert_eq!(world.patterns(), []);
+    for (pod, nodes) in [
+        // It has been there all the time.
+        (1, &["orders-4-a"][..]),
+        // More than a worker does.
+        (5, &["orders-4-a", "orders-3-a"]),
+        // None of them knows this kind.
+        (6, &["users-1-a"]),
+    ] {
+        let mut world = World::with(&workers);
+        for node in nodes {
+            world.connect(node, &worker(pod));
+        }
+        world.pass(400);
+        assert_eq!(world.patterns().len(), 1, "worker {pod}");
+    }
+    // Where all go to the same places, one that goes elsewhere is none of them.
+    let mut world = World::with(&[
+        ("orders-1-a", worker(1)),
+        ("orders-1-a", worker(2)),
+        ("orders-1-a", worker(3)),
+    ]);
+    world.connect("orders-4-a", &worker(4));
+    world.pass(400);
+    assert_eq!(world.patterns().len(), 1);
 }
 
 #[test]

@@ -316,7 +316,7 @@ function graphPage() {
   const shown = vertices.filter((vertex) => vertex.kind !== 'role' || ends.has(vertex.id));
   return [h('section', null, h('div', { class: 'head' }, h('h2', null, 'Who talks to whom'), h('span', { class: 'legend' }, `${vertices.length} places, ${edges.length} ways between them`)),
     shown.length <= NET_MAX && h('div', { class: 'card' }, net(shown, edges, (shard) => health.get(shard) ?? '', { landmarks: state.graph.landmarks, fresh: freshEdges(state.graph), alarms })),
-    h('p', { class: 'quiet small' }, `${state.graph.landmarks.length} landmarks (blue border): the distances to them tell places of one kind and shard apart; ${state.graph.twin_bound} are forced by places with the same neighbours. Their agents look at connections more often: ${state.graph.landmark_nodes.join(', ') || 'none yet'}.`)),
+    h('p', { class: 'quiet small' }, `${state.graph.landmarks.length} landmarks (blue border): the distances to them tell places of one kind and shard apart; ${state.graph.twins} places that have the same neighbours as another stay together. Their agents look at connections more often: ${state.graph.landmark_nodes.join(', ') || 'none yet'}.`)),
   changesOf(labels),
   h('div', { class: 'scroll' }, h('table', null,
     h('thead', null, h('tr', null, ['From', 'To', 'Way'].map((name) => h('th', { scope: 'col' }, name)), ['Sessions', 'Active', 'Round trip', 'Sent', 'Received', 'Behind'].map((name) => h('th', { class: 'num', scope: 'col' }, name)), h('th', { scope: 'col' }, 'Last minute'), h('th', { scope: 'col' }, 'First seen'), h('th', { scope: 'col' }, 'Last seen'))),
