@@ -11,7 +11,7 @@ use hsw_engine::{ShardEntry, ShardMap};
 use hsw_types::{NodeId, ShardId};
 use serde::{Deserialize, Serialize};
 
-use crate::{alerts, ingest, store, triggers};
+use crate::{alerts, causes, inference, ingest, store, triggers};
 
 /// Prefix of environment variables that set keys.
 pub const ENVIRONMENT: &str = "HSW_AGGREGATOR__";
@@ -45,6 +45,10 @@ pub struct Config {
     pub ingest: ingest::Config,
     /// The engine.
     pub engine: Engine,
+    /// Causes that are known, and what to do first.
+    pub causes: causes::Config,
+    /// Models.
+    pub inference: inference::Config,
     /// Log lines.
     pub log: hsw_shell::telemetry::Config,
     /// Who is told of incidents.
@@ -110,6 +114,8 @@ impl Default for Config {
             store: store::Config::default(),
             ingest: ingest::Config::default(),
             engine: Engine::default(),
+            causes: causes::Config::default(),
+            inference: inference::Config::default(),
             log: hsw_shell::telemetry::Config::default(),
             alerts: alerts::Config::default(),
             triggers: triggers::Config::default(),
@@ -197,6 +203,13 @@ impl Config {
                 86_400,
             ),
             (
+                "inference.deadline_ms",
+                u64::from(self.inference.deadline_ms),
+                10,
+                900,
+            ),
+            ("inference.threads", self.inference.threads as u64, 1, 256),
+            (
                 "ingest.connections_max",
                 self.ingest.connections_max as u64,
                 1,
@@ -255,14 +268,20 @@ impl Config {
         ShardMap::new(entries, self.open).context("[[shard]]")
     }
 
-    /// The engine's limits.
-    #[must_use]
-    pub const fn engine(&self) -> hsw_engine::Config {
-        hsw_engine::Config {
+    /// The engine's limits, the causes it knows and the runbook.
+    ///
+    /// # Errors
+    /// The runbook cannot be read.
+    pub fn engine(&self) -> anyhow::Result<hsw_engine::Config> {
+        let (causes, runbook) = self.causes.load()?;
+        Ok(hsw_engine::Config {
             n_series_per_node_max: self.engine.series_per_node_max,
             n_incidents_max: self.engine.incidents_max,
             learn_s: self.engine.learn_seconds,
-        }
+            causes,
+            runbook,
+            score_ms_max: None,
+        })
     }
 }
 

@@ -1,8 +1,10 @@
 //! Every judged series of every node, window by window. (step 10)
 
+use hsw_fusion::layout::metric_index;
 use hsw_state::{Cluster, KeyIndex, KeyInfo, NodeIndex, Series};
 use hsw_types::{Bad, MetricSpec, Tier, WindowIndex};
 
+use crate::live::Note;
 use crate::own_past::{Learning, OwnPast, Residual};
 use crate::scale::Scale;
 use crate::siblings::LeaveOneOut;
@@ -15,7 +17,7 @@ const SCORE_OFF: f64 = 2.5;
 /// Windows below [`SCORE_OFF`], or unknown, after which a held finding ends.
 const FADE_WINDOWS: u32 = 5;
 /// Findings below this score are not worth telling.
-const SCORE_TOLD: f64 = 3.0;
+pub(crate) const SCORE_TOLD: f64 = 3.0;
 /// Without siblings a deviation may be everybody's: it counts for less.
 const ALONE: f64 = 0.7;
 /// Windows smoothed by their median, and how many of them must be known.
@@ -60,6 +62,19 @@ pub struct Finding {
     pub held: u32,
 }
 
+/// How far a series is from what is usual, finding or not.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Deviation {
+    /// The node.
+    pub node: NodeIndex,
+    /// The series.
+    pub key: KeyIndex,
+    /// Robust standard deviations from its own past, more than usual being positive.
+    pub own: f64,
+    /// The same beyond what the siblings' median moved; without siblings as `own`.
+    pub apart: f64,
+}
+
 #[derive(Debug, Clone, Default)]
 struct Model {
     past: OwnPast,
@@ -92,6 +107,11 @@ pub struct Detector {
     values: Vec<LeaveOneOut>,
     scales: Vec<LeaveOneOut>,
     group_of: Vec<Option<usize>>,
+    /// What is kept for models, where somebody reads it.
+    is_telling: bool,
+    deviations_told: Vec<Deviation>,
+    /// What the pass over all series leaves of each node at this window.
+    notes: Vec<Note>,
 }
 
 impl Detector {
@@ -107,6 +127,8 @@ impl Detector {
         let n_nodes = cluster.nodes().len();
         self.models.resize_with(cluster.keys().len(), Vec::new);
         self.n_models.resize(n_nodes, (0, 0));
+        self.notes.resize_with(n_nodes, Note::default);
+        self.notes.iter_mut().for_each(Note::begin);
         self.group_of.clear();
         self.group_of.resize(n_nodes, None);
         for (index, group) in groups.iter().enumerate() {
@@ -117,6 +139,7 @@ impl Detector {
         for list in [&mut self.deviations, &mut self.values, &mut self.scales] {
             list.resize_with(groups.len(), LeaveOneOut::default);
         }
+        self.deviations_told.clear();
         let mut findings = Vec::new();
         for (key, info) in cluster.keys().iter().enumerate() {
             let Some(spec) = info.spec.filter(|spec| spec.tier >= Tier::Activity) else {
@@ -132,6 +155,17 @@ impl Detector {
             );
         }
         findings
+    }
+
+    /// Keeps every known series' deviation of the newest window, for [`Self::deviations`].
+    pub const fn tell_deviations(&mut self) {
+        self.is_telling = true;
+    }
+
+    /// Deviations of the newest window, key by key; empty unless [`Self::tell_deviations`] was called.
+    #[must_use]
+    pub fn deviations(&self) -> &[Deviation] {
+        &self.deviations_told
     }
 
     /// Forgets the model of a series that the state has forgotten.
@@ -159,6 +193,12 @@ impl Detector {
             .map(|residual| Scale::of(spec).from(residual.usual))
     }
 
+    /// What the last window's pass has left of a node.
+    #[must_use]
+    pub fn note(&self, node: NodeIndex) -> Option<&Note> {
+        self.notes.get(node)
+    }
+
     /// Whether a node's series are known well enough to be judged: the share of them that is, 0 to 1.
     #[must_use]
     pub fn known_share(&self, node: NodeIndex) -> f64 {
@@ -178,6 +218,7 @@ impl Detector {
         findings: &mut Vec<Finding>,
     ) {
         let scale = Scale::of(spec);
+        let principal = metric_index(spec.name);
         self.samples.clear();
         let models = &mut self.models[key];
         let mut at = 0;
@@ -216,6 +257,8 @@ impl Detector {
         for at in 0..self.samples.len() {
             let sample = self.samples[at];
             let judged = self.judge(groups, spec, &sample);
+            self.tell(key, &sample, &judged);
+            self.notes[sample.node].take(spec, principal, &judged);
             let model = &mut self.models[key][sample.model].1;
             model.hold(window, judged.score);
             if judged.score >= SCORE_TOLD || model.held > 0 {
@@ -244,6 +287,17 @@ impl Detector {
                 values.map(|(_, value)| scale.to(value))
             });
             self.n_models[sample.node].1 += usize::from(!was_known && model.past.is_known());
+        }
+    }
+
+    fn tell(&mut self, key: KeyIndex, sample: &Sample, judged: &Judged) {
+        if self.is_telling && sample.residual.is_some() {
+            self.deviations_told.push(Deviation {
+                node: sample.node,
+                key,
+                own: judged.own,
+                apart: judged.apart.unwrap_or(judged.own),
+            });
         }
     }
 
@@ -279,10 +333,12 @@ impl Detector {
             (of(&self.deviations), of(&self.scales), of(&self.values))
         };
         let own = residual.deviation / residual.scale;
-        let both = match common {
-            Some(common) => {
-                let scale = spread.unwrap_or(0.0).max(residual.scale);
-                let apart = (residual.deviation - common) / scale;
+        let apart = common.map(|common| {
+            let scale = spread.unwrap_or(0.0).max(residual.scale);
+            (residual.deviation - common) / scale
+        });
+        let both = match apart {
+            Some(apart) => {
                 if apart.signum() == own.signum() {
                     own.signum() * own.abs().min(apart.abs())
                 } else {
@@ -304,14 +360,32 @@ impl Detector {
         } else {
             bad.min(SCORE_TOLD - 0.1)
         };
-        Judged { score, siblings }
+        Judged {
+            score,
+            siblings,
+            own,
+            apart,
+            y: sample.y - common.unwrap_or(0.0),
+            counts,
+            is_known: true,
+        }
     }
 }
 
 #[derive(Debug, Clone, Copy, Default)]
-struct Judged {
-    score: f64,
-    siblings: Option<f64>,
+pub(crate) struct Judged {
+    pub(crate) score: f64,
+    pub(crate) siblings: Option<f64>,
+    /// Robust standard deviations from its own past, more is positive.
+    pub(crate) own: f64,
+    /// The same beyond what the siblings moved; `None` without siblings.
+    pub(crate) apart: Option<f64>,
+    /// The value on the judged scale, less what the siblings moved.
+    pub(crate) y: f64,
+    /// It is a change, beyond habit, and near enough to its limit to matter.
+    pub(crate) counts: bool,
+    /// Enough of its past is known.
+    pub(crate) is_known: bool,
 }
 
 impl Model {

@@ -65,6 +65,8 @@ pub(crate) struct Intrusions {
     open: Vec<Open>,
     /// Clients whose new pair was a reason of a shard's incident.
     explained: BTreeSet<Vertex>,
+    /// Clients that are suspected and for whose incident there is no room.
+    n_waiting: usize,
 }
 
 impl Intrusions {
@@ -105,9 +107,13 @@ impl Intrusions {
         }
         self.explained
             .retain(|client| by_client.contains_key(client));
+        self.n_waiting = 0;
         for client in clients {
             let suspicions = &by_client[client];
             let at = self.open.iter().position(|open| open.client == *client);
+            if at.is_none() && self.open.len() >= N_OPEN && !self.explained.contains(client) {
+                self.n_waiting += 1;
+            }
             if at.is_none() && !self.opens(window, client, suspicions, scene) {
                 continue;
             }
@@ -140,6 +146,11 @@ impl Intrusions {
             intrusion.is_accepted = true;
         }
         Some((open.edges, closed(open.incident, window)))
+    }
+
+    /// Clients that are suspected and for whose incident there is no room.
+    pub(crate) const fn n_waiting(&self) -> usize {
+        self.n_waiting
     }
 
     /// Open ones.

@@ -101,6 +101,7 @@ fn where_there_is_no_room_for_all_the_strongest_are_raised_whatever_their_names(
     let raised: Vec<&str> = raised.map(|intrusion| intrusion.client.as_str()).collect();
     assert_eq!(raised.len(), N_OPEN);
     assert_eq!(raised[0], format!("client:10.0.0.9/tool-{N_OPEN:03}"));
+    assert_eq!(world.intrusions.n_waiting(), 1);
 }
 
 #[test]

@@ -72,6 +72,24 @@ pub fn exp(x: f64) -> f64 {
     libm::exp(x)
 }
 
+/// ln Γ(x) for x > 0, equal bits on every machine.
+#[must_use]
+pub fn ln_gamma(x: f64) -> f64 {
+    libm::lgamma(x)
+}
+
+/// The sine of an angle in radians, equal bits on every machine.
+#[must_use]
+pub fn sin(x: f64) -> f64 {
+    libm::sin(x)
+}
+
+/// The cosine of an angle in radians, equal bits on every machine.
+#[must_use]
+pub fn cos(x: f64) -> f64 {
+    libm::cos(x)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

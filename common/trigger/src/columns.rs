@@ -8,8 +8,8 @@
 /// The sign bit: places are stored off by it, so that one signed comparison, which SSE2 has, compares unsigned.
 const SIGN: u32 = 1 << 31;
 
-/// Rows told at a time: two vectors of the smallest processor.
-pub(crate) const LANES: usize = 8;
+/// Rows told at a time: a vector of the smallest processor.
+pub(crate) const LANES: usize = 4;
 
 /// Most that can be left in a row.
 pub(crate) const LEFT_MAX: u64 = i32::MAX as u64;
@@ -60,6 +60,21 @@ const NOBODY: Row = Row {
     who: 0,
 };
 
+/// What an element is held against, [`LANES`] rows beside one another.
+#[derive(Debug, Clone, Copy)]
+struct Vector {
+    lo: [u32; LANES],
+    width: [i32; LANES],
+    left: [i32; LANES],
+}
+
+/// Rows that nothing hits.
+const NOBODIES: Vector = Vector {
+    lo: [NOBODY.lo; LANES],
+    width: [NOBODY.width; LANES],
+    left: [NOBODY.left; LANES],
+};
+
 /// A weight as rows are told it: more than is ever left matures all the same.
 #[inline]
 const fn narrow(weight: u64) -> i32 {
@@ -70,69 +85,58 @@ const fn narrow(weight: u64) -> i32 {
     }
 }
 
-/// Rows, each field by itself.
+/// Rows in whole vectors; the last is filled up with rows that nothing hits.
 #[derive(Debug, Default)]
 pub(crate) struct Columns {
-    lo: Vec<u32>,
-    width: Vec<i32>,
-    left: Vec<i32>,
+    vectors: Vec<Vector>,
     who: Vec<u32>,
 }
 
 impl Columns {
-    /// So many rows that nothing hits.
+    /// At least so many rows, which nothing hits.
     pub(crate) fn new(n: usize) -> Self {
+        let n = n.next_multiple_of(LANES);
         Self {
-            lo: vec![0; n],
-            width: vec![i32::MIN; n],
-            left: vec![0; n],
-            who: vec![0; n],
+            vectors: vec![NOBODIES; n / LANES],
+            who: vec![NOBODY.who; n],
         }
     }
 
+    /// Rows, a multiple of [`LANES`].
     #[inline]
     pub(crate) const fn len(&self) -> usize {
         self.who.len()
     }
 
-    /// Fills the last vector up with rows that nothing hits.
-    #[inline]
-    pub(crate) fn fill_up(&mut self) {
-        while !self.len().is_multiple_of(LANES) {
-            self.push(NOBODY);
-        }
-    }
-
     pub(crate) fn reserve(&mut self, more: usize) {
-        self.lo.reserve(more);
-        self.width.reserve(more);
-        self.left.reserve(more);
-        self.who.reserve(more);
+        self.vectors.reserve(more.div_ceil(LANES));
+        self.who.reserve(more.next_multiple_of(LANES));
     }
 
+    /// Adds a vector of rows that nothing hits.
     #[inline]
-    pub(crate) fn push(&mut self, row: Row) {
-        self.lo.push(row.lo);
-        self.width.push(row.width);
-        self.left.push(row.left);
-        self.who.push(row.who);
+    pub(crate) fn grow(&mut self) {
+        self.vectors.push(NOBODIES);
+        self.who.extend([NOBODY.who; LANES]);
     }
 
     #[inline]
     pub(crate) fn row(&self, at: usize) -> Row {
+        let (vector, lane) = (&self.vectors[at / LANES], at % LANES);
         Row {
-            lo: self.lo[at],
-            width: self.width[at],
-            left: self.left[at],
+            lo: vector.lo[lane],
+            width: vector.width[lane],
+            left: vector.left[lane],
             who: self.who[at],
         }
     }
 
     #[inline]
     pub(crate) fn set(&mut self, at: usize, row: Row) {
-        self.lo[at] = row.lo;
-        self.width[at] = row.width;
-        self.left[at] = row.left;
+        let (vector, lane) = (&mut self.vectors[at / LANES], at % LANES);
+        vector.lo[lane] = row.lo;
+        vector.width[lane] = row.width;
+        vector.left[lane] = row.left;
         self.who[at] = row.who;
     }
 
@@ -144,61 +148,71 @@ impl Columns {
     /// Nothing hits the row any more.
     #[inline]
     pub(crate) fn bury(&mut self, at: usize) {
-        self.width[at] = i32::MIN;
-        self.left[at] = 0;
+        let (vector, lane) = (&mut self.vectors[at / LANES], at % LANES);
+        vector.width[lane] = NOBODY.width;
+        vector.left[lane] = NOBODY.left;
     }
 
     #[inline]
     pub(crate) fn is_buried(&self, at: usize) -> bool {
-        self.width[at] == i32::MIN
+        self.vectors[at / LANES].width[at % LANES] == NOBODY.width
     }
 
+    /// Keeps the first `n` rows, and what fills their last vector up.
     pub(crate) fn truncate(&mut self, n: usize) {
-        self.lo.truncate(n);
-        self.width.truncate(n);
-        self.left.truncate(n);
-        self.who.truncate(n);
+        let n_kept = n.next_multiple_of(LANES);
+        self.vectors.truncate(n_kept / LANES);
+        self.who.truncate(n_kept);
+        for at in n..n_kept {
+            self.bury(at);
+        }
     }
 
-    /// What is left in all rows. O(n), in vectors.
+    /// What is left in all rows, one in those that nothing hits. O(n), in vectors.
     pub(crate) fn left(&self) -> u64 {
-        let left = self.left.iter().map(|&left| left as u64 + 1);
-        left.sum()
+        let left = self.vectors.iter().flat_map(|vector| vector.left);
+        left.map(|left| left as u64 + 1).sum()
     }
 
-    /// Subtracts an element from the rows it hits among `from..to`; true where one of them is below zero. Whole vectors
-    /// where both are multiples of [`LANES`]. O(n).
+    /// Subtracts an element from the rows it hits among `from..to`, both multiples of [`LANES`]; true where one of them is
+    /// below zero. O(n).
     #[inline]
     pub(crate) fn subtract(&mut self, from: usize, to: usize, place: u32, weight: u64) -> bool {
-        let (lo, width) = (&self.lo[from..to], &self.width[from..to]);
-        let left = &mut self.left[from..to];
-        subtract(lo, width, left, place, narrow(weight)) < 0
+        let weight = narrow(weight);
+        let mut signs = [0; LANES];
+        for vector in &mut self.vectors[from / LANES..to / LANES] {
+            for (lane, sign) in signs.iter_mut().enumerate() {
+                // Off by the sign already, because `lo` is.
+                let inside = place.wrapping_sub(vector.lo[lane]).cast_signed();
+                vector.left[lane] -= if inside < vector.width[lane] {
+                    weight
+                } else {
+                    0
+                };
+                *sign |= vector.left[lane];
+            }
+        }
+        signs.iter().fold(0, |all, sign| all | sign) < 0
+    }
+
+    /// Whether one of the [`LANES`] rows from `from` on is below zero.
+    #[inline]
+    pub(crate) fn is_below(&self, from: usize) -> bool {
+        let left = &self.vectors[from / LANES].left;
+        left.iter().fold(0, |all, left| all | left) < 0
     }
 
     /// What an element brought beyond what was left, once [`Self::subtract`] has told it; none for a row that has not
     /// matured.
     #[inline]
     pub(crate) fn over(&self, at: usize, weight: u64) -> Option<u64> {
-        let left = self.left[at];
+        let left = self.vectors[at / LANES].left[at % LANES];
         if left >= 0 {
             return None;
         }
         let before = i64::from(left) + i64::from(narrow(weight)) + 1;
         Some(weight.saturating_sub(before.cast_unsigned()))
     }
-}
-
-/// By itself, because the compiler then knows that the columns do not overlap and need not ask.
-#[inline(never)]
-fn subtract(lo: &[u32], width: &[i32], left: &mut [i32], place: u32, weight: i32) -> i32 {
-    let mut signs = 0;
-    for ((&lo, &width), left) in lo.iter().zip(width).zip(left) {
-        // Off by the sign already, because `lo` is.
-        let inside = place.wrapping_sub(lo).cast_signed();
-        *left -= if inside < width { weight } else { 0 };
-        signs |= *left;
-    }
-    signs
 }
 
 #[cfg(test)]
@@ -213,32 +227,32 @@ mod tests {
             weight in prop_oneof![1..=LEFT_MAX, LEFT_MAX..=1 << 62],
         ) {
             prop_assume!(lo < hi);
-            let mut columns = Columns::default();
-            for who in 0..9 {
-                columns.push(Row::new(lo, hi, left, who));
+            let mut columns = Columns::new(12);
+            for who in 0..12 {
+                columns.set(who as usize, Row::new(lo, hi, left, who));
             }
             prop_assert_eq!(columns.row(3).ends(), (lo, hi));
             let is_hit = lo <= place && place < hi;
             let is_matured = is_hit && weight >= left;
-            prop_assert_eq!(columns.subtract(1, 8, place, weight), is_matured);
-            for at in 0..9 {
-                let is_told = is_matured && (1..8).contains(&at);
+            prop_assert_eq!(columns.subtract(4, 8, place, weight), is_matured);
+            for at in 0..12 {
+                let is_told = is_matured && (4..8).contains(&at);
                 prop_assert_eq!(columns.over(at, weight), is_told.then(|| weight - left));
             }
             if !is_matured {
                 let rest = if is_hit { left - weight } else { left };
-                prop_assert_eq!((columns.row(1).left(), columns.row(0).left()), (rest, left));
+                prop_assert_eq!((columns.row(5).left(), columns.row(8).left()), (rest, left));
             }
         }
     }
 
     #[test]
     fn a_buried_row_is_hit_by_no_place() {
-        let mut columns = Columns::default();
-        columns.push(Row::new(0, u32::MAX, 1, 0));
+        let mut columns = Columns::new(1);
+        columns.set(0, Row::new(0, u32::MAX, 1, 0));
         columns.bury(0);
         for place in [0, 1, SIGN - 1, SIGN, u32::MAX] {
-            assert!(!columns.subtract(0, 1, place, LEFT_MAX));
+            assert!(!columns.subtract(0, LANES, place, LEFT_MAX));
         }
     }
 }

@@ -197,6 +197,7 @@ impl Forest {
     }
 
     /// Moves all that is scanned under the smallest tree that holds it with all smaller ones.
+    #[cold]
     fn plant(&mut self) {
         let mut batch = Batch::default();
         self.scanned.unload(&mut batch);
@@ -234,6 +235,7 @@ impl Forest {
 
     /// Takes an element; returns what it matures, by id. Weight 0 does nothing, beyond [`WEIGHT_MAX`] is cut to it.
     /// O(log m · log^d m), plus the signals of ALGORITHMS 2.2.
+    #[inline]
     pub fn add(&mut self, point: &[u64], weight: u64) -> &[Matured] {
         debug_assert_eq!(point.len(), self.n_dimensions, "one key per dimension");
         self.matured.clear();
@@ -243,11 +245,17 @@ impl Forest {
         }
         self.rule.see(weight);
         self.scanned.add(point, weight, &mut self.gone);
-        let mut is_due = false;
-        for tree in self.trees.iter_mut().flatten() {
-            tree.add(point, weight, &mut self.gone);
-            is_due |= tree.is_due();
+        let is_due = !self.trees.is_empty() && self.add_to_trees(point, weight);
+        let may_be_long = self.n_alive > self.config.n_scanned_max;
+        if is_due || may_be_long || !self.gone.is_empty() {
+            self.settle(is_due);
         }
+        &self.matured
+    }
+
+    /// What follows from an element. By itself, so that [`Self::add`] is small where nothing does.
+    #[inline(never)]
+    fn settle(&mut self, is_due: bool) {
         if !self.gone.is_empty() {
             self.retire();
         }
@@ -257,7 +265,17 @@ impl Forest {
         if self.scanned.len() > self.config.n_scanned_max && self.scanned.is_long() {
             self.plant();
         }
-        &self.matured
+    }
+
+    /// True where a tree is to be built anew. By itself, likewise.
+    #[inline(never)]
+    fn add_to_trees(&mut self, point: &[u64], weight: u64) -> bool {
+        let mut is_due = false;
+        for tree in self.trees.iter_mut().flatten() {
+            tree.add(point, weight, &mut self.gone);
+            is_due |= tree.is_due();
+        }
+        is_due
     }
 
     /// Lets go of what has matured.
@@ -300,6 +318,7 @@ impl Forest {
     }
 
     /// Builds trees anew of which most has gone.
+    #[cold]
     fn replant(&mut self) {
         for number in 0..self.trees.len() {
             if let Some(tree) = self.trees[number].take_if(|tree| tree.is_due()) {

@@ -6,7 +6,7 @@
 //! keys of one another; others stand in a plain list and cost ten times as much.
 
 use crate::batch::Batch;
-use crate::columns::{Columns, LEFT_MAX, Row};
+use crate::columns::{Columns, LANES, LEFT_MAX, Row};
 use crate::range::Range;
 
 /// Rows between two looks at whether one has matured.
@@ -66,12 +66,10 @@ impl Scan {
             let fits = lo < hi && hi <= u64::from(u32::MAX) && remaining <= LEFT_MAX;
             if fits && self.n_rows < PLAIN as usize {
                 let row = Row::new(lo as u32, hi as u32, remaining, handle);
-                if self.n_rows < self.rows.len() {
-                    self.rows.set(self.n_rows, row);
-                } else {
-                    self.rows.push(row);
-                    self.rows.fill_up();
+                if self.n_rows == self.rows.len() {
+                    self.rows.grow();
                 }
+                self.rows.set(self.n_rows, row);
                 self.n_rows += 1;
                 self.given += remaining;
                 return self.n_rows as u32 - 1;
@@ -99,18 +97,28 @@ impl Scan {
             }
         }
         if self.plain.len() > 0 {
-            self.plain
-                .scan(point, weight, |handle, over| gone.push((handle, over)));
+            self.add_to_plain(point, weight, gone);
         }
+    }
+
+    #[inline(never)]
+    fn add_to_plain(&mut self, point: &[u64], weight: u64, gone: &mut Vec<(u32, u64)>) {
+        self.plain
+            .scan(point, weight, |handle, over| gone.push((handle, over)));
     }
 
     #[cold]
     fn retire(&mut self, from: usize, to: usize, weight: u64, gone: &mut Vec<(u32, u64)>) {
-        for at in from..to {
-            if let Some(over) = self.rows.over(at, weight) {
-                gone.push((self.rows.who(at), over));
-                self.rows.bury(at);
-                self.n_buried += 1;
+        for from in (from..to).step_by(LANES) {
+            if !self.rows.is_below(from) {
+                continue;
+            }
+            for at in from..from + LANES {
+                if let Some(over) = self.rows.over(at, weight) {
+                    gone.push((self.rows.who(at), over));
+                    self.rows.bury(at);
+                    self.n_buried += 1;
+                }
             }
         }
     }
@@ -163,7 +171,6 @@ impl Scan {
             }
         }
         self.rows.truncate(n);
-        self.rows.fill_up();
         (self.n_rows, self.n_buried) = (n, 0);
     }
 

@@ -10,7 +10,6 @@
 //! Does not: read files, know what a metric means or which way is bad, decide what is an incident.
 
 mod rhythm;
-mod tail;
 
 mod column;
 

@@ -1,4 +1,4 @@
-//! From a score to a p-value: how often has it been as bad as this? (step 10)
+//! From a score to a p-value: how often has it been as bad as this? (steps 10–11)
 //!
 //! In: scores ≥ 0, one a row. Out: −ln p of the next one. Body: the share of earlier scores that are at least as high,
 //! counted in a histogram of fixed relative width, halved whenever it is full, so that it forgets slowly. Tail, beyond the
@@ -24,11 +24,11 @@ const N_MAX: f64 = 30_000.0;
 /// Scores before anything is known. 4 to 24 equal on asd and nab; the fewer, the sooner a short recording is judged.
 const N_MIN: f64 = 8.0;
 /// Highest −ln p that is told.
-pub(crate) const SURPRISE_MAX: f64 = 80.0;
+pub const SURPRISE_MAX: f64 = 80.0;
 
 /// The past of a score. See the module's header.
 #[derive(Debug, Clone)]
-pub(crate) struct Tail {
+pub struct Tail {
     counts: Box<[f32; N_BINS]>,
     /// Logarithm of the score in the middle; set by the first score above zero.
     centre: Option<f64>,
@@ -60,7 +60,8 @@ impl Default for Tail {
 
 impl Tail {
     /// −ln p of `score`, 0 to [`SURPRISE_MAX`]; `None` before [`N_MIN`] scores. O(bins).
-    pub(crate) fn surprise(&self, score: f64) -> Option<f64> {
+    #[must_use]
+    pub fn surprise(&self, score: f64) -> Option<f64> {
         if self.n < N_MIN {
             return None;
         }
@@ -81,7 +82,7 @@ impl Tail {
     }
 
     /// Adds a score to the past. Amortised O(1).
-    pub(crate) fn learn(&mut self, score: f64) {
+    pub fn learn(&mut self, score: f64) {
         if score > 0.0 && self.centre.is_none() {
             self.centre = Some(ln(score));
         }
@@ -101,6 +102,18 @@ impl Tail {
             self.n_unfitted = 0;
             self.refit();
         }
+    }
+
+    /// Scores it rests upon, counts halved when full.
+    #[must_use]
+    pub const fn n(&self) -> f64 {
+        self.n
+    }
+
+    /// What it has allocated.
+    #[must_use]
+    pub const fn bytes(&self) -> usize {
+        N_BINS * size_of::<f32>()
     }
 
     /// Place among the bins, in bins; `None` for a score of zero.
@@ -135,14 +148,8 @@ impl Tail {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::rows::tests::noise;
+    use crate::dice::noise;
     use proptest::prelude::*;
-
-    impl Tail {
-        pub(in crate::rows) fn bytes() -> usize {
-            N_BINS * size_of::<f32>()
-        }
-    }
 
     fn taught(scores: impl IntoIterator<Item = f64>) -> Tail {
         let mut tail = Tail::default();
