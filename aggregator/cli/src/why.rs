@@ -144,19 +144,19 @@ pub fn text(why: &Value) -> String {
         text.push_str("\nWhy\n  nothing is kept of what this looked like\n");
         return text;
     }
-    let _ = writeln!(text, "\nWhy: {}", clean(&why["verdict"]));
-    let span = |from: &str, to: &str| {
-        let (from, to) = (utc(number(&why[from])), utc(number(&why[to])));
-        format!("{} to {}", &from[..19], &to[11..])
-    };
-    let _ = writeln!(
-        text,
-        "  {} against {}; {} siblings, {} attributes",
-        span("from", "to"),
-        span("normal_from", "normal_to"),
+    text.push('\n');
+    wrap(&mut text, "Why: ", &clean(&why["verdict"]));
+    let at = |name: &str| utc(number(&why[name]));
+    let looked = format!(
+        "{} to {} against {} to {}; {} siblings, {} attributes",
+        at("from").trim_end_matches(" UTC"),
+        &at("to")[11..],
+        &at("normal_from")[11..19],
+        &at("normal_to")[11..],
         why["siblings"],
         why["attributes"]
     );
+    wrap(&mut text, "  ", &looked);
     let reasons = list(why, "predicates");
     if reasons.is_empty() {
         text.push_str(
