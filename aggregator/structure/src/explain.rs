@@ -34,8 +34,8 @@ const SECOND_POD_US: i64 = 3 * MINUTE_US;
 const RELEASE_SHARE: f64 = 0.4;
 /// The share of older siblings that a colour reaches if it uses all of them, a few left out.
 const ALL_SHARE: f64 = 0.8;
-/// Hosts that show that each has a place of its own: two may be so by chance.
-const N_PARTITIONED: usize = 3;
+/// Hosts that show that each has a place of its own: one says nothing of others.
+const N_PARTITIONED: usize = 2;
 /// A colour that went somewhere new so many times roams, if it went on doing so.
 const N_WIDENINGS: u32 = 2;
 /// So often, in the mean since it was first seen: half a day.
@@ -335,9 +335,14 @@ impl View<'_> {
         if user.is_empty() || self.is_of_application(application, user) {
             return false;
         }
+        // Who tried other roles before has made this one, however new it is; who was refused as this one was early.
         let is_refused = self.grants.refused(&access.host, self.now).is_some();
         let is_stolen = is_refused || self.given.given_to(user).is_some();
-        self.grants.is_privileged(user) || (is_stolen && !self.is_new_role(user, since))
+        self.grants.is_privileged(user)
+            || self
+                .grants
+                .was_refused_as_another(&access.host, user, self.now)
+            || (is_stolen && !self.is_new_role(user, since))
     }
 
     pub(crate) fn is_of_application(&self, application: &str, user: &str) -> bool {

@@ -17,18 +17,62 @@ const N_BINS: usize = 10;
 /// A stated probability, and whether it came true.
 type Said = (f64, bool);
 
+/// A case's true cause, and what is said of it.
+type Judged<'a> = (&'a str, Diagnosis);
+
 /// Adds errors of calibration, how well "none of the known causes" tells unknown causes, and the tables behind them.
 pub(super) fn of(cases: &[Labelled], group: &str, report: &mut Report) {
-    let own: Vec<(String, &str, Case)> = cases
-        .iter()
-        .filter_map(|case| {
-            Some((
-                case.key(group),
-                case.cause()?,
-                Case::new(&case.columns(), &case.regions),
-            ))
+    let (known, unknown) = judged(cases, group);
+    if unknown.is_empty() {
+        return;
+    }
+    let first = |(cause, found): &Judged<'_>| {
+        let first = found.causes.first();
+        first.map_or((0.0, false), |(name, probability)| {
+            (*probability, name == cause)
         })
+    };
+    let known_first: Vec<Said> = known.iter().map(first).collect();
+    let both_first: Vec<Said> = known.iter().chain(&unknown).map(first).collect();
+    let faults = known.iter().filter(|(cause, _)| *cause != NONE);
+    let of_faults: Vec<Said> = faults.map(|(_, found)| (found.none, false)).collect();
+    let of_unknown: Vec<Said> = unknown
+        .iter()
+        .map(|(_, found)| (found.none, true))
         .collect();
+    let none: Vec<Said> = of_faults.iter().chain(&of_unknown).copied().collect();
+    let how = "mean distance of what is said from what comes true, ten bins; groups left out";
+    for (metric, said) in [
+        (
+            "calibration error of the first cause, all causes taught",
+            &known_first,
+        ),
+        (
+            "calibration error of the first cause, also with its cause not taught",
+            &both_first,
+        ),
+        (
+            "calibration error of none of the known, also with its cause not taught",
+            &none,
+        ),
+    ] {
+        report.add(Figure::new(metric, error(said), how));
+    }
+    let how = "causes never taught against taught ones, by the probability of none of the known";
+    let values = |said: &[Said]| said.iter().map(|(p, _)| *p).collect::<Vec<_>>();
+    let area = area(&values(&of_unknown), &values(&of_faults));
+    report.add(Figure::new("none of the known causes: AUROC", area, how));
+    report.note(format!("first cause, all taught: {}", table(&known_first)));
+    report.note(format!("none of the known: {}", table(&none)));
+}
+
+/// Each case by all causes of the other groups, and by those without its own.
+fn judged<'a>(cases: &'a [Labelled], group: &str) -> (Vec<Judged<'a>>, Vec<Judged<'a>>) {
+    let own = cases.iter().filter_map(|case| {
+        let levels = Case::new(&case.columns(), &case.regions);
+        Some((case.key(group), case.cause()?, levels))
+    });
+    let own: Vec<(String, &str, Case)> = own.collect();
     let groups: BTreeSet<&String> = own.iter().map(|(group, ..)| group).collect();
     let (mut known, mut unknown) = (Vec::new(), Vec::new());
     for group in groups {
@@ -45,56 +89,13 @@ pub(super) fn of(cases: &[Labelled], group: &str, report: &mut Report) {
         );
         let causes: BTreeSet<&str> = judged.iter().map(|(_, cause, _)| *cause).collect();
         for cause in causes.into_iter().filter(|cause| *cause != NONE) {
-            let rest: Vec<_> = taught
-                .iter()
-                .copied()
-                .filter(|(other, _)| *other != cause)
-                .collect();
-            let without = Known::learn(&rest);
+            let rest = taught.iter().copied().filter(|(other, _)| *other != cause);
+            let without = Known::learn(&rest.collect::<Vec<_>>());
             let of_cause = judged.iter().filter(|(_, own, _)| *own == cause);
             unknown.extend(of_cause.map(|(_, cause, case)| (*cause, without.diagnose(case))));
         }
     }
-    if unknown.is_empty() {
-        return;
-    }
-    let first = |(cause, found): &(&str, Diagnosis)| {
-        found
-            .causes
-            .first()
-            .map_or((0.0, false), |(name, probability)| {
-                (*probability, name == cause)
-            })
-    };
-    let known_first: Vec<Said> = known.iter().map(first).collect();
-    let both_first: Vec<Said> = known.iter().chain(&unknown).map(first).collect();
-    let faults = known.iter().filter(|(cause, _)| *cause != NONE);
-    let of_faults: Vec<Said> = faults.map(|(_, found)| (found.none, false)).collect();
-    let of_unknown: Vec<Said> = unknown
-        .iter()
-        .map(|(_, found)| (found.none, true))
-        .collect();
-    let none: Vec<Said> = of_faults.iter().chain(&of_unknown).copied().collect();
-    let how = "mean distance of what is said from what comes true, ten bins; groups left out";
-    let figure = |metric: &str, said: &[Said]| Figure::new(metric, error(said), how);
-    report.add(figure(
-        "calibration error of the first cause, all causes taught",
-        &known_first,
-    ));
-    report.add(figure(
-        "calibration error of the first cause, each case also with its cause not taught",
-        &both_first,
-    ));
-    report.add(figure(
-        "calibration error of none of the known, the same",
-        &none,
-    ));
-    let how = "causes never taught against taught ones, by the probability of none of the known";
-    let values = |said: &[Said]| said.iter().map(|(p, _)| *p).collect::<Vec<_>>();
-    let area = area(&values(&of_unknown), &values(&of_faults));
-    report.add(Figure::new("none of the known causes: AUROC", area, how));
-    report.note(format!("first cause, all taught: {}", table(&known_first)));
-    report.note(format!("none of the known: {}", table(&none)));
+    (known, unknown)
 }
 
 /// Bins by what was said: sum said, how many came true, how many there are.

@@ -264,23 +264,24 @@ fn score_predicates(task: &Task, cases: &[Labelled], report: &mut Report) -> Res
 /// Whether a row is abnormal, row by row.
 type Flags = Vec<bool>;
 
+/// From columns and the number of rows to the rows that stand out.
+type Way = fn(&[Column<'_>], usize) -> Option<Flags>;
+
+fn flags(rows: std::ops::Range<usize>, n: usize) -> Option<Flags> {
+    Some((0..n).map(|row| rows.contains(&row)).collect())
+}
+
 /// Found regions by the three ways, of all rows of the recording, and of the rows that its authors labelled alone, which is what
 /// the reference figures (interval scan 0.63, the paper's rule 0.29, all eleven variants) were measured over.
 fn score_regions(cases: &[Labelled], report: &mut Report) {
-    let of = |found: Option<std::ops::Range<usize>>, n: usize| -> Option<Flags> {
-        let rows = found?;
-        Some((0..n).map(|row| rows.contains(&row)).collect())
-    };
-    let ways: [(&str, Box<dyn Fn(&[Column<'_>], usize) -> Option<Flags>>); 3] = [
-        (
-            "ours",
-            Box::new(|columns, n| of(find(columns, n, Search::Ours), n)),
-        ),
-        (
-            "interval scan",
-            Box::new(|columns, n| of(find(columns, n, Search::Scan), n)),
-        ),
-        ("the paper's", Box::new(sherlock)),
+    let ways: [(&str, Way); 3] = [
+        ("ours", |columns, n| {
+            flags(find(columns, n, Search::Ours)?, n)
+        }),
+        ("interval scan", |columns, n| {
+            flags(find(columns, n, Search::Scan)?, n)
+        }),
+        ("the paper's", sherlock),
     ];
     let n_cases = cases.len().max(1) as f64;
     for only_labelled in [false, true] {
