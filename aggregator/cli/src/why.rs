@@ -246,6 +246,25 @@ mod tests {
             said.lines().all(|line| line.chars().count() <= 80),
             "{said}"
         );
-        expect![[r#""#]].assert_eq(&said);
+        expect![[r#"
+
+            Why: looks like lock-storm (86 %)
+              2023-11-14 22:13:20 to 22:13:50 UTC against 22:10:00 to 22:13:14 UTC; 4
+              siblings, 131 attributes
+               97 %  client sessions waiting for a lock ≥ 7 while every sibling stays ≤ 0
+                     (before: ≤ 0)
+
+            Causes that are known
+               86 %  lock-storm
+                5 %  deadlocks 
+                9 %  none of them
+              First: find the session that blocks the others and end it
+
+            Who explains the others
+               80 %  shard-3, since 22:13:20 UTC (± 1.0 s)
+
+            Looked alike
+               93 %  9f3c2ab177d04e15  2023-11-13 18:26:40 UTC shard-1: lock-storm
+        "#]].assert_eq(&said);
     }
 }
