@@ -265,6 +265,7 @@ mod tests {
 
             Looked alike
                93 %  9f3c2ab177d04e15  2023-11-13 18:26:40 UTC shard-1: lock-storm
-        "#]].assert_eq(&said);
+        "#]]
+        .assert_eq(&said);
     }
 }
