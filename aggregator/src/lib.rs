@@ -15,6 +15,7 @@ pub mod triggers;
 pub mod inference;
 
 pub mod driver;
+pub mod record;
 pub mod shared;
 
 pub mod alerts;

@@ -59,9 +59,8 @@ impl Service {
     /// One line that names the file or the address and the remedy.
     pub fn start(config: &Config) -> anyhow::Result<Self> {
         let map = config.shard_map()?;
-        let identity = Identity::load(&config.tls.cert, &config.tls.key, &config.tls.ca)
-            .context("load the aggregator's identity ([tls])")?;
-        let identity = Arc::new(identity);
+        let identity = Identity::load(&config.tls.cert, &config.tls.key, &config.tls.ca);
+        let identity = Arc::new(identity.context("load the aggregator's identity ([tls])")?);
         let counters = Arc::new(Counters::default());
         let store = Store::open(
             &config.data_dir,
@@ -83,6 +82,7 @@ impl Service {
         let driver_thread = driver::start(
             Driver {
                 engine: Engine::new(inference::engine(config, &scorer), map.clone()),
+                config: inference::engine(config, &scorer),
                 triggers,
                 scorer,
                 cluster: config.cluster.clone(),

@@ -13,6 +13,7 @@ use hsw_sketch::HeavyHitters;
 use hsw_types::{HotKind, NodeId, SeriesKey, ShardId, WallTime, WindowIndex};
 use tokio::sync::{broadcast, mpsc, oneshot, watch};
 
+use crate::record::Tapped;
 use crate::store::StoreHandle;
 use crate::triggers::{Refusal, Spec, Totals, TriggerView};
 
@@ -330,6 +331,11 @@ pub enum Question {
         /// Answered once the engine knows.
         reply: oneshot::Sender<()>,
     },
+    /// Everything the engine is told from now on.
+    Record {
+        /// Where the answer goes.
+        reply: oneshot::Sender<Tapped>,
+    },
     /// Names of a node's series, ascending.
     SeriesNames {
         /// The node.
@@ -463,7 +469,7 @@ impl DriverHandle {
         }
     }
 
-    fn ask(&self, question: Question) -> Result<(), Unanswered> {
+    pub(crate) fn ask(&self, question: Question) -> Result<(), Unanswered> {
         self.questions.try_send(question).map_err(|_| Unanswered)
     }
 }

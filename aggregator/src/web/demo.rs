@@ -119,6 +119,7 @@ async fn answer(mut asked: mpsc::Receiver<Question>, snapshot: watch::Receiver<A
                 drop(reply.send(removed));
             }
             Question::Accept { reply, .. } => drop(reply.send(())),
+            Question::Record { .. } => {}
             Question::SeriesNames { reply, .. } => {
                 drop(reply.send(vec![SeriesKey::node("pg.commits")]));
             }
