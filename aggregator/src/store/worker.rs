@@ -15,7 +15,7 @@ use tokio::sync::{mpsc, oneshot, watch};
 
 use super::commit::{Batch, Marks, Outcome};
 use super::{BATCH_SUMMARIES_MAX, Command, Committed, Config, StoreError, StoreHandle};
-use super::{commit, handle, hot, replay, retention, schema, triggers};
+use super::{commit, handle, hot, replay, retention, schema, stored_explanation, triggers};
 use crate::shared::{Counter, Counters, StoreStatus};
 
 /// Pause before a batch that could not be committed is tried again.
@@ -29,6 +29,8 @@ const RESTORED_CLOSED: usize = 1_000;
 
 /// Summaries that a recording begins with, at most.
 const RECENT_MAX: usize = 100_000;
+/// Explanations told at start, as many as the engine keeps.
+const RESTORED_EXPLANATIONS: usize = 300;
 
 /// The open store, not yet running.
 #[derive(Debug)]
@@ -106,6 +108,7 @@ impl Store {
         tell(Committed::Triggers(triggers::load(&self.connection)?));
         hot::names(&self.connection, tell)?;
         replay::incidents(&self.connection, RESTORED_CLOSED, tell)?;
+        stored_explanation::tell(&self.connection, RESTORED_EXPLANATIONS, tell)?;
         let replayed = replay::summaries(&self.connection, &self.marks, since, tell)?;
         tracing::info!(
             summaries = replayed.summaries,
@@ -356,6 +359,14 @@ fn write(batch: &mut Batch<'_>, command: &Command) -> Result<Written, StoreError
             batch.incident(incident)?;
             Written::Nothing
         }
+        Command::Explained(id, why) => {
+            batch.explanation(*id, why)?;
+            Written::Nothing
+        }
+        Command::Causes { cases, .. } => {
+            batch.causes(cases)?;
+            Written::Nothing
+        }
         Command::Hot { rows, names, now } => {
             batch.hot(rows, names, now.window())?;
             Written::Nothing
@@ -402,6 +413,13 @@ fn effects(command: Command, written: Written, counters: &Counters) -> Vec<Effec
             }))]
         }
         (Command::Stopped { node }, _) => vec![Effect::Tell(Committed::Stopped { node })],
+        (Command::Causes { replies, .. }, _) => {
+            vec![Effect::Answer(Box::new(move || {
+                for reply in replies {
+                    let _nobody_waits = reply.send(());
+                }
+            }))]
+        }
         (
             Command::Triggers {
                 reply: Some(reply), ..
