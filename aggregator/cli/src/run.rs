@@ -17,6 +17,7 @@ use crate::client::Api;
 use crate::hot;
 use crate::offline;
 use crate::offline::graph::Command as Graph;
+use crate::record;
 use crate::show::{self, Paint};
 use crate::show_graph;
 use crate::trigger;
@@ -48,6 +49,7 @@ pub fn run(cli: Cli) -> anyhow::Result<u8> {
         Command::Explain(options) => {
             return offline::explain::run(options, cli.json).map(|()| FINE);
         }
+        Command::Replay(options) => return offline::replay::run(options, cli.json).map(|()| FINE),
         Command::Learn(options) => return offline::learn::run(options, cli.json).map(|()| FINE),
         Command::Sketch(command) => return offline::sketch::run(command, cli.json).map(|()| FINE),
         Command::Graph(command) if !command.is_online() => {
@@ -138,6 +140,10 @@ async fn online(cli: &Cli, api: &Api) -> anyhow::Result<u8> {
             let (answer, text) = trigger::ask(command, api).await?;
             (answer, text, FINE)
         }
+        Command::Record(options) => {
+            let (answer, text) = record::run(options, api).await?;
+            (answer, text, FINE)
+        }
         Command::Silence(command) => silence(command, api).await?,
         Command::Cert(_)
         | Command::Templates(_)
@@ -148,6 +154,7 @@ async fn online(cli: &Cli, api: &Api) -> anyhow::Result<u8> {
         | Command::Detect(_)
         | Command::Explain(_)
         | Command::Learn(_)
+        | Command::Replay(_)
         | Command::Sketch(_) => unreachable!("answered before the API is asked"),
     };
     say(cli, &answer, &text)?;

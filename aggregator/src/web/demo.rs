@@ -124,6 +124,7 @@ async fn answer(mut asked: mpsc::Receiver<Question>, snapshot: watch::Receiver<A
                 why.shard = shard;
                 drop(reply.send(Ok(Box::new(why))));
             }
+            Question::Record { .. } => {}
             Question::SeriesNames { reply, .. } => {
                 drop(reply.send(vec![SeriesKey::node("pg.commits")]));
             }
