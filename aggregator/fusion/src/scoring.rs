@@ -76,6 +76,14 @@ impl Scoring {
         }
     }
 
+    /// What each shard showed at a window that is still kept, in order of their names.
+    pub fn shown(&self, window: WindowIndex) -> impl Iterator<Item = (&ShardId, &Features)> {
+        self.rows.iter().filter_map(move |(shard, rows)| {
+            let at = rows.binary_search_by_key(&window, |(at, _)| *at).ok()?;
+            Some((shard, &rows[at].1))
+        })
+    }
+
     /// The batch to score now: shards that showed something at `window`, with the edges among them. `None` while an
     /// earlier batch may still be answered. A step that is missing is what an unknown one is: [`Features::default`].
     /// O(shards × steps × columns).

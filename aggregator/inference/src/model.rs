@@ -113,6 +113,18 @@ impl Model {
     /// # Errors
     /// A batch of another shape, a run that fails, scores that are none.
     pub fn score(&mut self, batch: &Batch) -> Result<Scores, Error> {
+        let mut scores = self.probabilities(batch)?;
+        for p in scores.sick.iter_mut().chain(&mut scores.soon) {
+            *p = quantise(*p);
+        }
+        Ok(scores)
+    }
+
+    /// The same before it is quantised, for comparisons.
+    ///
+    /// # Errors
+    /// As [`Self::score`].
+    pub fn probabilities(&mut self, batch: &Batch) -> Result<Scores, Error> {
         let name = self.card.name.clone();
         let failed = |why: String| Error::Score {
             name: name.clone(),
@@ -205,7 +217,7 @@ impl<'b> Lent<'b> {
     }
 }
 
-/// An output as quantised probabilities, one a shard.
+/// An output as probabilities, one a shard.
 fn probabilities(outputs: &SessionOutputs<'_>, port: &str, n: usize) -> Result<Vec<f32>, String> {
     let said = |why: &dyn Display| format!("output `{port}`: {why}");
     let value = outputs.get(port).ok_or_else(|| said(&"it is not there"))?;
@@ -219,7 +231,7 @@ fn probabilities(outputs: &SessionOutputs<'_>, port: &str, n: usize) -> Result<V
     if let Some(odd) = values.iter().find(|p| !is_probability(p)) {
         return Err(said(&format!("{odd} is no probability")));
     }
-    Ok(values.iter().map(|&p| quantise(p)).collect())
+    Ok(values.iter().map(|p| p.clamp(0.0, 1.0)).collect())
 }
 
 /// What of the session is not as the card says.
