@@ -11,7 +11,7 @@ use hsw_engine::{ShardEntry, ShardMap};
 use hsw_types::{NodeId, ShardId};
 use serde::{Deserialize, Serialize};
 
-use crate::{alerts, inference, ingest, store, triggers};
+use crate::{alerts, causes, inference, ingest, store, triggers};
 
 /// Prefix of environment variables that set keys.
 pub const ENVIRONMENT: &str = "HSW_AGGREGATOR__";
@@ -45,6 +45,8 @@ pub struct Config {
     pub ingest: ingest::Config,
     /// The engine.
     pub engine: Engine,
+    /// Causes that are known, and what to do first.
+    pub causes: causes::Config,
     /// Models.
     pub inference: inference::Config,
     /// Log lines.
@@ -112,6 +114,7 @@ impl Default for Config {
             store: store::Config::default(),
             ingest: ingest::Config::default(),
             engine: Engine::default(),
+            causes: causes::Config::default(),
             inference: inference::Config::default(),
             log: hsw_shell::telemetry::Config::default(),
             alerts: alerts::Config::default(),
@@ -265,15 +268,20 @@ impl Config {
         ShardMap::new(entries, self.open).context("[[shard]]")
     }
 
-    /// The engine's limits.
-    #[must_use]
-    pub const fn engine(&self) -> hsw_engine::Config {
-        hsw_engine::Config {
+    /// The engine's limits, the causes it knows and the runbook.
+    ///
+    /// # Errors
+    /// The runbook cannot be read.
+    pub fn engine(&self) -> anyhow::Result<hsw_engine::Config> {
+        let (causes, runbook) = self.causes.load()?;
+        Ok(hsw_engine::Config {
             n_series_per_node_max: self.engine.series_per_node_max,
             n_incidents_max: self.engine.incidents_max,
             learn_s: self.engine.learn_seconds,
+            causes,
+            runbook,
             score_ms_max: None,
-        }
+        })
     }
 }
 

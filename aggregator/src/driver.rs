@@ -6,6 +6,7 @@
 //! the newest state of each. DR-3 the engine's clock never runs backwards. Does not: judge.
 
 mod triggers;
+mod why;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -13,6 +14,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::Context as _;
 use hsw_engine::{Engine, Incident, IncidentId, Input, Output, ShardView};
+use hsw_explain::Known;
 use hsw_fusion::Scores;
 use hsw_hot::{HotRow, MINUTE_S};
 use hsw_inference::Scorer;
@@ -64,6 +66,8 @@ pub enum Event {
     },
     /// Somebody asks.
     Question(Question),
+    /// What was learned from named cases.
+    Learned(Box<Known>),
     /// A second has passed.
     Tick,
     /// End.
@@ -92,6 +96,8 @@ pub struct Driver {
     pub incidents: broadcast::Sender<IncidentEvent>,
     /// The shell's counters.
     pub counters: Arc<Counters>,
+    /// Wakes the driver itself; weak, so that it does not keep itself alive.
+    pub events: mpsc::WeakSender<Event>,
 }
 
 struct Loop {
@@ -103,6 +109,7 @@ struct Loop {
     unsaved: BTreeMap<IncidentId, Arc<Incident>>,
     /// Minutes and names the store has not taken yet.
     unsaved_hot: (Vec<HotRow>, Vec<(HotKind, u64, String)>),
+    why: why::Why,
 }
 
 /// Starts the driver's thread; it ends with [`Event::Stop`] or when nobody can wake it any more.
@@ -127,6 +134,7 @@ pub fn start(
         ticks: 0,
         unsaved: BTreeMap::new(),
         unsaved_hot: Default::default(),
+        why: why::Why::default(),
     };
     std::thread::Builder::new()
         .name("driver".to_owned())
@@ -184,10 +192,12 @@ impl Loop {
                 Event::Scored(scores) => self.tell(Input::Scored(scores)),
                 Event::Save { done } => {
                     self.save();
+                    self.save_why();
                     self.save_triggers();
                     let _nobody_waits = done.send(());
                 }
                 Event::Question(question) => self.answer(question),
+                Event::Learned(known) => self.learned(known),
                 Event::Tick => self.tick(),
                 Event::Stop => break,
             }
@@ -199,6 +209,11 @@ impl Loop {
     fn committed(&mut self, committed: Committed) {
         match committed {
             Committed::Restored(incident) => self.tell(Input::Restored(incident)),
+            Committed::Explained(id, why) => self.tell(Input::Explained(id, why)),
+            Committed::Causes(cases) => {
+                let is_new = false;
+                self.tell(Input::Causes { cases, is_new });
+            }
             Committed::HotName {
                 kind,
                 key,
@@ -253,6 +268,18 @@ impl Loop {
                 Output::IncidentRaised(incident) => (IncidentChange::Raised, incident),
                 Output::IncidentChanged(incident) => (IncidentChange::Changed, incident),
                 Output::IncidentClosed(incident) => (IncidentChange::Closed, incident),
+                Output::Explained(id, why) => {
+                    self.explained(id, why);
+                    continue;
+                }
+                Output::Causes(cases) => {
+                    self.causes_changed(cases);
+                    continue;
+                }
+                Output::Learn(cases) => {
+                    self.learn(cases);
+                    continue;
+                }
                 Output::Score(batch) => {
                     // Refused while one is under way: the engine judges without, and the scorer counts it.
                     self.driver.scorer.ask(*batch);
@@ -328,6 +355,7 @@ impl Loop {
             self.tell(Input::Clock { wall });
         }
         self.save();
+        self.save_why();
         self.save_hot(wall);
         let (now, shards) = (self.now(), self.driver.engine.shards());
         self.driver.triggers.tick(&shards, now, wall);
@@ -357,6 +385,7 @@ impl Loop {
             cluster: last.cluster.clone(),
             shards,
             incidents: engine.incidents(),
+            explanations: engine.explanations().into_iter().collect(),
             graph,
             armed: engine.armed(),
             is_replayed: self.is_replayed,
@@ -374,6 +403,21 @@ impl Loop {
         match question {
             Question::AddTrigger { spec, reply } => self.add_trigger(*spec, reply),
             Question::RemoveTrigger { name, reply } => self.remove_trigger(name, reply),
+            Question::Feedback { id, word, reply } => self.feedback(id, word, reply),
+            Question::PutCauses { cases, reply } => self.put_causes(cases, reply),
+            Question::Causes { reply } => {
+                let engine = &self.driver.engine;
+                let _nobody_waits = reply.send((engine.causes(), engine.n_causes_shipped()));
+            }
+            Question::Why {
+                shard,
+                from,
+                to,
+                reply,
+            } => {
+                let why = self.driver.engine.why(&shard, from, to);
+                let _nobody_waits = reply.send(why.map(Box::new));
+            }
             Question::Accept { id, reply } => {
                 self.tell(Input::Accepted(id));
                 let shards = self.driver.engine.shards();

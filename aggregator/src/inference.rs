@@ -82,12 +82,17 @@ pub fn start(config: &Config, events: mpsc::Sender<Event>) -> anyhow::Result<Sco
 }
 
 /// The engine's limits; it asks for scores only where somebody scores.
-#[must_use]
-pub fn engine(config: &crate::config::Config, scorer: &Scorer) -> hsw_engine::Config {
-    hsw_engine::Config {
+///
+/// # Errors
+/// The runbook cannot be read.
+pub fn engine(
+    config: &crate::config::Config,
+    scorer: &Scorer,
+) -> anyhow::Result<hsw_engine::Config> {
+    Ok(hsw_engine::Config {
         score_ms_max: scorer.is_running().then_some(config.inference.deadline_ms),
-        ..config.engine()
-    }
+        ..config.engine()?
+    })
 }
 
 fn scorer(config: &Config, events: mpsc::Sender<Event>) -> anyhow::Result<Scorer> {

@@ -12,6 +12,7 @@ pub mod store;
 
 pub mod triggers;
 
+pub mod causes;
 pub mod inference;
 
 pub mod driver;

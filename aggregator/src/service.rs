@@ -59,9 +59,7 @@ impl Service {
     /// One line that names the file or the address and the remedy.
     pub fn start(config: &Config) -> anyhow::Result<Self> {
         let map = config.shard_map()?;
-        let identity = Identity::load(&config.tls.cert, &config.tls.key, &config.tls.ca)
-            .context("load the aggregator's identity ([tls])")?;
-        let identity = Arc::new(identity);
+        let identity = identity(config)?;
         let counters = Arc::new(Counters::default());
         let store = Store::open(
             &config.data_dir,
@@ -82,7 +80,7 @@ impl Service {
         let scorer = inference::start(&config.inference, events.clone())?;
         let driver_thread = driver::start(
             Driver {
-                engine: Engine::new(inference::engine(config, &scorer), map.clone()),
+                engine: Engine::new(inference::engine(config, &scorer)?, map.clone()),
                 triggers,
                 scorer,
                 cluster: config.cluster.clone(),
@@ -92,6 +90,7 @@ impl Service {
                 snapshot,
                 incidents: incidents.clone(),
                 counters: Arc::clone(&counters),
+                events: events.downgrade(),
             },
             wakes,
         )?;
@@ -165,4 +164,10 @@ impl Service {
     pub fn is_alive(&self) -> bool {
         !self.parts.store_thread.is_finished() && !self.parts.driver_thread.is_finished()
     }
+}
+
+fn identity(config: &Config) -> anyhow::Result<Arc<Identity>> {
+    Identity::load(&config.tls.cert, &config.tls.key, &config.tls.ca)
+        .map(Arc::new)
+        .context("load the aggregator's identity ([tls])")
 }

@@ -13,6 +13,7 @@ mod hot;
 mod replay;
 mod retention;
 mod schema;
+mod stored_explanation;
 mod stored_incident;
 #[cfg(test)]
 mod tests;
@@ -22,7 +23,8 @@ mod worker;
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use hsw_engine::Incident;
+use hsw_engine::{Explanation, Incident, IncidentId};
+use hsw_explain::NamedCase;
 use hsw_hot::{HotRow, Span};
 use hsw_sketch::HeavyHitters;
 use hsw_types::{HotKind, NodeId, ShardSummary, WallTime, WindowIndex};
@@ -34,6 +36,8 @@ use crate::triggers::Refusal;
 
 pub(crate) use handle::wall_now;
 pub use handle::{StoreError, StoreHandle};
+#[cfg(test)]
+pub(crate) use stored_explanation::example as example_explanation;
 pub use triggers::{Kept, StoredTrigger, TriggerChange};
 pub use worker::{Running, Store, start};
 
@@ -124,6 +128,15 @@ pub enum Command {
     },
     /// Store this revision of an incident.
     Incident(Arc<Incident>),
+    /// Store why an incident is, in the place of what was said of it before.
+    Explained(IncidentId, Arc<Explanation>),
+    /// Store all cases that operators named.
+    Causes {
+        /// In the place of those before.
+        cases: Arc<Vec<NamedCase>>,
+        /// Whoever waits until it is committed.
+        replies: Vec<oneshot::Sender<()>>,
+    },
     /// Store finished minutes of what was counted, and names.
     Hot {
         /// In order per node.
@@ -198,6 +211,10 @@ pub enum Command {
 pub enum Committed {
     /// An incident of earlier, at start.
     Restored(Box<Incident>),
+    /// Why an incident of earlier was, at start.
+    Explained(IncidentId, Box<Explanation>),
+    /// Cases that operators named, at start.
+    Causes(Vec<NamedCase>),
     /// Every trigger of earlier, at start.
     Triggers(Vec<Kept>),
     /// What a key of a hot list stands for, at start.

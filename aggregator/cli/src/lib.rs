@@ -11,6 +11,7 @@ pub mod args;
 pub mod client;
 pub mod hot;
 pub mod trigger;
+pub mod why;
 
 pub mod show;
 pub mod show_graph;

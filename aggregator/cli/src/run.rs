@@ -20,6 +20,7 @@ use crate::offline::graph::Command as Graph;
 use crate::show::{self, Paint};
 use crate::show_graph;
 use crate::trigger;
+use crate::why;
 
 /// Fine.
 pub const FINE: u8 = 0;
@@ -90,9 +91,25 @@ async fn online(cli: &Cli, api: &Api) -> anyhow::Result<u8> {
             let text = show::incidents(&answer, *all, paint);
             (answer, text, FINE)
         }
-        Command::Incident { id } => {
+        Command::Incident { id, why } => {
             let answer = incident(api, id).await?;
-            let text = show::incident(&answer, paint);
+            let mut text = show::incident(&answer, paint);
+            if *why {
+                text.push_str(&why::text(&answer["why"]));
+            }
+            (answer, text, FINE)
+        }
+        Command::Why(options) => {
+            let (answer, text) = why::ask(options, api, unix_now()).await?;
+            (answer, text, FINE)
+        }
+        Command::Feedback(word) => {
+            let one = incident(api, &word.id).await?;
+            let (answer, text) = why::feedback(word, &show::clean(&one["id"]), api).await?;
+            (answer, text, FINE)
+        }
+        Command::Causes(command) => {
+            let (answer, text) = why::causes(command, api).await?;
             (answer, text, FINE)
         }
         Command::Graph(Graph::Accept { id }) => {
@@ -109,9 +126,7 @@ async fn online(cli: &Cli, api: &Api) -> anyhow::Result<u8> {
             (answer, text, FINE)
         }
         Command::Hot(options) => {
-            let now = SystemTime::now().duration_since(UNIX_EPOCH);
-            let now = now.map_or(0, |now| i64::try_from(now.as_secs()).unwrap_or(i64::MAX));
-            let path = hot::path(options, now);
+            let path = hot::path(options, unix_now());
             let answer = api.ask(Method::GET, &path, None).await?;
             let text = hot::text(&answer);
             (answer, text, FINE)
@@ -134,6 +149,11 @@ async fn online(cli: &Cli, api: &Api) -> anyhow::Result<u8> {
     };
     say(cli, &answer, &text)?;
     Ok(code)
+}
+
+fn unix_now() -> i64 {
+    let now = SystemTime::now().duration_since(UNIX_EPOCH);
+    now.map_or(0, |now| i64::try_from(now.as_secs()).unwrap_or(i64::MAX))
 }
 
 /// Silences: the API's answer, the same for people, the exit code.
@@ -196,7 +216,11 @@ async fn incident(api: &Api, id: &str) -> anyhow::Result<Value> {
         .iter()
         .filter(|one| one["id"].as_str().is_some_and(|full| full.starts_with(&id)));
     match (found.next(), found.next()) {
-        (Some(one), None) => Ok(one.clone()),
+        // The list leaves out why closed ones were.
+        (Some(one), None) => {
+            let path = format!("incidents/{}", show::clean(&one["id"]));
+            api.ask(Method::GET, &path, None).await
+        }
         (None, _) => anyhow::bail!("no incident begins with {id}: see `hsw incidents --all`"),
         _ => anyhow::bail!("more than one incident begins with {id}: give more digits"),
     }

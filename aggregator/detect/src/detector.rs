@@ -1,8 +1,10 @@
 //! Every judged series of every node, window by window. (step 10)
 
+use hsw_fusion::layout::metric_index;
 use hsw_state::{Cluster, KeyIndex, KeyInfo, NodeIndex, Series};
 use hsw_types::{Bad, MetricSpec, Tier, WindowIndex};
 
+use crate::live::Note;
 use crate::own_past::{Learning, OwnPast, Residual};
 use crate::scale::Scale;
 use crate::siblings::LeaveOneOut;
@@ -15,7 +17,7 @@ const SCORE_OFF: f64 = 2.5;
 /// Windows below [`SCORE_OFF`], or unknown, after which a held finding ends.
 const FADE_WINDOWS: u32 = 5;
 /// Findings below this score are not worth telling.
-const SCORE_TOLD: f64 = 3.0;
+pub(crate) const SCORE_TOLD: f64 = 3.0;
 /// Without siblings a deviation may be everybody's: it counts for less.
 const ALONE: f64 = 0.7;
 /// Windows smoothed by their median, and how many of them must be known.
@@ -108,6 +110,8 @@ pub struct Detector {
     /// What is kept for models, where somebody reads it.
     is_telling: bool,
     deviations_told: Vec<Deviation>,
+    /// What the pass over all series leaves of each node at this window.
+    notes: Vec<Note>,
 }
 
 impl Detector {
@@ -123,6 +127,8 @@ impl Detector {
         let n_nodes = cluster.nodes().len();
         self.models.resize_with(cluster.keys().len(), Vec::new);
         self.n_models.resize(n_nodes, (0, 0));
+        self.notes.resize_with(n_nodes, Note::default);
+        self.notes.iter_mut().for_each(Note::begin);
         self.group_of.clear();
         self.group_of.resize(n_nodes, None);
         for (index, group) in groups.iter().enumerate() {
@@ -187,6 +193,12 @@ impl Detector {
             .map(|residual| Scale::of(spec).from(residual.usual))
     }
 
+    /// What the last window's pass has left of a node.
+    #[must_use]
+    pub fn note(&self, node: NodeIndex) -> Option<&Note> {
+        self.notes.get(node)
+    }
+
     /// Whether a node's series are known well enough to be judged: the share of them that is, 0 to 1.
     #[must_use]
     pub fn known_share(&self, node: NodeIndex) -> f64 {
@@ -206,6 +218,7 @@ impl Detector {
         findings: &mut Vec<Finding>,
     ) {
         let scale = Scale::of(spec);
+        let principal = metric_index(spec.name);
         self.samples.clear();
         let models = &mut self.models[key];
         let mut at = 0;
@@ -245,6 +258,7 @@ impl Detector {
             let sample = self.samples[at];
             let judged = self.judge(groups, spec, &sample);
             self.tell(key, &sample, &judged);
+            self.notes[sample.node].take(spec, principal, &judged);
             let model = &mut self.models[key][sample.model].1;
             model.hold(window, judged.score);
             if judged.score >= SCORE_TOLD || model.held > 0 {
@@ -282,7 +296,7 @@ impl Detector {
                 node: sample.node,
                 key,
                 own: judged.own,
-                apart: judged.apart,
+                apart: judged.apart.unwrap_or(judged.own),
             });
         }
     }
@@ -319,12 +333,12 @@ impl Detector {
             (of(&self.deviations), of(&self.scales), of(&self.values))
         };
         let own = residual.deviation / residual.scale;
-        let apart = common.map_or(own, |common| {
+        let apart = common.map(|common| {
             let scale = spread.unwrap_or(0.0).max(residual.scale);
             (residual.deviation - common) / scale
         });
-        let both = match common {
-            Some(_) => {
+        let both = match apart {
+            Some(apart) => {
                 if apart.signum() == own.signum() {
                     own.signum() * own.abs().min(apart.abs())
                 } else {
@@ -351,16 +365,27 @@ impl Detector {
             siblings,
             own,
             apart,
+            y: sample.y - common.unwrap_or(0.0),
+            counts,
+            is_known: true,
         }
     }
 }
 
 #[derive(Debug, Clone, Copy, Default)]
-struct Judged {
-    score: f64,
-    siblings: Option<f64>,
-    own: f64,
-    apart: f64,
+pub(crate) struct Judged {
+    pub(crate) score: f64,
+    pub(crate) siblings: Option<f64>,
+    /// Robust standard deviations from its own past, more is positive.
+    pub(crate) own: f64,
+    /// The same beyond what the siblings moved; `None` without siblings.
+    pub(crate) apart: Option<f64>,
+    /// The value on the judged scale, less what the siblings moved.
+    pub(crate) y: f64,
+    /// It is a change, beyond habit, and near enough to its limit to matter.
+    pub(crate) counts: bool,
+    /// Enough of its past is known.
+    pub(crate) is_known: bool,
 }
 
 impl Model {

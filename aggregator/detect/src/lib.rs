@@ -5,7 +5,8 @@
 //! Invariants: DE-1 a series without a recent value is unknown: it raises nothing and teaches nothing. DE-2 a movement
 //! that all siblings share is nobody's deviation. DE-3 nothing is learned from a node under an open incident.
 //! DE-4 same windows in, same findings out, in the same order.
-//! Limits: under 1 KiB a series. Does not: decide what is an incident (see `hsw-engine`).
+//! Beside it [`Board`]: ten detectors a node, each calibrated, for the probability that a shard is sick (`live/mod.rs`, the contract).
+//! Limits: under 1 KiB a series, and 64 KiB a node. Does not: decide what is an incident (see `hsw-engine`).
 
 mod scale;
 
@@ -17,7 +18,10 @@ mod detector;
 
 mod rows;
 
+mod live;
+
 pub use detector::{Detector, Deviation, Finding, Group};
+pub use live::{Board, GraphSight, Note, Standing};
 pub use own_past::{Learning, OwnPast, Residual};
 pub use rows::{Novelty, Panel, Verdict};
 pub use scale::Scale;

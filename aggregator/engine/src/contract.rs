@@ -1,12 +1,15 @@
 //! What the engine is told, what it asks for, and its limits. (steps 8–13)
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use hsw_explain::{Known, NamedCase};
 use hsw_fusion::{Batch, Scores};
 use hsw_structure::LEARNING_US;
 use hsw_types::{HotKind, NodeId, ShardSummary, WallTime, WindowIndex};
 
 use crate::incident::{Incident, IncidentId};
+use crate::why::{Explanation, Feedback};
 
 /// Limits and thresholds.
 #[derive(Debug, Clone, PartialEq)]
@@ -17,6 +20,10 @@ pub struct Config {
     pub n_incidents_max: usize,
     /// Seconds of who talks to whom that are learned before a new edge can be an intrusion. 180 by default.
     pub learn_s: u32,
+    /// Cases of causes that are known from the start. None by default.
+    pub causes: Vec<NamedCase>,
+    /// What to do first, by cause. Empty by default.
+    pub runbook: BTreeMap<String, String>,
     /// Milliseconds within which [`Output::Score`] must be answered; past them the statistical fusion judges alone. `None`, the
     /// default, where nobody scores: then none is asked for.
     pub score_ms_max: Option<u32>,
@@ -28,6 +35,8 @@ impl Default for Config {
             n_series_per_node_max: 4_000,
             n_incidents_max: 1_000,
             learn_s: (LEARNING_US / 1_000_000) as u32,
+            causes: Vec::new(),
+            runbook: BTreeMap::new(),
             score_ms_max: None,
         }
     }
@@ -74,6 +83,24 @@ pub enum Input {
     Restored(Box<Incident>),
     /// An operator says that this open incident about edges is no intrusion; nothing where there is none.
     Accepted(IncidentId),
+    /// An operator says what an explained incident was; nothing where it has no explanation.
+    Feedback {
+        /// Which.
+        id: IncidentId,
+        /// His word.
+        word: Feedback,
+    },
+    /// Cases that operators named, in the place of those known; `is_new` unless they come from the store.
+    Causes {
+        /// All of them.
+        cases: Vec<NamedCase>,
+        /// The store does not have them yet.
+        is_new: bool,
+    },
+    /// What was learned from the cases of the newest [`Output::Learn`].
+    Learned(Box<Known>),
+    /// An explanation from the store at start.
+    Explained(IncidentId, Box<Explanation>),
     /// What a model says of a batch that was asked for.
     Scored(Scores),
     /// Replay from the store is over; silence counts from now.
@@ -97,6 +124,12 @@ pub enum Output {
     IncidentChanged(Arc<Incident>),
     /// Store it, tell people it is over.
     IncidentClosed(Arc<Incident>),
+    /// Store it: why an incident is, as far as is known by now; it takes the place of what was said before.
+    Explained(IncidentId, Arc<Explanation>),
+    /// Store them: all cases that operators named.
+    Causes(Arc<Vec<NamedCase>>),
+    /// Learn from all these ([`Known::learn`]) outside of this thread, and say [`Input::Learned`]; only the newest counts.
+    Learn(Arc<Vec<NamedCase>>),
     /// Let the model score it and say so with [`Input::Scored`]; nothing depends on an answer.
     Score(Box<Batch>),
 }

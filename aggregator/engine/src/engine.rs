@@ -3,6 +3,7 @@
 mod compare;
 mod edges;
 mod score;
+mod why;
 
 use std::collections::{BTreeSet, VecDeque};
 use std::sync::Arc;
@@ -28,6 +29,7 @@ use crate::map::ShardMap;
 use crate::policy::{Part, Policy, Told};
 use crate::symptoms::{self, Symptoms};
 use crate::view::{Armed, GraphView, NodeLiveness, SeriesView, ShardView};
+use crate::why::Book;
 
 /// Windows judged in one go at most; after a longer gap the older ones are skipped.
 const CATCH_UP_WINDOWS: i64 = 200;
@@ -50,6 +52,7 @@ pub struct Engine {
     pub(crate) policy: Policy,
     pub(crate) intrusions: Intrusions,
     pub(crate) hot: HotLists,
+    pub(crate) book: Book,
     pub(crate) heard: Vec<Heard>,
     pub(crate) liveness: Vec<NodeLiveness>,
     /// Symptoms of each shard at the newest judged window, in the map's order.
@@ -81,6 +84,7 @@ impl Engine {
             intrusions: Intrusions::default(),
             policy: Policy::new(config.n_incidents_max),
             hot: HotLists::default(),
+            book: Book::new(config.causes, config.runbook),
             heard: Vec::new(),
             liveness: Vec::new(),
             symptoms: Vec::new(),
@@ -103,6 +107,10 @@ impl Engine {
         let nodes: Vec<NodeId> = engine.map.shards().flat_map(|e| e.nodes.clone()).collect();
         for node in nodes {
             engine.node(&node);
+        }
+        if !engine.book.cases().is_empty() {
+            let cases = engine.book.cases();
+            engine.outputs.push_back(Output::Learn(cases));
         }
         engine
     }
@@ -162,6 +170,10 @@ impl Engine {
                 }
             }
             Input::Accepted(id) => self.accept(id),
+            Input::Feedback { id, word } => self.hear_feedback(id, word),
+            Input::Causes { cases, is_new } => self.replace_causes(cases, is_new),
+            Input::Learned(known) => self.know(*known),
+            Input::Explained(id, why) => self.book.keep(id, Arc::new(*why)),
             Input::Scored(scores) => self.take_scores(scores),
             Input::ReplayDone { wall } => {
                 self.wall = wall;
@@ -346,24 +358,6 @@ impl Engine {
         }
     }
 
-    /// Where a node that the map does not name belongs: the shard its agent was told, or the shard of a node that holds
-    /// the same data (PostgreSQL's system identifier is one on a primary and its replicas), or one of its own name.
-    fn shard_by_facts(&self, at: NodeIndex) -> String {
-        let facts = &self.cluster.nodes()[at].facts;
-        if !facts.shard.is_empty() {
-            return facts.shard.clone();
-        }
-        let same_data = |other: &&hsw_state::NodeState| {
-            !facts.system_identifier.is_empty()
-                && other.facts.system_identifier == facts.system_identifier
-        };
-        let kin = self.cluster.nodes().iter().filter(same_data);
-        let shard = kin
-            .filter_map(|other| self.map.shard_of(&other.node))
-            .next();
-        shard.map(ToString::to_string).unwrap_or_default()
-    }
-
     fn advance(&mut self) {
         let Some((reach, nodes)) = self.reach() else {
             return;
@@ -465,13 +459,17 @@ impl Engine {
             .map(|part| (part.shard.clone(), part.symptoms))
             .collect();
         told.extend(self.judge_edges(window));
+        let mut changed = Vec::with_capacity(told.len());
         for told in told {
+            let (Told::Raised(incident) | Told::Changed(incident) | Told::Closed(incident)) = &told;
+            changed.push(Arc::clone(incident));
             self.outputs.push_back(match told {
                 Told::Raised(incident) => Output::IncidentRaised(incident),
                 Told::Changed(incident) => Output::IncidentChanged(incident),
                 Told::Closed(incident) => Output::IncidentClosed(incident),
             });
         }
+        self.explain(window, &changed);
     }
 
     fn is_nobody_heard(&self) -> bool {

@@ -29,6 +29,8 @@ mod features;
 
 mod policy;
 
+mod why;
+
 mod contract;
 
 mod engine;
@@ -45,5 +47,9 @@ pub use map::{ShardEntry, ShardMap, ShardMapError};
 pub use view::{
     Armed, ChangeView, EdgeView, GraphView, HISTORY_STEP_S, Health, NodeLiveness, NodeView, Point,
     SeriesView, ShardView, TrafficView, VertexView,
+};
+pub use why::{
+    CASES_LEARNED_MAX, CAUSE_CHARS_MAX, Cause, Culprit, Explanation, Feedback, HARMLESS, Reason,
+    Similar, WhyError,
 };
 pub use words::in_words;

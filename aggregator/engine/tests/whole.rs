@@ -85,6 +85,8 @@ impl World {
                 Output::IncidentRaised(i) => (format!("raised {}", i.root), i),
                 Output::IncidentChanged(i) => (format!("changed {}", i.root), i),
                 Output::IncidentClosed(i) => (format!("closed {}", i.root), i),
+                // See tests/why.rs.
+                Output::Explained(..) | Output::Causes(_) | Output::Learn(_) => continue,
                 Output::Score(_) => continue,
             });
         }

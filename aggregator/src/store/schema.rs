@@ -94,6 +94,15 @@ pub(crate) const MIGRATIONS: &[&str] = &[
     ) WITHOUT ROWID;
     CREATE TABLE life (n INTEGER NOT NULL);
     INSERT INTO life (n) VALUES (0);",
+    // 4: why incidents were, and the cases that operators named (one file of causes).
+    "CREATE TABLE explanation (
+        incident INTEGER PRIMARY KEY,
+        body TEXT NOT NULL
+    );
+    CREATE TABLE causes (
+        id INTEGER PRIMARY KEY CHECK (id = 1),
+        body TEXT NOT NULL
+    );",
 ];
 
 /// The version this program writes.

@@ -4,7 +4,7 @@
 //! Invariants: WE-1 without a token nothing but health and the empty page is served, unless bound to loopback, and there
 //! only to requests whose `Host` is a loopback name (DNS rebinding). WE-2 nothing external is loaded: the page works
 //! air-gapped. WE-3 a slow or hostile client costs one of [`Config::connections_max`] places and no more.
-//! Limits: bodies 64 KiB, requests 15 s, headers 10 s, series answers `series::NODES_MAX` × `series::POINTS_MAX`.
+//! Limits: bodies 64 KiB (a file of causes 16 MiB), requests 15 s, headers 10 s, series answers `series::NODES_MAX` × `series::POINTS_MAX`.
 //! Does not: TLS (put a proxy in front), touch the engine (see `driver`).
 
 mod api;
@@ -18,6 +18,7 @@ mod page;
 mod probes;
 mod series;
 mod triggers;
+mod why;
 
 #[cfg(test)]
 pub(crate) mod demo;
@@ -132,6 +133,14 @@ fn router(parts: Parts, guard: Arc<Guard>) -> Router {
         .route("/silences", get(api::silences).post(api::add_silence))
         .route("/silences/{id}", delete(api::remove_silence))
         .route("/incidents/{id}/accept", post(api::accept))
+        .route("/incidents/{id}/feedback", post(why::give_feedback))
+        .route("/why", post(why::why))
+        .route(
+            "/causes",
+            get(why::causes)
+                .put(why::put_causes)
+                .layer(DefaultBodyLimit::max(why::CAUSES_BYTES_MAX)),
+        )
         .route("/triggers", get(triggers::list).post(triggers::add))
         .route("/triggers/{name}", delete(triggers::remove))
         .route("/events", get(events::events));
@@ -147,6 +156,7 @@ fn router(parts: Parts, guard: Arc<Guard>) -> Router {
         .route("/app.js", get(page::app))
         .route("/draw.js", get(page::draw))
         .route("/hot.js", get(page::hot))
+        .route("/why.js", get(page::why))
         .route("/style.css", get(page::style))
         .fallback(api::no_such_page)
         .layer(DefaultBodyLimit::max(64 << 10))

@@ -75,7 +75,7 @@ pub struct Cluster {
     nodes: Vec<NodeState>,
     index_of: BTreeMap<NodeId, NodeIndex>,
     keys: Vec<KeyInfo>,
-    key_of: BTreeMap<SeriesKey, KeyIndex>,
+    pub(crate) key_of: BTreeMap<SeriesKey, KeyIndex>,
     /// Places of keys that no node has a series of any more; they are used again.
     free_keys: Vec<KeyIndex>,
     n_series_per_node_max: usize,

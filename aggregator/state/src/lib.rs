@@ -6,6 +6,7 @@
 //! Limits: [`Series`] takes under 1 KiB beside its detector's model. Does not: judge (see `hsw-detect`).
 
 mod cluster;
+mod lookup;
 mod series;
 
 pub use cluster::{Applied, Cluster, KeyIndex, KeyInfo, NodeIndex, NodeState};

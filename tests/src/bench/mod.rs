@@ -23,6 +23,7 @@ mod aggregator;
 mod codec;
 mod database_loss;
 mod detection;
+mod explain;
 mod graph;
 mod inference;
 mod log_lines;
@@ -42,7 +43,7 @@ mod watched;
 #[derive(Clone, Debug, Parser)]
 #[command(name = "hsw-bench", version)]
 pub struct Args {
-    /// Benchmarks: wire, templates, spool, detect, rows, graph, inference, agent-cost, log-storm, roles, database-loss, sketch-updates, trigger-grid, aggregator-200, aggregator-2000, trigger-messages.
+    /// Benchmarks: wire, templates, spool, detect, rows, graph, explain, inference, agent-cost, log-storm, roles, database-loss, sketch-updates, trigger-grid, aggregator-200, aggregator-2000, trigger-messages.
     #[arg(required = true, value_parser = NAMES)]
     names: Vec<String>,
     /// Write NAME.json into this folder.
@@ -71,7 +72,7 @@ pub struct Args {
     programs: Option<PathBuf>,
 }
 
-const NAMES: [&str; 16] = [
+const NAMES: [&str; 17] = [
     "wire",
     "templates",
     "spool",
@@ -79,6 +80,7 @@ const NAMES: [&str; 16] = [
     "rows",
     "graph",
     "inference",
+    "explain",
     "agent-cost",
     "log-storm",
     "roles",
@@ -154,6 +156,7 @@ fn measure(name: &str, args: &Args, stop: &Stop) -> Result<Report> {
         "rows" => rows::rows(),
         "graph" => graph::graph(args),
         "inference" => inference::inference(args),
+        "explain" => explain::explain(args),
         "agent-cost" => agent_cost::agent_cost(args, stop),
         "log-storm" => agent_cost::log_storm(args, stop),
         "roles" => roles::roles(args, stop),

@@ -94,6 +94,11 @@ impl Panel {
     /// unknown: columns that `values` lacks are unknown, what it has beyond them is left out.
     /// O(columns × rank), no allocation after the first rows.
     pub fn step(&mut self, time_s: Option<f64>, values: &[f64]) -> Verdict {
+        self.look(time_s, values, true)
+    }
+
+    /// [`step`](Self::step), which learns nothing unless `learns`: what is known to be wrong must not become usual.
+    pub fn look(&mut self, time_s: Option<f64>, values: &[f64], learns: bool) -> Verdict {
         let moment = self.rhythm.tick(time_s);
         let value = |at: usize| values.get(at).copied().unwrap_or(f64::NAN);
         for (at, column) in self.columns.iter().enumerate() {
@@ -122,7 +127,7 @@ impl Panel {
                 }
             }
         }
-        for one in &mut self.judges {
+        for one in self.judges.iter_mut().filter(|_| learns) {
             if let Some(score) = one.score {
                 one.tail.learn(score);
             }
@@ -131,9 +136,11 @@ impl Panel {
         if verdict.is_known {
             let surprise = self.fused.surprise(verdict.score).unwrap_or(0.0);
             verdict.p = hsw_stats::exp(-surprise);
-            self.fused.learn(verdict.score);
+            if learns {
+                self.fused.learn(verdict.score);
+            }
         }
-        for (at, column) in self.columns.iter_mut().enumerate() {
+        for (at, column) in self.columns.iter_mut().enumerate().filter(|_| learns) {
             column.learn(value(at), &moment);
         }
         verdict
@@ -143,6 +150,14 @@ impl Panel {
     #[must_use]
     pub fn blame(&self) -> &[f64] {
         &self.blame
+    }
+
+    /// −ln p of what the judge of this name said of the last row; `None` where it does not know.
+    #[must_use]
+    pub fn surprise(&self, name: &str) -> Option<f64> {
+        let one = self.judges.iter().find(|one| one.judge.name() == name)?;
+        one.score
+            .and_then(|_| (one.tail.n() >= 8.0).then_some(one.surprise))
     }
 
     /// What each judge said of the last row: its name and −ln p, 0 where it does not know.
@@ -155,7 +170,7 @@ impl Panel {
 #[cfg(test)]
 impl Panel {
     /// Bytes of columns, judges and calibration, as allocated.
-    pub(super) fn bytes(&self) -> usize {
+    pub(crate) fn bytes(&self) -> usize {
         let numbers = [
             &self.slow,
             &self.fast,
