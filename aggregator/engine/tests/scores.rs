@@ -127,7 +127,7 @@ fn scored(batch: &Batch) -> Scores {
         window: batch.window,
         shards: batch.shards.clone(),
         sick: vec![0.25; batch.shards.len()],
-        soon: Vec::new(),
+        ..Scores::default()
     }
 }
 

@@ -53,6 +53,7 @@ impl Scoring {
                 shards: Vec::new(),
                 sick: Vec::new(),
                 soon: Vec::new(),
+                reasons: BTreeMap::new(),
             },
             n_asked: 0,
             n_taken: 0,
@@ -160,6 +161,15 @@ impl Scoring {
         self.told(&self.in_force.soon, shard, window)
     }
 
+    /// What adds most to the model's verdict on a shard, strongest first; empty where it is well or nobody says.
+    #[must_use]
+    pub fn reasons(&self, shard: &ShardId, window: WindowIndex) -> &[(String, f32)] {
+        match self.sick(shard, window) {
+            Some(_) => self.in_force.reasons.get(shard).map_or(&[], Vec::as_slice),
+            None => &[],
+        }
+    }
+
     /// Counts since the start: batches asked for, answered in time, answered late or unasked.
     #[must_use]
     pub const fn counts(&self) -> [(&'static str, u64); 3] {
@@ -219,7 +229,7 @@ mod tests {
             window: WindowIndex(window),
             shards: vec![shard("a"), shard("b")],
             sick: vec![sick, 0.5],
-            soon: Vec::new(),
+            ..Scores::default()
         }
     }
 

@@ -15,7 +15,7 @@ mod model;
 mod scorer;
 mod shadow;
 
-pub use card::{Bounds, CARD_BYTES_MAX, Card, Port};
+pub use card::{Bounds, CARD_BYTES_MAX, Card, Port, Trees};
 pub use contributions::{Forest, N_NODES_MAX, N_TREES_MAX};
 pub use library::{Found, find};
 pub use model::{MODEL_BYTES_MAX, Model};

@@ -125,6 +125,7 @@ def write_card(path, name, layout, n_fused, model_path, enabled, why, about):
         "enabled": enabled, "why": why,
         "inputs": [{"name": "history", "dims": [-1, 16, n_features]}, {"name": "edges", "dims": [2, -1]}],
         "outputs": [{"name": "sick", "dims": [-1]}, {"name": "soon", "dims": [-1]}, {"name": "fused", "dims": [-1, n_fused]}],
+        "trees": {"file": name + ".trees.json", "sha256": sha256(model_path.replace(".onnx", ".trees.json"))},
         "bounds": {"difference_mean_max": 0.05, "verdicts_differ_max": 0.02},
         **about,
     }

@@ -53,6 +53,15 @@ impl Engine {
         self.scoring.as_ref()?.sick(shard, self.judged?)
     }
 
+    /// What adds most to that, feature by feature in units of the trees' margin, strongest first.
+    #[must_use]
+    pub fn model_reasons(&self, shard: &ShardId) -> &[(String, f32)] {
+        match (&self.scoring, self.judged) {
+            (Some(scoring), Some(judged)) => scoring.reasons(shard, judged),
+            _ => &[],
+        }
+    }
+
     pub(super) fn show_features(&mut self, window: WindowIndex) {
         let Some(scoring) = &mut self.scoring else {
             return;
