@@ -115,6 +115,7 @@ fn run(
                     Output::IncidentRaised(i) => told.push(format!("{second} raised {}", i.root)),
                     Output::IncidentChanged(i) => told.push(format!("{second} changed {}", i.root)),
                     Output::IncidentClosed(i) => told.push(format!("{second} closed {}", i.root)),
+                    Output::Explained(..) | Output::Causes(_) | Output::Learn(_) => {}
                 }
             }
         }

@@ -133,7 +133,7 @@ impl World {
                     self.engine.handle(now, Input::Learned(known));
                 }
                 Output::IncidentRaised(_) => self.n_raised += 1,
-                Output::IncidentChanged(_) | Output::IncidentClosed(_) => {}
+                Output::IncidentChanged(_) | Output::IncidentClosed(_) | Output::Score(_) => {}
             }
         }
     }

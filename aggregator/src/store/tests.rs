@@ -438,7 +438,7 @@ fn a_batch_that_could_not_be_written_is_written_once_there_is_room() {
     let effects = store.transact(&mut batch).unwrap();
     let acks = effects
         .iter()
-        .filter(|effect| matches!(effect, worker::Effect::Ack(..)))
+        .filter(|effect| matches!(effect, Effect::Ack(..)))
         .count();
     assert_eq!(acks, 3);
     assert_eq!(stored(&store).len(), 3);

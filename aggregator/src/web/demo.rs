@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use hsw_engine::{
     Armed, EdgeView, Evidence, GraphView, Health, Incident, IncidentId, IncidentState,
-    NodeLiveness, NodeView, Point, SeriesView, ShardView, Symptom, TrafficView, VertexView,
+    NodeLiveness, NodeView, ShardView, Symptom, TrafficView, VertexView,
 };
 use hsw_types::{
     Bad, EdgeKind, LogSample, Monotonic, NodeFacts, NodeId, Role, SeriesKey, ShardId, SourceState,
