@@ -11,7 +11,6 @@ use std::time::Duration;
 
 use hsw_detect::{Detector, Finding};
 use hsw_fusion::Scoring;
-use hsw_fusion::layout::Features;
 use hsw_graph::{InteractionGraph, Watch};
 use hsw_hot::{HotLists, HotRow};
 use hsw_state::{Cluster, NodeIndex};
@@ -64,8 +63,6 @@ pub struct Engine {
     judged: Option<WindowIndex>,
     findings: Vec<Finding>,
     gatherer: Gatherer,
-    /// What each shard showed at the newest judged window, where a model or somebody else reads it.
-    pub(crate) features: Vec<(ShardId, Features)>,
     pub(crate) scoring: Option<Scoring>,
     minute: WindowIndex,
     /// When the graph was last looked at for changes.
@@ -97,7 +94,6 @@ impl Engine {
             judged: None,
             findings: Vec::new(),
             gatherer: Gatherer::default(),
-            features: Vec::new(),
             scoring: None,
             minute: WindowIndex(i64::MIN),
             followed: WindowIndex(i64::MIN),
@@ -493,7 +489,8 @@ impl Engine {
     }
 
     /// The newest judged window.
-    pub(crate) const fn judged(&self) -> Option<WindowIndex> {
+    #[must_use]
+    pub const fn judged(&self) -> Option<WindowIndex> {
         self.judged
     }
 }
