@@ -12,7 +12,7 @@ use hsw_types::{EdgeSubject, NodeId, Subject, WallTime, WindowIndex};
 
 use super::{Engine, FOLLOW_EVERY_S, UPKEEP_AFTER_S};
 use crate::contract::Output;
-use crate::incident::IncidentId;
+use crate::incident::{Incident, IncidentId, IncidentState};
 use crate::intrusion::Scene;
 use crate::policy::Told;
 
@@ -117,6 +117,22 @@ impl Engine {
             }
         }
         told
+    }
+
+    /// An incident from the store; what an operator said of it is so still.
+    pub(super) fn take_back(&mut self, incident: Incident) {
+        let now = self.judged.unwrap_or(incident.raised);
+        let intrusion = incident.intrusion.as_ref();
+        if let Some(intrusion) = intrusion.filter(|intrusion| intrusion.is_accepted) {
+            let edges: Vec<_> = intrusion.ids().collect();
+            self.structure.accept(&edges);
+        }
+        let is_open = incident.state == IncidentState::Open;
+        if is_open && incident.intrusion.is_some() {
+            self.intrusions.restore(incident, now);
+        } else {
+            self.policy.restore(incident, now);
+        }
     }
 
     /// An operator says that an open incident about edges is none: what they are is to be expected from now on.
@@ -322,7 +338,7 @@ mod tests {
             Input::Accepted(open.id),
         );
         raised(&mut engine);
-        assert_eq!(engine.incidents()[0].state, crate::IncidentState::Closed);
+        assert_eq!(engine.incidents()[0].state, IncidentState::Closed);
         for _ in 0..60 {
             look(&mut engine, second, false, &["web", "jobs", "pg_dump"]);
             second += 2;
