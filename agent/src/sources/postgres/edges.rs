@@ -1,7 +1,7 @@
 //! Who talks to this database, and whom it talks to. (step 1)
 //!
 //! In: grouped sessions, replicas, foreign servers. Out: `edge.*` readings. Invariants: PG-11 an edge that ends says zero
-//! once. PG-12 at most `n_edges_max` edges of a kind: the largest, and a quarter of the places by turns for those that were not told last,
+//! once. PG-12 at most `n_edges_max` edges of a kind: the largest, and a quarter of the places by turns for all others,
 //! since who has just come has one session; sessions of the rest are counted and said. PG-13 no digit of an
 //! application name leaves the host, so that process ids and tenants in it do not make ever new edges.
 
@@ -63,6 +63,8 @@ impl Known {
 #[derive(Debug, Default)]
 pub(super) struct Edges {
     known: BTreeMap<EdgeSubject, Known>,
+    /// Where the turns of the smaller ones go on.
+    turn: usize,
 }
 
 impl Edges {
@@ -78,9 +80,11 @@ impl Edges {
         let mut present: Vec<_> = now.into_iter().collect();
         if present.len() > n_max {
             present.sort_by(|a, b| b.1.sessions.total_cmp(&a.1.sessions));
-            // The smaller ones have their turn when they were not told at the last look.
-            let n_sure = n_max - n_max / TURNS_SHARE;
-            present[n_sure..].sort_by_key(|(edge, _)| self.known.contains_key(edge));
+            // The smaller ones by turns.
+            let n_turns = n_max / TURNS_SHARE;
+            let rest = &mut present[n_max - n_turns..];
+            rest.rotate_left(self.turn % rest.len());
+            self.turn = self.turn.wrapping_add(n_turns);
             left_out = present
                 .drain(n_max..)
                 .map(|(_, state)| state.sessions)
@@ -222,7 +226,8 @@ mod tests {
         let mut out = Vec::new();
         edges.update(now(12).collect(), 8, &mut out);
         let newcomer = (client("10.9.9.9"), sessions(1.0));
-        let is_told = (0..3).any(|_| {
+        // Seven take two places by turns.
+        let is_told = (0..4).any(|_| {
             out.clear();
             edges.update(now(12).chain([newcomer.clone()]).collect(), 8, &mut out);
             let told = |reading: &Reading| {
