@@ -337,7 +337,7 @@ mod tests {
             Input::Accepted(open.id),
         );
         raised(&mut engine);
-        assert_eq!(engine.incidents()[0].state, crate::IncidentState::Closed);
+        assert_eq!(engine.incidents()[0].state, IncidentState::Closed);
         for _ in 0..60 {
             look(&mut engine, second, false, &["web", "jobs", "pg_dump"]);
             second += 2;
