@@ -160,7 +160,7 @@ impl Engine {
                 name,
                 told,
             } => self.hot.restore_name(kind, key, &name, told),
-            Input::Restored(incident) => self.take_back(*incident),
+            Input::Restored(incident) => self.restore(*incident),
             Input::Accepted(id) => self.accept(id),
             Input::Feedback { id, word } => self.hear_feedback(id, word),
             Input::Causes { cases, is_new } => self.replace_causes(cases, is_new),

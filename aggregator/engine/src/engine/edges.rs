@@ -119,15 +119,14 @@ impl Engine {
         told
     }
 
-    /// An incident from the store; what an operator said of it is so still.
-    pub(super) fn take_back(&mut self, incident: Incident) {
+    /// An incident from the store at start, among those of its kind; what was accepted is to be expected again.
+    pub(super) fn restore(&mut self, incident: Incident) {
         let now = self.judged.unwrap_or(incident.raised);
-        let intrusion = incident.intrusion.as_ref();
-        if let Some(intrusion) = intrusion.filter(|intrusion| intrusion.is_accepted) {
+        let is_open = incident.state == IncidentState::Open;
+        if let Some(intrusion) = incident.intrusion.as_ref().filter(|i| i.is_accepted) {
             let edges: Vec<_> = intrusion.ids().collect();
             self.structure.accept(&edges);
         }
-        let is_open = incident.state == IncidentState::Open;
         if is_open && incident.intrusion.is_some() {
             self.intrusions.restore(incident, now);
         } else {
