@@ -79,7 +79,7 @@ impl Loop {
         }
     }
 
-    /// Learns from these beside the loop: it may take a second, and a window waits for nobody.
+    /// Learns from these beside the loop: the more cases the longer it takes, and a window waits for nobody.
     pub(super) fn learn(&mut self, cases: Arc<Vec<NamedCase>>) {
         self.why.to_learn = Some(cases);
         self.learn_next();

@@ -16,7 +16,7 @@ use super::likeness;
 use crate::incident::{Incident, IncidentId};
 use crate::view::NodeLiveness;
 
-/// Cases of operators that are kept; learning anew from so many takes about a second.
+/// Cases of operators that are kept; the time to learn anew with each word grows with their number.
 pub const CASES_LEARNED_MAX: usize = 300;
 /// Longest name of a cause, characters.
 pub const CAUSE_CHARS_MAX: usize = 80;
