@@ -133,6 +133,15 @@ async fn online(cli: &Cli, api: &Api) -> anyhow::Result<u8> {
             let text = hot::text(&answer);
             (answer, text, FINE)
         }
+        other => rest(other, api).await?,
+    };
+    say(cli, &answer, &text)?;
+    Ok(code)
+}
+
+/// The API's answer to the other commands that ask it, the same for people, the exit code.
+async fn rest(command: &Command, api: &Api) -> anyhow::Result<(Value, String, u8)> {
+    Ok(match command {
         Command::Trigger(command) => {
             let (answer, text) = trigger::ask(command, api).await?;
             (answer, text, FINE)
@@ -142,20 +151,8 @@ async fn online(cli: &Cli, api: &Api) -> anyhow::Result<u8> {
             (answer, text, FINE)
         }
         Command::Silence(command) => silence(command, api).await?,
-        Command::Cert(_)
-        | Command::Templates(_)
-        | Command::Fingerprint(_)
-        | Command::Timeline(_)
-        | Command::Logstats(_)
-        | Command::Rca(_)
-        | Command::Detect(_)
-        | Command::Explain(_)
-        | Command::Learn(_)
-        | Command::Replay(_)
-        | Command::Sketch(_) => unreachable!("answered before the API is asked"),
-    };
-    say(cli, &answer, &text)?;
-    Ok(code)
+        _ => unreachable!("answered before the API is asked"),
+    })
 }
 
 fn unix_now() -> i64 {
