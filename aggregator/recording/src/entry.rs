@@ -1,5 +1,7 @@
 //! What a recording holds: its header, and one entry for each thing the engine was told.
 
+use std::collections::BTreeMap;
+
 use hsw_engine::{Config, IncidentId, Input, ShardEntry, ShardMap};
 use hsw_fusion::Scores;
 use hsw_types::{Monotonic, NodeId, ShardId, ShardSummary, WallTime, WindowIndex};
@@ -131,21 +133,35 @@ fn put_scores(out: &mut Vec<u8>, scores: &Scores) {
         put_u64(out, list.len() as u64);
         out.extend(list.iter().flat_map(|score| score.to_bits().to_le_bytes()));
     }
+    put_u64(out, scores.reasons.len() as u64);
+    for (shard, reasons) in &scores.reasons {
+        put_bytes(out, shard.as_str().as_bytes());
+        put_u64(out, reasons.len() as u64);
+        for (name, share) in reasons {
+            put_bytes(out, name.as_bytes());
+            out.extend(share.to_bits().to_le_bytes());
+        }
+    }
 }
 
 fn scores(cursor: &mut Cursor<'_>) -> Result<Scores, Error> {
     let window = WindowIndex(cursor.i64()?);
     let mut shards = Vec::new();
     for _ in 0..count(cursor)? {
-        let name = cursor.text()?;
-        shards.push(ShardId::new(&name).map_err(|_| Error::Damaged("a shard's name"))?);
+        shards.push(shard(cursor)?);
     }
     let mut lists = [Vec::new(), Vec::new()];
     for list in &mut lists {
         for _ in 0..count(cursor)? {
-            let bits = [cursor.u8()?, cursor.u8()?, cursor.u8()?, cursor.u8()?];
-            list.push(f32::from_bits(u32::from_le_bytes(bits)));
+            list.push(float(cursor)?);
         }
+    }
+    let mut reasons = BTreeMap::new();
+    for _ in 0..count(cursor)? {
+        let shard = shard(cursor)?;
+        let one = |cursor: &mut Cursor<'_>| Ok((cursor.text()?, float(cursor)?));
+        let list = (0..count(cursor)?).map(|_| one(cursor));
+        reasons.insert(shard, list.collect::<Result<_, Error>>()?);
     }
     let [sick, soon] = lists;
     Ok(Scores {
@@ -153,7 +169,17 @@ fn scores(cursor: &mut Cursor<'_>) -> Result<Scores, Error> {
         shards,
         sick,
         soon,
+        reasons,
     })
+}
+
+fn shard(cursor: &mut Cursor<'_>) -> Result<ShardId, Error> {
+    ShardId::new(&cursor.text()?).map_err(|_| Error::Damaged("a shard's name"))
+}
+
+fn float(cursor: &mut Cursor<'_>) -> Result<f32, Error> {
+    let bits = [cursor.u8()?, cursor.u8()?, cursor.u8()?, cursor.u8()?];
+    Ok(f32::from_bits(u32::from_le_bytes(bits)))
 }
 
 /// One thing the engine was told, at a moment of timer time.

@@ -10,6 +10,7 @@ use hsw_recording::{Entry, Error, Header, Reader, Writer, play};
 use hsw_simulator::{Fault, Injection, Scenario, Simulation, Topology};
 use hsw_types::{Monotonic, NodeId, ShardId, WallTime, WindowIndex};
 use proptest::prelude::*;
+use std::collections::BTreeMap;
 
 const START: i64 = 1_795_000_000;
 
@@ -130,6 +131,7 @@ fn every_entry_comes_back_and_the_file_is_small() {
     let window = WindowIndex(7);
     let scores = Scores {
         window,
+        reasons: BTreeMap::from([(shards[0].clone(), vec![("locks".to_owned(), 0.75)])]),
         shards,
         sick,
         soon,
