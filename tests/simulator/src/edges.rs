@@ -137,10 +137,8 @@ impl Edges {
                         * (node.now.sessions - f64::from(node.plan.pool) - 3.0).max(0.0),
                     0.0,
                 ),
-                Role::Batch => (
-                    stress.lock_waiters + f64::from(u8::from(stress.batch > 0.0)),
-                    stress.lock_waiters,
-                ),
+                // A job of every night comes by ways that are known.
+                Role::Batch => (stress.lock_waiters, stress.lock_waiters),
                 Role::Newcomer => (stress.newcomer, 0.0),
             };
             let passing = match edge.role {

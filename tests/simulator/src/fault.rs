@@ -165,12 +165,19 @@ impl Fault {
             Self::BadPlan => stress.bad_plan = 0.5 * level,
             Self::ConnectionStorm => stress.logins += 40.0 * level,
             Self::ConnectionLeak => stress.leak += 2.0 * level,
-            Self::CheckpointStorm => stress.checkpoints += 3.0 * level,
+            Self::CheckpointStorm => {
+                stress.checkpoints += 100.0 * level;
+                stress.writes += 150.0 * level;
+            }
             Self::Stopped => stress.stopped = 1.0,
             Self::Frozen => stress.frozen = 1.0,
             Self::Crash | Self::Refuses => stress.down = 1.0,
             Self::HostLost => stress.gone = 1.0,
-            Self::DiskHog => stress.foreign_writes += 1.4 * level,
+            Self::DiskHog => {
+                stress.foreign_writes += 1.4 * level;
+                // Four writers that are busy with it now and then.
+                stress.cpu_hogs += 0.5 * level;
+            }
             Self::DiskSlow | Self::ReplicaDiskSlow => stress.disk_latency *= 1.0 + 39.0 * level,
             Self::DiskStalls => stress.io_stall = 0.9 * level,
             Self::DiskFull => stress.fill += 0.05 * level,

@@ -13,6 +13,8 @@ pub(crate) struct Stress {
     pub(crate) reports: f64,
     /// Updates per second of a batch job, as a share of the usual transactions.
     pub(crate) batch: f64,
+    /// Updates per second of a batch job, beside that.
+    pub(crate) writes: f64,
     /// Busy threads of foreign processes.
     pub(crate) cpu_hogs: f64,
     /// What is left of the processor.
@@ -96,6 +98,7 @@ impl Default for Stress {
             tenant_load: 1.0,
             reports: 1.0,
             batch: 0.0,
+            writes: 0.0,
             cpu_hogs: 0.0,
             cpu_quota: 1.0,
             cpu_steal: 0.0,

@@ -108,9 +108,8 @@ impl Node {
     }
 
     fn wanted(&mut self, offered: &Offered) -> Wanted {
-        let batch = self
-            .random
-            .poisson(self.stress.batch * self.plan.per_second);
+        let more = self.stress.batch * self.plan.per_second + self.stress.writes;
+        let batch = self.random.poisson(more);
         let transactions = offered.transactions + self.memory.late;
         let (updates, inserts) = match self.kind {
             Kind::Primary => (transactions * UPDATES + batch, transactions * INSERTS),

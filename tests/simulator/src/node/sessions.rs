@@ -11,11 +11,7 @@ impl Node {
     pub(super) fn sessions(&mut self, offered: &Offered) {
         let own = f64::from(self.plan.pool) + 3.0 + self.stress.newcomer + offered.sessions;
         let stress = &self.stress;
-        let transfers = if stress.deadlocks > 0.0 {
-            TRANSFERS
-        } else {
-            0.0
-        };
+        let transfers = self.transfers();
         let holder = if stress.lock_hold > 0.0 { 1.0 } else { 0.0 };
         let base = own
             + stress.lock_waiters
@@ -75,6 +71,15 @@ impl Node {
         };
     }
 
+    /// Clients of transactions that lock in different order; three of four wait at any time.
+    pub(super) fn transfers(&self) -> f64 {
+        if self.stress.deadlocks > 0.0 {
+            TRANSFERS
+        } else {
+            0.0
+        }
+    }
+
     /// Sessions beyond the pools: those of a storm and those that leak; returns the slots that are left.
     fn logins(&mut self, base: f64) -> f64 {
         let (stress, memory) = (&self.stress, &mut self.memory);
@@ -130,6 +135,9 @@ impl Node {
             } else {
                 self.random.poisson(n)
             };
+            self.events.push(Event::LockWait(n));
+        } else if stress.deadlocks > 0.0 {
+            let n = self.random.poisson(1.5 * stress.deadlocks);
             self.events.push(Event::LockWait(n));
         } else if stress.hot_row > 0.0 && self.now.waiting_lock > 2.0 {
             let n = self.random.poisson(self.now.waiting_lock / 4.0);

@@ -7,6 +7,8 @@ use crate::machine::DiskLoad;
 /// `checkpoint_timeout`, and the part of it that a checkpoint is spread over (`checkpoint_completion_target`).
 const CHECKPOINT_EVERY_S: f64 = 300.0;
 const SPREAD: f64 = 0.9;
+/// Writes of a checkpoint beside its buffers (control file, commit log, WAL), as the test bed's device counts them.
+const CHECKPOINT_WRITES: f64 = 16.0;
 /// Bytes of WAL of a change, and of the page that goes with the first one after a checkpoint.
 const WAL_BYTES: f64 = 450.0;
 const PAGE_BYTES: f64 = 8_192.0;
@@ -74,7 +76,9 @@ impl Node {
                 self.totals.checkpoints_timed += 1.0;
             }
             let times = if is_requested { requested as usize } else { 1 };
-            for _ in 0..times.min(5) {
+            // Each one writes the control file and more beside its buffers.
+            upkeep.writes += CHECKPOINT_WRITES * times as f64;
+            for _ in 0..times.min(60) {
                 self.events.push(Event::CheckpointBegins { is_requested });
             }
         }
@@ -162,7 +166,9 @@ impl Node {
         totals.cpu_s += (cpu.busy.min(1.0) * cpu.available).max(0.0);
         totals.foreign_cpu_s += cpu.foreign + 0.002;
         totals.throttled_periods += 10.0 * cpu.throttled;
-        totals.throttled_s += cpu.throttled * 0.5 * spec.cores.min(4.0);
+        // Every thread that wants to run is throttled for itself.
+        let threads = 0.5 + 0.4 * self.now.active.min(4.0);
+        totals.throttled_s += cpu.throttled * threads;
         totals.pressure_cpu += cpu.pressure;
         let own_io = (load.reads * disk.read_ms + load.writes * disk.write_ms) / 1e3;
         totals.pressure_io += (0.3 * own_io + 0.8 * disk.utilisation.powi(4)).min(1.0);
@@ -179,7 +185,7 @@ impl Node {
 
     /// What the database counts.
     pub(super) fn count(&mut self, done: f64, costs: &Costs, upkeep: &Upkeep) {
-        let (work, stress) = (self.work, &self.stress);
+        let (work, stress, transfers) = (self.work, &self.stress, self.transfers());
         let statements = done + work.reports;
         let no_space = self.now.fs_used >= 0.999;
         let failed = done * stress.errors
@@ -221,7 +227,8 @@ impl Node {
         totals.exec_ms += work.lookups * work.lookup_ms
             + work.updates * work.update_ms
             + work.reports * work.report_ms
-            + work.inserts * work.update_ms;
+            + work.inserts * work.update_ms
+            + 1e3 * (stress.runaway + 0.75 * transfers);
         totals.backend_buffers += if self.disk.utilisation > 0.9 {
             4.0
         } else {
