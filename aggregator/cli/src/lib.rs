@@ -18,4 +18,6 @@ pub mod show_graph;
 
 pub mod offline;
 
+pub mod record;
+
 pub mod run;

@@ -22,7 +22,7 @@ use hsw_types::{
 use crate::contract::{Config, Counters, Input, Output};
 use crate::features::Gatherer;
 use crate::hot;
-use crate::incident::{Incident, IncidentId, IncidentState};
+use crate::incident::{Incident, IncidentId};
 use crate::intrusion::{self, Intrusions, Scene};
 use crate::liveness::{self, Heard};
 use crate::map::ShardMap;
@@ -160,15 +160,7 @@ impl Engine {
                 name,
                 told,
             } => self.hot.restore_name(kind, key, &name, told),
-            Input::Restored(incident) => {
-                let now = self.judged.unwrap_or(incident.raised);
-                let is_open = incident.state == IncidentState::Open;
-                if is_open && incident.intrusion.is_some() {
-                    self.intrusions.restore(*incident, now);
-                } else {
-                    self.policy.restore(*incident, now);
-                }
-            }
+            Input::Restored(incident) => self.restore(*incident),
             Input::Accepted(id) => self.accept(id),
             Input::Feedback { id, word } => self.hear_feedback(id, word),
             Input::Causes { cases, is_new } => self.replace_causes(cases, is_new),
