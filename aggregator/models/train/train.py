@@ -342,22 +342,26 @@ def main():
     print("mean over kinds:", json.dumps(mean, indent=1), json.dumps(gains, indent=1), flush=True)
     full = [r for i, r in enumerate(results) if i < arguments.full_folds]
     ablation = summarise(full, base)[0] if full else {}
-    path, weights, differs, n_parameters = final(runs, layout, arguments.net_minutes, arguments.out, arguments.name, [r["weights"] for r in results])
-    gain = gains["both"]
-    enabled = bool(gain["low"] > 0)
-    said = (f"on {gain['kinds']} kinds of fault it had not seen, average precision {mean['both']:.3f} against {mean[base]:.3f} of {base}: "
+    # The part that helps less is left out of `sick`; its calibration is then that of the folds that left it out.
+    shipped = "both" if mean["both"] > mean["boosting"] else "boosting"
+    mixtures = [r["weights"] for r in results if shipped == "both" or r["weights"][0] == 0]
+    path, weights, differs, n_parameters = final(runs, layout, arguments.net_minutes, arguments.out, arguments.name, mixtures)
+    gain = gains[shipped]
+    # Only against the fused P(sick) may a model be switched on; against anything else it is a measurement.
+    enabled = bool(base == "fusion" and gain["low"] > 0)
+    said = (f"{shipped}, on {gain['kinds']} kinds of fault it had not seen: mean average precision {mean[shipped]:.3f} against {mean[base]:.3f} of {base}, "
             f"{gain['mean']:+.3f} (90 % interval {gain['low']:+.3f} to {gain['high']:+.3f})")
     about = {
         "data": {"runs": len(runs), "seeds": [run.seed for run in runs], "kinds": kinds, "source": "tests/evaluate features",
                  "split": "five kinds held out, rotated, and a third of the runs (seed and topology) with them"},
         "training": {"seed": SEED, "parameters": n_parameters, "net_minutes": arguments.net_minutes, "weights": weights,
-                     "versions": {"torch": torch.__version__}},
+                     "shipped": shipped, "versions": {"torch": torch.__version__}},
         "metrics": {"mean_average_precision": mean, "gain_over_" + base.replace(" ", "_"): gains, "by_kind": by_kind},
         "ablation": {"folds": len(full), "mean_average_precision": ablation},
         "calibration": [r["calibration"] for r in results], "agreement_with_torch": differs, "families": layout["families"],
     }
     export.write_card(os.path.join(arguments.out, arguments.name + ".json"), arguments.name, layout, weights["fused"], path, enabled,
-                      ("it beats the statistical fusion: " if enabled else "it does not beat the statistical fusion for certain: ") + said, about)
+                      ("it beats the statistical fusion: " if enabled else "it has not been shown to beat the statistical fusion: ") + said, about)
     print(said, "-> enabled" if enabled else "-> off", flush=True)
 
 
