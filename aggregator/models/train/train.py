@@ -203,8 +203,16 @@ def fold(at, held_out, runs, kinds, layout, minutes, is_full):
         scorers["detectors summed"] = lambda run, windows: np.asarray(run.rows[windows])[:, :, surprises].sum(-1)
     scorers["boosting"] = tree_scorer(raw)
     net = train_net(fit, layout, held_out + inner, SEED, minutes)
-    scorers["transformer"] = lambda run, windows: net_logits(net, run, windows)[0]
-    scorers["transformer without edges"] = lambda run, windows: net_logits(net, run, windows, edges=False)[0]
+    known = {}
+
+    def transformer(run, windows):
+        if run.path not in known:
+            known[run.path] = net_logits(net, run, windows)[0]
+        return known[run.path]
+
+    scorers["transformer"] = transformer
+    if is_full:
+        scorers["transformer without edges"] = lambda run, windows: net_logits(net, run, windows, edges=False)[0]
     ix, iy, _ = data.table(fit, layout["families"], held_out + inner, SEED)
     without = forest.ours(*forest.prepare(ix, iy, SEED), SEED, rising)
     raw_inner = lambda rows: without.predict(rows, raw_score=True, num_threads=forest.THREADS)
@@ -218,7 +226,7 @@ def fold(at, held_out, runs, kinds, layout, minutes, is_full):
             logits.append(both[keep])
             ys.append(sick[windows][keep])
     weights, bias = platt(np.concatenate(logits), np.concatenate(ys))
-    scorers["both"] = lambda run, windows: weights[0] * net_logits(net, run, windows)[0] + weights[1] * tree_scorer(raw)(run, windows) + bias
+    scorers["both"] = lambda run, windows: weights[0] * transformer(run, windows) + weights[1] * tree_scorer(raw)(run, windows) + bias
     if is_full:
         for name, make in forest.five(SEED).items():
             model = make().fit(px, py)
@@ -333,23 +341,27 @@ def main():
     mean, gains, by_kind = summarise(results, base)
     print("mean over kinds:", json.dumps(mean, indent=1), json.dumps(gains, indent=1), flush=True)
     full = [r for i, r in enumerate(results) if i < arguments.full_folds]
-    ablation, _, _ = summarise(full, base)
-    path, weights, differs, n_parameters = final(runs, layout, arguments.net_minutes, arguments.out, arguments.name, [r["weights"] for r in results])
-    gain = gains["both"]
-    enabled = bool(gain["low"] > 0)
-    said = (f"on {gain['kinds']} kinds it had not seen, average precision {mean['both']:.3f} against {mean[base]:.3f} of {base}: "
+    ablation = summarise(full, base)[0] if full else {}
+    # The part that helps less is left out of `sick`; its calibration is then that of the folds that left it out.
+    shipped = "both" if mean["both"] > mean["boosting"] else "boosting"
+    mixtures = [r["weights"] for r in results if shipped == "both" or r["weights"][0] == 0]
+    path, weights, differs, n_parameters = final(runs, layout, arguments.net_minutes, arguments.out, arguments.name, mixtures)
+    gain = gains[shipped]
+    # Only against the fused P(sick) may a model be switched on; against anything else it is a measurement.
+    enabled = bool(base == "fusion" and gain["low"] > 0)
+    said = (f"{shipped}, on {gain['kinds']} kinds of fault it had not seen: mean average precision {mean[shipped]:.3f} against {mean[base]:.3f} of {base}, "
             f"{gain['mean']:+.3f} (90 % interval {gain['low']:+.3f} to {gain['high']:+.3f})")
     about = {
         "data": {"runs": len(runs), "seeds": [run.seed for run in runs], "kinds": kinds, "source": "tests/evaluate features",
                  "split": "five kinds held out, rotated, and a third of the runs (seed and topology) with them"},
         "training": {"seed": SEED, "parameters": n_parameters, "net_minutes": arguments.net_minutes, "weights": weights,
-                     "versions": {"torch": torch.__version__}},
+                     "shipped": shipped, "versions": {"torch": torch.__version__}},
         "metrics": {"mean_average_precision": mean, "gain_over_" + base.replace(" ", "_"): gains, "by_kind": by_kind},
         "ablation": {"folds": len(full), "mean_average_precision": ablation},
         "calibration": [r["calibration"] for r in results], "agreement_with_torch": differs, "families": layout["families"],
     }
     export.write_card(os.path.join(arguments.out, arguments.name + ".json"), arguments.name, layout, weights["fused"], path, enabled,
-                      ("it beats the statistical fusion: " if enabled else "it does not beat the statistical fusion for certain: ") + said, about)
+                      ("it beats the statistical fusion: " if enabled else "it has not been shown to beat the statistical fusion: ") + said, about)
     print(said, "-> enabled" if enabled else "-> off", flush=True)
 
 
