@@ -17,7 +17,7 @@ pub const NEAR_BEST: f64 = 0.9;
 /// Least quality; below this half the rows contradict it.
 pub const POWER_MIN: f64 = 0.5;
 
-/// The predicates of a case, best first. O(columns · (rows + partitions)).
+/// The predicates of a case, best first: by power, then by quality, then by name. O(columns · (rows + partitions)).
 #[must_use]
 pub fn separating(
     columns: &[Column<'_>],
@@ -58,7 +58,10 @@ pub fn separating(
         ));
     }
     found.retain(|(quality, _)| *quality >= POWER_MIN.max(best * NEAR_BEST));
-    found.sort_by(|(a, p), (b, q)| b.total_cmp(a).then_with(|| p.attribute.cmp(&q.attribute)));
+    found.sort_by(|(a, p), (b, q)| {
+        let strength = q.power.total_cmp(&p.power).then(b.total_cmp(a));
+        strength.then_with(|| p.attribute.cmp(&q.attribute))
+    });
     found.into_iter().map(|(_, predicate)| predicate).collect()
 }
 

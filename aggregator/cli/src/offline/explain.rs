@@ -3,8 +3,9 @@
 //! In: a table, the abnormal rows if somebody knows them, causes learned before. Out: the region, predicates best first, causes
 //! best first. Where rows before the abnormal ones are missing, predicates are too, and causes are told by levels.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
+use anyhow::Context as _;
 use clap::{Args, ValueEnum};
 use hsw_explain::format::predicate_json;
 use hsw_explain::{
@@ -14,8 +15,11 @@ use hsw_explain::{
 use serde_json::{Value, json};
 
 use super::causes;
+use super::input::Input;
 use super::ranges::{Ranges, Rows};
 use super::table::Table;
+
+mod siblings;
 
 /// Whose procedure.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
@@ -50,6 +54,13 @@ pub struct Options {
     /// Whose procedure.
     #[arg(long, value_enum, default_value_t = Procedure::Ours)]
     pub method: Procedure,
+    /// One entity of columns `entity|metric`: what it shows and none of the others does at the same time. Causes are those of its
+    /// own columns.
+    #[arg(long, value_name = "ENTITY")]
+    pub entity: Option<String>,
+    /// Further rules of what only follows from what: `cause -> effect`, one a line, metrics without the entity.
+    #[arg(long, value_name = "FILE")]
+    pub rules: Option<PathBuf>,
 }
 
 fn theta(text: &str) -> Result<f64, String> {
@@ -78,6 +89,8 @@ pub struct Cause {
 pub struct Explanation {
     /// Best first.
     pub predicates: Vec<Predicate>,
+    /// Where one entity was asked for: the least and the greatest value of any sibling meanwhile, predicate by predicate.
+    pub siblings: Vec<(f64, f64)>,
     /// Best first.
     pub causes: Vec<Cause>,
     /// Probability that it is none of the known causes; ours only, and only where some are known.
@@ -153,13 +166,22 @@ const fn method(procedure: Procedure) -> Method {
     }
 }
 
-/// Predicates by a procedure, best first.
+/// Predicates by a procedure under the shipped rules, best first.
 #[must_use]
 pub fn predicates(
     columns: &[Column<'_>],
     regions: &Regions,
     procedure: Procedure,
     theta: Option<f64>,
+) -> Vec<Predicate> {
+    predicates_by(columns, regions, (procedure, theta), &Rules::shipped())
+}
+
+fn predicates_by(
+    columns: &[Column<'_>],
+    regions: &Regions,
+    (procedure, theta): (Procedure, Option<f64>),
+    rules: &Rules,
 ) -> Vec<Predicate> {
     let theta = theta.unwrap_or(THETA_SINGLE);
     let config = Config {
@@ -175,7 +197,7 @@ pub fn predicates(
             all
         }
     };
-    Rules::shipped().prune(&mut predicates, columns);
+    rules.prune(&mut predicates, columns);
     predicates
 }
 
@@ -202,42 +224,73 @@ pub fn region(columns: &[Column<'_>], n_rows: usize, procedure: Procedure) -> Op
 )]
 pub fn run(options: &Options, json: bool) -> anyhow::Result<()> {
     let table = Table::read(&options.metrics)?;
-    let columns = causes::columns(&table);
-    let cases = options.models.as_deref().map(causes::read).transpose()?;
-    let given = options
-        .abnormal
-        .as_ref()
-        .map(|ranges| ranges.rows(&table))
+    let all = causes::columns(&table);
+    let entity = options.entity.as_deref();
+    let own = entity
+        .map(|entity| siblings::split(&all, entity))
         .transpose()?;
+    let columns = own.as_ref().map_or(&all, |own| &own.columns);
+    let cases = options.models.as_deref().map(causes::read).transpose()?;
+    let rules = rules(options.rules.as_deref())?;
+    let rows_of = |ranges: &Option<Ranges>, name: &'static str| {
+        let rows = ranges
+            .as_ref()
+            .map(|ranges| ranges.rows(&table).context(name));
+        rows.transpose()
+    };
+    let given = rows_of(&options.abnormal, "--abnormal")?;
     let is_found = given.is_none();
     let rows = match given {
         Some(rows) => rows,
-        None => region(&columns, table.n_rows, options.method)
+        None => region(columns, table.n_rows, options.method)
             .ok_or_else(|| anyhow::anyhow!("no rows stand out: give --abnormal A..B"))?,
     };
-    let normal = options
-        .normal
-        .as_ref()
-        .map(|ranges| ranges.rows(&table))
-        .transpose()?;
+    let normal = rows_of(&options.normal, "--normal")?;
     let regions = causes::regions(&table, &rows, normal.as_ref())?;
     let (causes, none) = match &cases {
-        Some(cases) => {
-            Library::new(cases, options.method, options.theta).causes(&columns, &regions)
-        }
+        Some(cases) => Library::new(cases, options.method, options.theta).causes(columns, &regions),
         None => (Vec::new(), None),
     };
+    let (predicates, siblings) = match &own {
+        Some(own) => own.predicates(&regions, &rules),
+        None => {
+            let how = (options.method, options.theta);
+            (predicates_by(columns, &regions, how, &rules), Vec::new())
+        }
+    };
     let explanation = Explanation {
-        predicates: predicates(&columns, &regions, options.method, options.theta),
+        predicates,
+        siblings,
         causes,
         none,
     };
     if json {
         println!("{}", to_json(&rows, is_found, &explanation));
     } else {
-        print!("{}", text(&rows, is_found, &explanation));
+        let text = text(&rows, is_found, &explanation);
+        // Names come from files: no control character reaches the terminal.
+        print!(
+            "{}",
+            text.replace(|c: char| c.is_control() && c != '\n', "")
+        );
     }
     Ok(())
+}
+
+/// Longest file of rules.
+const RULES_BYTES_MAX: u64 = 1 << 24;
+
+fn rules(path: Option<&Path>) -> anyhow::Result<Rules> {
+    let mut rules = Rules::shipped();
+    if let Some(path) = path {
+        let context = || format!("read {}", path.display());
+        let bytes = Input::open(path)?
+            .text(RULES_BYTES_MAX)
+            .with_context(context)?;
+        let text = String::from_utf8(bytes).with_context(context)?;
+        rules.extend(&text).with_context(context)?;
+    }
+    Ok(rules)
 }
 
 fn to_json(rows: &Rows, is_found: bool, explanation: &Explanation) -> Value {
@@ -252,7 +305,10 @@ fn to_json(rows: &Rows, is_found: bool, explanation: &Explanation) -> Value {
         }
         value
     };
-    let predicates: Vec<Value> = explanation.predicates.iter().map(predicate_json).collect();
+    let mut predicates: Vec<Value> = explanation.predicates.iter().map(predicate_json).collect();
+    for (predicate, (least, greatest)) in predicates.iter_mut().zip(&explanation.siblings) {
+        predicate["siblings"] = json!([least, greatest]);
+    }
     let causes: Vec<Value> = explanation.causes.iter().map(cause).collect();
     let mut value = json!({
         "region": region, "region_found": is_found, "predicates": predicates, "causes": causes,
@@ -265,13 +321,17 @@ fn to_json(rows: &Rows, is_found: bool, explanation: &Explanation) -> Value {
 
 /// With bounds as people read them: six digits.
 fn rounded(predicate: &Predicate) -> Predicate {
-    let six = |bound: &mut f64| *bound = format!("{bound:.5e}").parse().unwrap_or(*bound);
+    let six = |bound: &mut f64| *bound = six_digits(*bound);
     let mut predicate = predicate.clone();
     if let Condition::Range { min, max } = &mut predicate.condition {
         min.iter_mut().for_each(six);
         max.iter_mut().for_each(six);
     }
     predicate
+}
+
+fn six_digits(value: f64) -> f64 {
+    format!("{value:.5e}").parse().unwrap_or(value)
 }
 
 /// Predicates that are printed for people.
@@ -284,9 +344,14 @@ fn text(rows: &Rows, is_found: bool, explanation: &Explanation) -> String {
         "given"
     };
     let mut text = format!("abnormal rows {rows} ({how})\n");
-    for predicate in explanation.predicates.iter().take(PRINTED) {
+    for (at, predicate) in explanation.predicates.iter().take(PRINTED).enumerate() {
         let power = predicate.power;
-        text.push_str(&format!("  {power:5.2}  {}\n", rounded(predicate)));
+        text.push_str(&format!("  {power:5.2}  {}", rounded(predicate)));
+        if let Some((least, greatest)) = explanation.siblings.get(at) {
+            let (least, greatest) = (six_digits(*least), six_digits(*greatest));
+            text.push_str(&format!(", every sibling {least} … {greatest}"));
+        }
+        text.push('\n');
     }
     let n_more = explanation.predicates.len().saturating_sub(PRINTED);
     if n_more > 0 {

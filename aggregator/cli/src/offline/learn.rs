@@ -88,10 +88,9 @@ pub fn run(options: &Options, json: bool) -> anyhow::Result<()> {
             json!({ "cause": cause, "cases": n, "causes": n_causes })
         );
     } else {
-        println!(
-            "{cause}: {n} cases; {n_causes} causes in {}",
-            options.models.display()
-        );
+        let many = |n: usize, one: &str| format!("{n} {one}{}", if n == 1 { "" } else { "s" });
+        let (cases, causes) = (many(n, "case"), many(n_causes, "cause"));
+        println!("{cause}: {cases}; {causes} in {}", options.models.display());
     }
     Ok(())
 }
