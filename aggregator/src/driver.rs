@@ -6,6 +6,7 @@
 //! the newest state of each. DR-3 the engine's clock never runs backwards. Does not: judge.
 
 mod triggers;
+mod weights;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -22,7 +23,7 @@ use crate::ingest::Agents;
 use crate::shared::{
     Counter, Counters, IncidentChange, IncidentEvent, Question, Snapshot, StoreStatus,
 };
-use crate::store::{Command, Committed, StoreHandle};
+use crate::store::{Command, Committed, StoreHandle, StoredWeights};
 use crate::triggers::Triggers;
 
 /// Ticks between two views of the graph.
@@ -97,6 +98,8 @@ struct Loop {
     unsaved: BTreeMap<IncidentId, Arc<Incident>>,
     /// Minutes and names the store has not taken yet.
     unsaved_hot: (Vec<HotRow>, Vec<(HotKind, u64, String)>),
+    /// Weights the store has not taken yet.
+    unsaved_weights: Option<Box<StoredWeights>>,
 }
 
 /// Starts the driver's thread; it ends with [`Event::Stop`] or when nobody can wake it any more.
@@ -121,6 +124,7 @@ pub fn start(
         ticks: 0,
         unsaved: BTreeMap::new(),
         unsaved_hot: Default::default(),
+        unsaved_weights: None,
     };
     std::thread::Builder::new()
         .name("driver".to_owned())
@@ -214,6 +218,10 @@ impl Loop {
                 received,
                 is_replay,
             }),
+            Committed::Weights(kept) => {
+                let StoredWeights { versions, labels } = *kept;
+                self.tell(Input::Weights { versions, labels });
+            }
             Committed::Triggers(kept) => {
                 let now = self.now();
                 self.driver.triggers.restore(kept, now, wall_now());
@@ -317,6 +325,7 @@ impl Loop {
         }
         self.save();
         self.save_hot(wall);
+        self.save_weights();
         let (now, shards) = (self.now(), self.driver.engine.shards());
         self.driver.triggers.tick(&shards, now, wall);
         self.tell_agents();
@@ -399,6 +408,7 @@ impl Loop {
                 let seconds = span.n_minutes().saturating_mul(MINUTE_S) as f64;
                 let _nobody_waits = reply.send(lists.in_span(kind, &counts, seconds, limit));
             }
+            Question::Weights(question) => self.answer_about_weights(question),
             Question::SeriesNames { node, reply } => {
                 let _nobody_waits = reply.send(self.driver.engine.series_names(&node));
             }

@@ -4,6 +4,8 @@
 //! Invariants: SH-1 a reader never blocks the driver: snapshots are swapped, a slow event reader loses events (it sees
 //! `Lagged` and reads the snapshot again). Does not: hold sockets, files or the engine.
 
+pub mod weights;
+
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -327,6 +329,8 @@ pub enum Question {
         /// Answered once the engine knows.
         reply: oneshot::Sender<()>,
     },
+    /// About the detectors' weights.
+    Weights(weights::Question),
     /// Names of a node's series, ascending.
     SeriesNames {
         /// The node.

@@ -14,6 +14,7 @@ mod replay;
 mod retention;
 mod schema;
 mod stored_incident;
+mod stored_weights;
 #[cfg(test)]
 mod tests;
 mod triggers;
@@ -34,6 +35,7 @@ use crate::triggers::Refusal;
 
 pub(crate) use handle::wall_now;
 pub use handle::{StoreError, StoreHandle};
+pub use stored_weights::{StoredWeights, origin_word, state_word};
 pub use triggers::{Kept, StoredTrigger, TriggerChange};
 pub use worker::{Running, Store, start};
 
@@ -124,6 +126,8 @@ pub enum Command {
     },
     /// Store this revision of an incident.
     Incident(Arc<Incident>),
+    /// Store the weights' versions and the labels, in the place of what was kept.
+    Weights(Box<StoredWeights>),
     /// Store finished minutes of what was counted, and names.
     Hot {
         /// In order per node.
@@ -198,6 +202,8 @@ pub enum Command {
 pub enum Committed {
     /// An incident of earlier, at start.
     Restored(Box<Incident>),
+    /// Weights' versions and labels of earlier, at start.
+    Weights(Box<StoredWeights>),
     /// Every trigger of earlier, at start.
     Triggers(Vec<Kept>),
     /// What a key of a hot list stands for, at start.

@@ -11,9 +11,11 @@ pub mod args;
 pub mod client;
 pub mod hot;
 pub mod trigger;
+pub mod weights;
 
 pub mod show;
 pub mod show_graph;
+mod show_shards;
 
 pub mod offline;
 

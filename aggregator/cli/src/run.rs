@@ -18,8 +18,8 @@ use crate::hot;
 use crate::offline;
 use crate::offline::graph::Command as Graph;
 use crate::show::{self, Paint};
-use crate::show_graph;
-use crate::trigger;
+use crate::{show_graph, show_shards};
+use crate::{trigger, weights};
 
 /// Fine.
 pub const FINE: u8 = 0;
@@ -80,7 +80,7 @@ async fn online(cli: &Cli, api: &Api) -> anyhow::Result<u8> {
         Command::Health => return api.health().await.map(|()| FINE),
         Command::Shards => {
             let answer = api.ask(Method::GET, "shards", None).await?;
-            let text = show::shards(&answer, paint);
+            let text = show_shards::shards(&answer, paint);
             (answer, text, FINE)
         }
         Command::Incidents { all, limit } => {
@@ -118,6 +118,10 @@ async fn online(cli: &Cli, api: &Api) -> anyhow::Result<u8> {
         }
         Command::Trigger(command) => {
             let (answer, text) = trigger::ask(command, api).await?;
+            (answer, text, FINE)
+        }
+        Command::Weights(command) => {
+            let (answer, text) = weights::ask(command, api).await?;
             (answer, text, FINE)
         }
         Command::Silence(command) => silence(command, api).await?,

@@ -2,12 +2,14 @@
 
 mod compare;
 mod edges;
+mod judge;
 
 use std::collections::{BTreeSet, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
 
 use hsw_detect::{Detector, Finding};
+use hsw_fusion::Weights;
 use hsw_graph::{InteractionGraph, Watch};
 use hsw_hot::{HotLists, HotRow};
 use hsw_state::{Cluster, NodeIndex};
@@ -20,6 +22,7 @@ use crate::contract::{Config, Counters, Input, Output};
 use crate::hot;
 use crate::incident::{Incident, IncidentId, IncidentState};
 use crate::intrusion::{self, Intrusions, Scene};
+use crate::judgement::Judges;
 use crate::liveness::{self, Heard};
 use crate::map::ShardMap;
 use crate::policy::{Part, Policy, Told};
@@ -47,11 +50,15 @@ pub struct Engine {
     pub(crate) policy: Policy,
     pub(crate) intrusions: Intrusions,
     pub(crate) hot: HotLists,
+    pub(crate) judges: Judges,
+    places: judge::Places,
     pub(crate) heard: Vec<Heard>,
     pub(crate) liveness: Vec<NodeLiveness>,
     /// Symptoms of each shard at the newest judged window, in the map's order.
     pub(crate) symptoms: Vec<(ShardId, Symptoms)>,
     pub(crate) wall: WallTime,
+    /// The operator's own weights.
+    operator: Weights,
     now: Monotonic,
     listening_since: Option<Monotonic>,
     judged: Option<WindowIndex>,
@@ -76,10 +83,13 @@ impl Engine {
             intrusions: Intrusions::default(),
             policy: Policy::new(config.n_incidents_max),
             hot: HotLists::default(),
+            judges: Judges::new(config.weights, config.hyperscore),
+            places: judge::Places::default(),
             heard: Vec::new(),
             liveness: Vec::new(),
             symptoms: Vec::new(),
             wall: WallTime::default(),
+            operator: config.weights,
             now: Monotonic::default(),
             listening_since: None,
             judged: None,
@@ -152,6 +162,11 @@ impl Engine {
                 }
             }
             Input::Accepted(id) => self.accept(id),
+            Input::Labelled { id, is_sick } => drop(self.label(id, is_sick)),
+            Input::Weights { versions, labels } => {
+                self.judges
+                    .restore(self.operator, versions, labels, self.wall);
+            }
             Input::ReplayDone { wall } => {
                 self.wall = wall;
                 self.followed = self.followed.min(wall.window());
@@ -370,6 +385,7 @@ impl Engine {
             self.findings = self
                 .detector
                 .evaluate(&self.cluster, &groups, next, &frozen);
+            self.judge_shards(next, &nodes);
             self.counters.windows_judged += 1;
             self.judged = Some(next);
             next = next.next();
@@ -436,6 +452,7 @@ impl Engine {
                 .flat_map(|&at| self.cluster.nodes()[at].log_samples.clone());
             parts.push(Part {
                 shard: &entry.shard,
+                judgement: self.judges.of(&entry.shard),
                 is_router: entry.is_router,
                 logs: if symptoms.is_sick {
                     logs.collect()

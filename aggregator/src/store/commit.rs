@@ -12,7 +12,10 @@ use hsw_hot::HotRow;
 use hsw_types::{HotKind, Incarnation, NodeId, Sequence, ShardSummary, WallTime, WindowIndex};
 use rusqlite::{Connection, Transaction, params};
 
-use super::{Received, Resume, StoreError, TriggerChange, hot, stored_incident, triggers};
+use super::{
+    Received, Resume, StoreError, StoredWeights, TriggerChange, hot, stored_incident,
+    stored_weights, triggers,
+};
 use crate::shared::{Matcher, Silence};
 
 /// Row flag: the summary names series.
@@ -268,6 +271,11 @@ impl<'a> Batch<'a> {
             hot::write_name(self.transaction(), name, now)?;
         }
         Ok(())
+    }
+
+    /// The weights' versions and the labels.
+    pub(super) fn weights(&self, kept: &StoredWeights) -> Result<(), StoreError> {
+        stored_weights::put(self.transaction(), kept)
     }
 
     /// Writes changes of triggers, in order.

@@ -94,6 +94,8 @@ pub(crate) const MIGRATIONS: &[&str] = &[
     ) WITHOUT ROWID;
     CREATE TABLE life (n INTEGER NOT NULL);
     INSERT INTO life (n) VALUES (0);",
+    // 4: weights of the detectors, their versions and the labels they were made from: one row.
+    "CREATE TABLE weights (id INTEGER PRIMARY KEY, body TEXT NOT NULL);",
 ];
 
 /// The version this program writes.

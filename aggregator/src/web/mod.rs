@@ -18,6 +18,7 @@ mod page;
 mod probes;
 mod series;
 mod triggers;
+mod weights;
 
 #[cfg(test)]
 pub(crate) mod demo;
@@ -132,6 +133,9 @@ fn router(parts: Parts, guard: Arc<Guard>) -> Router {
         .route("/silences", get(api::silences).post(api::add_silence))
         .route("/silences/{id}", delete(api::remove_silence))
         .route("/incidents/{id}/accept", post(api::accept))
+        .route("/weights", get(weights::show))
+        .route("/weights/propose", post(weights::propose))
+        .route("/weights/label", post(weights::label))
         .route("/triggers", get(triggers::list).post(triggers::add))
         .route("/triggers/{name}", delete(triggers::remove))
         .route("/events", get(events::events));

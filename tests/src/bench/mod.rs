@@ -32,6 +32,7 @@ mod rows;
 mod sketch_updates;
 mod spooled;
 mod templates;
+mod tick;
 mod trigger_grid;
 mod trigger_peers;
 mod triggers;
