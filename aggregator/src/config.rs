@@ -12,7 +12,7 @@ use hsw_fusion::{HyperScore, Mode, N_DETECTORS, Weights, ahp};
 use hsw_types::{NodeId, ShardId};
 use serde::{Deserialize, Serialize};
 
-use crate::{alerts, ingest, store, triggers};
+use crate::{alerts, causes, inference, ingest, store, triggers};
 
 /// Prefix of environment variables that set keys.
 pub const ENVIRONMENT: &str = "HSW_AGGREGATOR__";
@@ -48,6 +48,10 @@ pub struct Config {
     pub engine: Engine,
     /// What the detectors count for.
     pub fusion: Fusion,
+    /// Causes that are known, and what to do first.
+    pub causes: causes::Config,
+    /// Models.
+    pub inference: inference::Config,
     /// Log lines.
     pub log: hsw_shell::telemetry::Config,
     /// Who is told of incidents.
@@ -177,6 +181,8 @@ impl Default for Config {
             ingest: ingest::Config::default(),
             engine: Engine::default(),
             fusion: Fusion::default(),
+            causes: causes::Config::default(),
+            inference: inference::Config::default(),
             log: hsw_shell::telemetry::Config::default(),
             alerts: alerts::Config::default(),
             triggers: triggers::Config::default(),
@@ -266,6 +272,13 @@ impl Config {
                 86_400,
             ),
             (
+                "inference.deadline_ms",
+                u64::from(self.inference.deadline_ms),
+                10,
+                900,
+            ),
+            ("inference.threads", self.inference.threads as u64, 1, 256),
+            (
                 "ingest.connections_max",
                 self.ingest.connections_max as u64,
                 1,
@@ -324,17 +337,22 @@ impl Config {
         ShardMap::new(entries, self.open).context("[[shard]]")
     }
 
-    /// The engine's limits.
-    #[must_use]
-    pub fn engine(&self) -> hsw_engine::Config {
-        hsw_engine::Config {
+    /// The engine's limits, the causes it knows and the runbook.
+    ///
+    /// # Errors
+    /// The runbook cannot be read.
+    pub fn engine(&self) -> anyhow::Result<hsw_engine::Config> {
+        let (causes, runbook) = self.causes.load()?;
+        Ok(hsw_engine::Config {
             n_series_per_node_max: self.engine.series_per_node_max,
             n_incidents_max: self.engine.incidents_max,
             learn_s: self.engine.learn_seconds,
-            // Both were checked when they were read.
-            weights: self.fusion.weights().unwrap_or_default(),
-            hyperscore: self.fusion.score().unwrap_or_default(),
-        }
+            causes,
+            runbook,
+            score_ms_max: None,
+            weights: self.fusion.weights()?,
+            hyperscore: self.fusion.score()?,
+        })
     }
 }
 

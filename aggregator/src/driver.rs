@@ -7,6 +7,7 @@
 
 mod triggers;
 mod weights;
+mod why;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -14,7 +15,10 @@ use std::time::{Duration, Instant};
 
 use anyhow::Context as _;
 use hsw_engine::{Engine, Incident, IncidentId, Input, Output, ShardView};
+use hsw_explain::Known;
+use hsw_fusion::Scores;
 use hsw_hot::{HotRow, MINUTE_S};
+use hsw_inference::Scorer;
 use hsw_trigger::Up;
 use hsw_types::{HotKind, Monotonic, NodeId, WallTime};
 use tokio::sync::{broadcast, mpsc, oneshot, watch};
@@ -54,6 +58,8 @@ pub enum Event {
         /// What it says.
         messages: Vec<Up>,
     },
+    /// The model has scored a batch.
+    Scored(Scores),
     /// Hand the store everything that waits for it.
     Save {
         /// Answered when it has been handed over.
@@ -61,6 +67,8 @@ pub enum Event {
     },
     /// Somebody asks.
     Question(Question),
+    /// What was learned from named cases.
+    Learned(Box<Known>),
     /// A second has passed.
     Tick,
     /// End.
@@ -73,6 +81,8 @@ pub struct Driver {
     pub engine: Engine,
     /// The triggers.
     pub triggers: Triggers,
+    /// The model, if there is one.
+    pub scorer: Scorer,
     /// Name of the cluster, for the snapshot.
     pub cluster: String,
     /// Agents' connections.
@@ -87,6 +97,8 @@ pub struct Driver {
     pub incidents: broadcast::Sender<IncidentEvent>,
     /// The shell's counters.
     pub counters: Arc<Counters>,
+    /// Wakes the driver itself; weak, so that it does not keep itself alive.
+    pub events: mpsc::WeakSender<Event>,
 }
 
 struct Loop {
@@ -100,6 +112,7 @@ struct Loop {
     unsaved_hot: (Vec<HotRow>, Vec<(HotKind, u64, String)>),
     /// Weights the store has not taken yet.
     unsaved_weights: Option<Box<StoredWeights>>,
+    why: why::Why,
 }
 
 /// Starts the driver's thread; it ends with [`Event::Stop`] or when nobody can wake it any more.
@@ -125,6 +138,7 @@ pub fn start(
         unsaved: BTreeMap::new(),
         unsaved_hot: Default::default(),
         unsaved_weights: None,
+        why: why::Why::default(),
     };
     std::thread::Builder::new()
         .name("driver".to_owned())
@@ -179,12 +193,15 @@ impl Loop {
                     self.driver.triggers.hear(&node, messages, now, wall_now());
                     self.tell_agents();
                 }
+                Event::Scored(scores) => self.tell(Input::Scored(scores)),
                 Event::Save { done } => {
                     self.save();
+                    self.save_why();
                     self.save_triggers();
                     let _nobody_waits = done.send(());
                 }
                 Event::Question(question) => self.answer(question),
+                Event::Learned(known) => self.learned(known),
                 Event::Tick => self.tick(),
                 Event::Stop => break,
             }
@@ -196,6 +213,11 @@ impl Loop {
     fn committed(&mut self, committed: Committed) {
         match committed {
             Committed::Restored(incident) => self.tell(Input::Restored(incident)),
+            Committed::Explained(id, why) => self.tell(Input::Explained(id, why)),
+            Committed::Causes(cases) => {
+                let is_new = false;
+                self.tell(Input::Causes { cases, is_new });
+            }
             Committed::HotName {
                 kind,
                 key,
@@ -254,6 +276,23 @@ impl Loop {
                 Output::IncidentRaised(incident) => (IncidentChange::Raised, incident),
                 Output::IncidentChanged(incident) => (IncidentChange::Changed, incident),
                 Output::IncidentClosed(incident) => (IncidentChange::Closed, incident),
+                Output::Explained(id, why) => {
+                    self.explained(id, why);
+                    continue;
+                }
+                Output::Causes(cases) => {
+                    self.causes_changed(cases);
+                    continue;
+                }
+                Output::Learn(cases) => {
+                    self.learn(cases);
+                    continue;
+                }
+                Output::Score(batch) => {
+                    // Refused while one is under way: the engine judges without, and the scorer counts it.
+                    self.driver.scorer.ask(*batch);
+                    continue;
+                }
             };
             self.incident(change, incident);
         }
@@ -324,6 +363,7 @@ impl Loop {
             self.tell(Input::Clock { wall });
         }
         self.save();
+        self.save_why();
         self.save_hot(wall);
         self.save_weights();
         let (now, shards) = (self.now(), self.driver.engine.shards());
@@ -354,6 +394,7 @@ impl Loop {
             cluster: last.cluster.clone(),
             shards,
             incidents: engine.incidents(),
+            explanations: engine.explanations().into_iter().collect(),
             graph,
             armed: engine.armed(),
             is_replayed: self.is_replayed,
@@ -362,6 +403,7 @@ impl Loop {
             engine_counters: engine.counters(),
             triggers: self.driver.triggers.views(),
             trigger_totals: self.driver.triggers.totals(),
+            inference: self.driver.scorer.status(),
         };
         self.driver.snapshot.send_replace(Arc::new(snapshot));
     }
@@ -370,6 +412,21 @@ impl Loop {
         match question {
             Question::AddTrigger { spec, reply } => self.add_trigger(*spec, reply),
             Question::RemoveTrigger { name, reply } => self.remove_trigger(name, reply),
+            Question::Feedback { id, word, reply } => self.feedback(id, word, reply),
+            Question::PutCauses { cases, reply } => self.put_causes(cases, reply),
+            Question::Causes { reply } => {
+                let engine = &self.driver.engine;
+                let _nobody_waits = reply.send((engine.causes(), engine.n_causes_shipped()));
+            }
+            Question::Why {
+                shard,
+                from,
+                to,
+                reply,
+            } => {
+                let why = self.driver.engine.why(&shard, from, to);
+                let _nobody_waits = reply.send(why.map(Box::new));
+            }
             Question::Accept { id, reply } => {
                 self.tell(Input::Accepted(id));
                 let shards = self.driver.engine.shards();

@@ -12,6 +12,9 @@ pub mod store;
 
 pub mod triggers;
 
+pub mod causes;
+pub mod inference;
+
 pub mod driver;
 pub mod shared;
 

@@ -16,6 +16,7 @@ use tokio::task::JoinHandle;
 
 use crate::config::Config;
 use crate::driver::{self, Driver};
+use crate::inference;
 use crate::ingest::{self, Agents, Ingest};
 use crate::shared::{Counters, DriverHandle, Shared, Snapshot};
 use crate::store::{self, Store, StoreHandle};
@@ -58,9 +59,7 @@ impl Service {
     /// One line that names the file or the address and the remedy.
     pub fn start(config: &Config) -> anyhow::Result<Self> {
         let map = config.shard_map()?;
-        let identity = Identity::load(&config.tls.cert, &config.tls.key, &config.tls.ca)
-            .context("load the aggregator's identity ([tls])")?;
-        let identity = Arc::new(identity);
+        let identity = identity(config)?;
         let counters = Arc::new(Counters::default());
         let store = Store::open(
             &config.data_dir,
@@ -78,10 +77,12 @@ impl Service {
         let (snapshot, snapshots) = watch::channel(Arc::new(Snapshot::default()));
         let (incidents, _) = broadcast::channel(driver::INCIDENT_EVENTS);
         let agents = Arc::new(Agents::default());
+        let scorer = inference::start(&config.inference, events.clone())?;
         let driver_thread = driver::start(
             Driver {
-                engine: Engine::new(config.engine(), map.clone()),
+                engine: Engine::new(inference::engine(config, &scorer)?, map.clone()),
                 triggers,
+                scorer,
                 cluster: config.cluster.clone(),
                 agents: Arc::clone(&agents),
                 store: running.handle.clone(),
@@ -89,6 +90,7 @@ impl Service {
                 snapshot,
                 incidents: incidents.clone(),
                 counters: Arc::clone(&counters),
+                events: events.downgrade(),
             },
             wakes,
         )?;
@@ -162,4 +164,10 @@ impl Service {
     pub fn is_alive(&self) -> bool {
         !self.parts.store_thread.is_finished() && !self.parts.driver_thread.is_finished()
     }
+}
+
+fn identity(config: &Config) -> anyhow::Result<Arc<Identity>> {
+    Identity::load(&config.tls.cert, &config.tls.key, &config.tls.ca)
+        .map(Arc::new)
+        .context("load the aggregator's identity ([tls])")
 }

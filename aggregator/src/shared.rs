@@ -4,19 +4,21 @@
 //! Invariants: SH-1 a reader never blocks the driver: snapshots are swapped, a slow event reader loses events (it sees
 //! `Lagged` and reads the snapshot again). Does not: hold sockets, files or the engine.
 
+mod questions;
 pub mod weights;
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use hsw_engine::{Armed, GraphView, Incident, IncidentId, SeriesView, ShardView};
-use hsw_hot::{HotList, Span};
-use hsw_sketch::HeavyHitters;
-use hsw_types::{HotKind, NodeId, SeriesKey, ShardId, WallTime, WindowIndex};
-use tokio::sync::{broadcast, mpsc, oneshot, watch};
+use hsw_engine::{Armed, Explanation, GraphView, Incident, IncidentId, ShardView};
+use hsw_types::{NodeId, WallTime};
+use tokio::sync::{broadcast, watch};
 
 use crate::store::StoreHandle;
-use crate::triggers::{Refusal, Spec, Totals, TriggerView};
+use crate::triggers::{Totals, TriggerView};
+
+pub use questions::{DriverHandle, Question, Unanswered};
 
 /// Everything web and alerts need. Cheap to clone.
 #[derive(Debug, Clone)]
@@ -46,6 +48,8 @@ pub struct Snapshot {
     pub shards: Vec<ShardView>,
     /// Incidents, newest first: open ones and the closed ones the engine keeps.
     pub incidents: Vec<Arc<Incident>>,
+    /// Why incidents are, as far as that was looked at.
+    pub explanations: BTreeMap<IncidentId, Arc<Explanation>>,
     /// The interaction graph, renewed every five seconds.
     pub graph: Arc<GraphView>,
     /// Whether detection works yet.
@@ -62,6 +66,8 @@ pub struct Snapshot {
     pub triggers: Vec<TriggerView>,
     /// What triggers came to since the start.
     pub trigger_totals: Totals,
+    /// What scores, and how it fares.
+    pub inference: hsw_inference::Status,
 }
 
 impl Default for Snapshot {
@@ -72,6 +78,7 @@ impl Default for Snapshot {
             cluster: String::new(),
             shards: Vec::new(),
             incidents: Vec::new(),
+            explanations: BTreeMap::new(),
             graph: Arc::default(),
             armed: Armed {
                 is_armed: false,
@@ -83,6 +90,7 @@ impl Default for Snapshot {
             engine_counters: Vec::new(),
             triggers: Vec::new(),
             trigger_totals: Totals::default(),
+            inference: hsw_inference::Status::default(),
         }
     }
 }
@@ -265,207 +273,6 @@ impl Counters {
             .zip(&self.values)
             .map(|(name, value)| (*name, value.load(Ordering::Relaxed)))
             .collect()
-    }
-}
-
-/// A question for the engine.
-#[derive(Debug)]
-pub enum Question {
-    /// The same series on every node of the shards (all when empty), for charts.
-    Series {
-        /// Which.
-        key: SeriesKey,
-        /// Of which shards.
-        shards: Vec<ShardId>,
-        /// From when.
-        from: WindowIndex,
-        /// Where the answer goes.
-        reply: oneshot::Sender<Vec<SeriesView>>,
-    },
-    /// The hottest of a shard now, or of all.
-    Hot {
-        /// Of which shard; of all together when `None`.
-        shard: Option<ShardId>,
-        /// Of what.
-        kind: HotKind,
-        /// How many.
-        limit: usize,
-        /// Where the answer goes.
-        reply: oneshot::Sender<HotList>,
-    },
-    /// The hottest of a span, of what the store knows and what is not stored yet.
-    HotSpan {
-        /// What the store knows.
-        stored: Box<HeavyHitters>,
-        /// Whose counts.
-        nodes: Vec<NodeId>,
-        /// Of what.
-        kind: HotKind,
-        /// When.
-        span: Span,
-        /// How many.
-        limit: usize,
-        /// Where the answer goes.
-        reply: oneshot::Sender<HotList>,
-    },
-    /// A new trigger.
-    AddTrigger {
-        /// What it asks.
-        spec: Box<Spec>,
-        /// Answered once it is kept.
-        reply: oneshot::Sender<Result<(), Refusal>>,
-    },
-    /// Remove a trigger.
-    RemoveTrigger {
-        /// Which.
-        name: String,
-        /// Answered once that is kept.
-        reply: oneshot::Sender<Result<(), Refusal>>,
-    },
-    /// An operator says that an open incident about edges is no intrusion.
-    Accept {
-        /// Which.
-        id: IncidentId,
-        /// Answered once the engine knows.
-        reply: oneshot::Sender<()>,
-    },
-    /// About the detectors' weights.
-    Weights(weights::Question),
-    /// Names of a node's series, ascending.
-    SeriesNames {
-        /// The node.
-        node: NodeId,
-        /// Where the answer goes.
-        reply: oneshot::Sender<Vec<SeriesKey>>,
-    },
-}
-
-/// The aggregator is stopping, or too busy to answer now.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-#[error("the aggregator is stopping or busy: ask again")]
-pub struct Unanswered;
-
-/// How long the store may take to keep a change of a trigger.
-const CHANGE_MAX: std::time::Duration = std::time::Duration::from_secs(10);
-
-/// Asks the driver.
-#[derive(Debug, Clone)]
-pub struct DriverHandle {
-    questions: mpsc::Sender<Question>,
-}
-
-impl DriverHandle {
-    /// Asks through this channel.
-    #[must_use]
-    pub const fn new(questions: mpsc::Sender<Question>) -> Self {
-        Self { questions }
-    }
-
-    /// The same series on every node of the given shards (all when empty).
-    ///
-    /// # Errors
-    /// [`Unanswered`] when the driver is gone or its queue is full.
-    pub async fn series(
-        &self,
-        key: SeriesKey,
-        shards: Vec<ShardId>,
-        from: WindowIndex,
-    ) -> Result<Vec<SeriesView>, Unanswered> {
-        let (reply, answer) = oneshot::channel();
-        self.ask(Question::Series {
-            key,
-            shards,
-            from,
-            reply,
-        })?;
-        answer.await.map_err(|_| Unanswered)
-    }
-
-    /// Names of a node's series, ascending.
-    ///
-    /// # Errors
-    /// [`Unanswered`] when the driver is gone or its queue is full.
-    pub async fn series_names(&self, node: NodeId) -> Result<Vec<SeriesKey>, Unanswered> {
-        let (reply, answer) = oneshot::channel();
-        self.ask(Question::SeriesNames { node, reply })?;
-        answer.await.map_err(|_| Unanswered)
-    }
-
-    /// What an incident is about is to be expected from now on.
-    ///
-    /// # Errors
-    /// [`Unanswered`] when the driver is gone or its queue is full.
-    pub async fn accept(&self, id: IncidentId) -> Result<(), Unanswered> {
-        let (reply, answer) = oneshot::channel();
-        self.ask(Question::Accept { id, reply })?;
-        answer.await.map_err(|_| Unanswered)
-    }
-
-    /// The hottest of a shard now, or of all together.
-    ///
-    /// # Errors
-    /// [`Unanswered`] when the driver is gone or its queue is full.
-    pub async fn hot(
-        &self,
-        shard: Option<ShardId>,
-        kind: HotKind,
-        limit: usize,
-    ) -> Result<HotList, Unanswered> {
-        let (reply, answer) = oneshot::channel();
-        self.ask(Question::Hot {
-            shard,
-            kind,
-            limit,
-            reply,
-        })?;
-        answer.await.map_err(|_| Unanswered)
-    }
-
-    /// The hottest of a span; `stored` is what the store knows of these nodes.
-    ///
-    /// # Errors
-    /// [`Unanswered`] when the driver is gone or its queue is full.
-    pub async fn hot_span(
-        &self,
-        stored: HeavyHitters,
-        nodes: Vec<NodeId>,
-        kind: HotKind,
-        span: Span,
-        limit: usize,
-    ) -> Result<HotList, Unanswered> {
-        let (reply, answer) = oneshot::channel();
-        self.ask(Question::HotSpan {
-            stored: Box::new(stored),
-            nodes,
-            kind,
-            span,
-            limit,
-            reply,
-        })?;
-        answer.await.map_err(|_| Unanswered)
-    }
-
-    /// Adds a trigger, or removes one: `question` holds where the answer goes.
-    ///
-    /// # Errors
-    /// [`Refusal`]; [`Refusal::Busy`] also when nobody answers.
-    pub async fn change_trigger(
-        &self,
-        question: impl FnOnce(oneshot::Sender<Result<(), Refusal>>) -> Question,
-    ) -> Result<(), Refusal> {
-        let (reply, answer) = oneshot::channel();
-        let busy = |_| Refusal::Busy(Unanswered.to_string());
-        self.ask(question(reply)).map_err(busy)?;
-        match tokio::time::timeout(CHANGE_MAX, answer).await {
-            Ok(Ok(answer)) => answer,
-            _ => Err(Refusal::Busy(
-                "the store does not answer (disk full or slow), it is not certain that the change is kept: see /readyz".to_owned(),
-            )),
-        }
-    }
-
-    fn ask(&self, question: Question) -> Result<(), Unanswered> {
-        self.questions.try_send(question).map_err(|_| Unanswered)
     }
 }
 

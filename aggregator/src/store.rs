@@ -13,6 +13,7 @@ mod hot;
 mod replay;
 mod retention;
 mod schema;
+mod stored_explanation;
 mod stored_incident;
 mod stored_weights;
 #[cfg(test)]
@@ -23,7 +24,8 @@ mod worker;
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use hsw_engine::Incident;
+use hsw_engine::{Explanation, Incident, IncidentId};
+use hsw_explain::NamedCase;
 use hsw_hot::{HotRow, Span};
 use hsw_sketch::HeavyHitters;
 use hsw_types::{HotKind, NodeId, ShardSummary, WallTime, WindowIndex};
@@ -35,6 +37,8 @@ use crate::triggers::Refusal;
 
 pub(crate) use handle::wall_now;
 pub use handle::{StoreError, StoreHandle};
+#[cfg(test)]
+pub(crate) use stored_explanation::example as example_explanation;
 pub use stored_weights::{StoredWeights, origin_word, state_word};
 pub use triggers::{Kept, StoredTrigger, TriggerChange};
 pub use worker::{Running, Store, start};
@@ -128,6 +132,15 @@ pub enum Command {
     Incident(Arc<Incident>),
     /// Store the weights' versions and the labels, in the place of what was kept.
     Weights(Box<StoredWeights>),
+    /// Store why an incident is, in the place of what was said of it before.
+    Explained(IncidentId, Arc<Explanation>),
+    /// Store all cases that operators named.
+    Causes {
+        /// In the place of those before.
+        cases: Arc<Vec<NamedCase>>,
+        /// Whoever waits until it is committed.
+        replies: Vec<oneshot::Sender<()>>,
+    },
     /// Store finished minutes of what was counted, and names.
     Hot {
         /// In order per node.
@@ -204,6 +217,10 @@ pub enum Committed {
     Restored(Box<Incident>),
     /// Weights' versions and labels of earlier, at start.
     Weights(Box<StoredWeights>),
+    /// Why an incident of earlier was, at start.
+    Explained(IncidentId, Box<Explanation>),
+    /// Cases that operators named, at start.
+    Causes(Vec<NamedCase>),
     /// Every trigger of earlier, at start.
     Triggers(Vec<Kept>),
     /// What a key of a hot list stands for, at start.

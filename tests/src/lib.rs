@@ -6,6 +6,7 @@
 
 pub mod testbed;
 
+pub mod second;
 pub mod trials;
 
 pub mod simagents;

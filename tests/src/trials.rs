@@ -19,18 +19,18 @@ use crate::testbed::{Cluster, Fault, Options, Stop};
 
 /// What an incident must not take longer than, seconds.
 const TARGET_S: f64 = 10.0;
-const POLL: Duration = Duration::from_millis(200);
+pub(crate) const POLL: Duration = Duration::from_millis(200);
 /// Calm before a fault: queues drain, clients catch up, the detector's block is complete.
 const CALM: Duration = Duration::from_secs(40);
 /// A fault that nothing was raised for within this has been missed.
-const PATIENCE: Duration = Duration::from_secs(40);
+pub(crate) const PATIENCE: Duration = Duration::from_secs(40);
 /// After healing, the incident must close within this.
-const CLOSE_WITHIN: Duration = Duration::from_secs(120);
+pub(crate) const CLOSE_WITHIN: Duration = Duration::from_secs(120);
 /// A harmless fault is watched this long after its end.
 const AFTERMATH: Duration = Duration::from_secs(60);
 /// New edges are judged within this.
 const JUDGED_WITHIN: Duration = Duration::from_secs(360);
-const READY_WITHIN: Duration = Duration::from_secs(120);
+pub(crate) const READY_WITHIN: Duration = Duration::from_secs(120);
 
 /// Measures detection on a real sharded PostgreSQL with real faults.
 #[derive(Debug, Parser)]
@@ -42,13 +42,13 @@ pub struct Args {
         value_delimiter = ',',
         default_value = "lock-storm,cpu-hog,missing-index,connection-storm,checkpoint-storm,stopped,load-surge-all"
     )]
-    faults: Vec<String>,
+    pub(crate) faults: Vec<String>,
     /// Times each fault is injected, on shards in turn.
     #[arg(long, default_value_t = 3)]
-    rounds: usize,
+    pub(crate) rounds: usize,
     /// Seconds a fault lasts.
     #[arg(long, default_value_t = 30)]
-    span: u64,
+    pub(crate) span: u64,
     /// Minutes without a fault, with varying load, at the end.
     #[arg(long, default_value_t = 30)]
     calm_minutes: u64,
@@ -63,7 +63,14 @@ pub struct Args {
     subnet: u8,
     /// Where the JSON goes.
     #[arg(long)]
-    out: Option<PathBuf>,
+    pub(crate) out: Option<PathBuf>,
+    /// Measure instead whether the cause of each fault is named right when it comes again, after one word on the first; with
+    /// shipped causes switched off.
+    #[arg(long)]
+    second: bool,
+    /// With --second: write the cases of all faults here, as `hsw causes export` does.
+    #[arg(long, value_name = "FILE", requires = "second")]
+    pub(crate) export: Option<PathBuf>,
 }
 
 /// One injection and what came of it.
@@ -135,9 +142,15 @@ pub fn run(args: &Args) -> Result<bool> {
         subnet: args.subnet,
         programs: Some(programs),
         vary: true,
+        shipped_causes: !args.second,
         stop: stop.clone(),
         ..Options::new(&args.dir)
     })?;
+    if args.second {
+        let measured = crate::second::measure(&mut cluster, args, &faults, &stop);
+        cluster.stop()?;
+        return measured?.conclude(commit, args);
+    }
     let measured = measure(&mut cluster, args, &faults, &stop);
     cluster.stop()?;
     let report = Report {
@@ -264,11 +277,11 @@ fn trial(
     })
 }
 
-fn ids(web: SocketAddr) -> Result<BTreeSet<String>> {
+pub(crate) fn ids(web: SocketAddr) -> Result<BTreeSet<String>> {
     Ok(incidents::fetch(web)?.into_iter().map(|it| it.id).collect())
 }
 
-fn until_closed(web: SocketAddr, stop: &Stop, patience: Duration) -> Result<bool> {
+pub(crate) fn until_closed(web: SocketAddr, stop: &Stop, patience: Duration) -> Result<bool> {
     let begun = Instant::now();
     while begun.elapsed() < patience {
         if incidents::fetch(web)?.iter().all(|it| it.state != "open") {
@@ -279,7 +292,7 @@ fn until_closed(web: SocketAddr, stop: &Stop, patience: Duration) -> Result<bool
     Ok(false)
 }
 
-fn pause(stop: &Stop, span: Duration) -> Result<()> {
+pub(crate) fn pause(stop: &Stop, span: Duration) -> Result<()> {
     if stop.sleep(span) {
         Ok(())
     } else {
@@ -362,6 +375,6 @@ fn say(report: &Report) {
     clippy::print_stdout,
     reason = "the answer to a command typed by a person"
 )]
-fn print_line(text: &str) {
+pub(crate) fn print_line(text: &str) {
     println!("{text}");
 }

@@ -176,24 +176,25 @@ impl Table {
         }
     }
 
+    /// Looked up once: this is where most of a reading's time goes.
     fn slot(&mut self, key: &Arc<SeriesKey>, now: Monotonic) -> Option<&mut Slot> {
-        if !self.slots.contains_key(key) {
-            if self.slots.len() >= self.n_series_max {
-                return None;
-            }
-            let id = SeriesId(self.next_id);
-            self.next_id = self.next_id.saturating_add(1);
-            let slot = Slot {
+        if self.slots.len() >= self.n_series_max {
+            return self.slots.get_mut(key);
+        }
+        let next_id = &mut self.next_id;
+        let slot = self.slots.entry(Arc::clone(key)).or_insert_with(|| {
+            let id = SeriesId(*next_id);
+            *next_id = next_id.saturating_add(1);
+            Slot {
                 id,
                 is_named: false,
                 last_total: None,
                 values: Vec::new(),
                 sketch: None,
                 told: now,
-            };
-            self.slots.insert(Arc::clone(key), slot);
-        }
-        self.slots.get_mut(key)
+            }
+        });
+        Some(slot)
     }
 
     /// Ids start anew from 0, and every name travels again. True when that was done, because churn has used up so many

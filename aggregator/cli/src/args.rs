@@ -10,7 +10,7 @@ use crate::hot;
 use crate::offline::{
     detect, explain, fingerprint, graph, learn, logstats, rca, sketch, templates, timeline,
 };
-use crate::{trigger, weights};
+use crate::{trigger, weights, why};
 
 /// HyperShardWatch: which shard, since when, and why.
 #[derive(Debug, Parser)]
@@ -60,7 +60,17 @@ pub enum Command {
     Incident {
         /// 16 hex digits, as `hsw incidents` shows; the first few are enough if no other begins so.
         id: String,
+        /// Also why: what sets it apart, which known cause it looks like, what to do first.
+        #[arg(long)]
+        why: bool,
     },
+    /// Why a shard was bad at a time.
+    Why(why::Options),
+    /// Says what an incident was, so that the next of its kind is named.
+    Feedback(why::Word),
+    /// Causes that are known: shipped ones and those that operators named.
+    #[command(subcommand)]
+    Causes(why::Causes),
     /// Which statements, tables, tenants and log lines are hot, now or back then.
     Hot(hot::Options),
     /// Keep messages back for a while.

@@ -39,7 +39,7 @@ pub enum Moment {
 }
 
 impl Moment {
-    const fn seconds(self, now: i64) -> i64 {
+    pub(crate) const fn seconds(self, now: i64) -> i64 {
         match self {
             Self::At(at) => at,
             Self::Back(back) => now.saturating_sub(back),
@@ -72,11 +72,11 @@ fn moment(text: &str) -> Result<Moment, String> {
         .ok_or_else(wrong)
 }
 
-fn shard(text: &str) -> Result<ShardId, String> {
+pub(crate) fn shard(text: &str) -> Result<ShardId, String> {
     ShardId::new(text).map_err(|error| error.to_string())
 }
 
-fn range(text: &str) -> Result<(Moment, Moment), String> {
+pub(crate) fn range(text: &str) -> Result<(Moment, Moment), String> {
     let (from, to) = text
         .split_once("..")
         .ok_or_else(|| format!("`{text}`: write two moments with .. between them, @-2h..@-1h"))?;

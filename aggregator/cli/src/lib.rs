@@ -12,6 +12,7 @@ pub mod client;
 pub mod hot;
 pub mod trigger;
 pub mod weights;
+pub mod why;
 
 pub mod show;
 pub mod show_graph;

@@ -19,7 +19,7 @@ use crate::offline;
 use crate::offline::graph::Command as Graph;
 use crate::show::{self, Paint};
 use crate::{show_graph, show_shards};
-use crate::{trigger, weights};
+use crate::{trigger, weights, why};
 
 /// Fine.
 pub const FINE: u8 = 0;
@@ -90,28 +90,30 @@ async fn online(cli: &Cli, api: &Api) -> anyhow::Result<u8> {
             let text = show::incidents(&answer, *all, paint);
             (answer, text, FINE)
         }
-        Command::Incident { id } => {
+        Command::Incident { id, why } => {
             let answer = incident(api, id).await?;
-            let text = show::incident(&answer, paint);
+            let mut text = show::incident(&answer, paint);
+            if *why {
+                text.push_str(&why::text(&answer["why"]));
+            }
             (answer, text, FINE)
         }
-        Command::Graph(Graph::Accept { id }) => {
-            let one = incident(api, id).await?;
-            let id = show::clean(&one["id"]);
-            let path = format!("incidents/{id}/accept");
-            api.ask(Method::POST, &path, Some(&json!({}))).await?;
-            let text = format!("incident {id} is over; its edges are to be expected from now on\n");
-            (json!({ "accepted": id }), text, FINE)
-        }
-        Command::Graph(command) => {
-            let answer = api.ask(Method::GET, "graph", None).await?;
-            let text = show_graph::text(command, &answer);
+        Command::Why(options) => {
+            let (answer, text) = why::ask(options, api, unix_now()).await?;
             (answer, text, FINE)
         }
+        Command::Feedback(word) => {
+            let one = incident(api, &word.id).await?;
+            let (answer, text) = why::feedback(word, &show::clean(&one["id"]), api).await?;
+            (answer, text, FINE)
+        }
+        Command::Causes(command) => {
+            let (answer, text) = why::causes(command, api).await?;
+            (answer, text, FINE)
+        }
+        Command::Graph(command) => graph(command, api).await?,
         Command::Hot(options) => {
-            let now = SystemTime::now().duration_since(UNIX_EPOCH);
-            let now = now.map_or(0, |now| i64::try_from(now.as_secs()).unwrap_or(i64::MAX));
-            let path = hot::path(options, now);
+            let path = hot::path(options, unix_now());
             let answer = api.ask(Method::GET, &path, None).await?;
             let text = hot::text(&answer);
             (answer, text, FINE)
@@ -138,6 +140,26 @@ async fn online(cli: &Cli, api: &Api) -> anyhow::Result<u8> {
     };
     say(cli, &answer, &text)?;
     Ok(code)
+}
+
+fn unix_now() -> i64 {
+    let now = SystemTime::now().duration_since(UNIX_EPOCH);
+    now.map_or(0, |now| i64::try_from(now.as_secs()).unwrap_or(i64::MAX))
+}
+
+/// The graph: the API's answer, the same for people, the exit code.
+async fn graph(command: &Graph, api: &Api) -> anyhow::Result<(Value, String, u8)> {
+    let Graph::Accept { id } = command else {
+        let answer = api.ask(Method::GET, "graph", None).await?;
+        let text = show_graph::text(command, &answer);
+        return Ok((answer, text, FINE));
+    };
+    let one = incident(api, id).await?;
+    let id = show::clean(&one["id"]);
+    let path = format!("incidents/{id}/accept");
+    api.ask(Method::POST, &path, Some(&json!({}))).await?;
+    let text = format!("incident {id} is over; its edges are to be expected from now on\n");
+    Ok((json!({ "accepted": id }), text, FINE))
 }
 
 /// Silences: the API's answer, the same for people, the exit code.
@@ -200,7 +222,11 @@ async fn incident(api: &Api, id: &str) -> anyhow::Result<Value> {
         .iter()
         .filter(|one| one["id"].as_str().is_some_and(|full| full.starts_with(&id)));
     match (found.next(), found.next()) {
-        (Some(one), None) => Ok(one.clone()),
+        // The list leaves out why closed ones were.
+        (Some(one), None) => {
+            let path = format!("incidents/{}", show::clean(&one["id"]));
+            api.ask(Method::GET, &path, None).await
+        }
         (None, _) => anyhow::bail!("no incident begins with {id}: see `hsw incidents --all`"),
         _ => anyhow::bail!("more than one incident begins with {id}: give more digits"),
     }

@@ -276,13 +276,13 @@ pub(crate) fn duration(seconds: f64) -> String {
 }
 
 /// `2026-11-20 18:10:21 UTC`.
-fn utc(unix: f64) -> String {
+pub(crate) fn utc(unix: f64) -> String {
     let written = WallTime::from_unix_seconds(unix as i64).to_rfc3339();
     format!("{} UTC", written[..19].replace('T', " "))
 }
 
 /// Words broken at 80 columns; further lines are indented as deep as `lead` is long.
-fn wrap(text: &mut String, lead: &str, words: &str) {
+pub(crate) fn wrap(text: &mut String, lead: &str, words: &str) {
     let indent = lead.chars().count();
     let mut width = indent;
     text.push_str(lead);

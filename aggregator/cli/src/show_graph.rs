@@ -153,9 +153,17 @@ fn landmarks(text: &mut String, answer: &Value, labels: &BTreeMap<&str, &Value>)
     let landmarks = list(answer, "landmarks");
     let _ = writeln!(
         text,
-        "{} landmarks tell {} vertices apart within their kind and shard ({} are forced by vertices with the same neighbours; without kinds and shards {} would be)",
+        "{} landmarks {} all vertices of one kind and shard apart that do not have the same neighbours: {} of {} stand alone, {} in {} classes stay together (to tell those apart would cost {} landmarks; without kinds and shards {})",
         landmarks.len(),
-        labels.len(),
+        if answer["resolved"] == false {
+            "do not yet tell"
+        } else {
+            "tell"
+        },
+        answer["alone"],
+        answer["with_edges"],
+        answer["twins"],
+        answer["twin_classes"],
         answer["twin_bound"],
         answer["twin_bound_uncoloured"],
     );

@@ -62,6 +62,19 @@ pub struct Finding {
     pub held: u32,
 }
 
+/// How far a series is from what is usual, finding or not.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Deviation {
+    /// The node.
+    pub node: NodeIndex,
+    /// The series.
+    pub key: KeyIndex,
+    /// Robust standard deviations from its own past, more than usual being positive.
+    pub own: f64,
+    /// The same beyond what the siblings' median moved; without siblings as `own`.
+    pub apart: f64,
+}
+
 #[derive(Debug, Clone, Default)]
 struct Model {
     past: OwnPast,
@@ -94,6 +107,9 @@ pub struct Detector {
     values: Vec<LeaveOneOut>,
     scales: Vec<LeaveOneOut>,
     group_of: Vec<Option<usize>>,
+    /// What is kept for models, where somebody reads it.
+    is_telling: bool,
+    deviations_told: Vec<Deviation>,
     /// What the pass over all series leaves of each node at this window.
     notes: Vec<Note>,
 }
@@ -123,6 +139,7 @@ impl Detector {
         for list in [&mut self.deviations, &mut self.values, &mut self.scales] {
             list.resize_with(groups.len(), LeaveOneOut::default);
         }
+        self.deviations_told.clear();
         let mut findings = Vec::new();
         for (key, info) in cluster.keys().iter().enumerate() {
             let Some(spec) = info.spec.filter(|spec| spec.tier >= Tier::Activity) else {
@@ -138,6 +155,17 @@ impl Detector {
             );
         }
         findings
+    }
+
+    /// Keeps every known series' deviation of the newest window, for [`Self::deviations`].
+    pub const fn tell_deviations(&mut self) {
+        self.is_telling = true;
+    }
+
+    /// Deviations of the newest window, key by key; empty unless [`Self::tell_deviations`] was called.
+    #[must_use]
+    pub fn deviations(&self) -> &[Deviation] {
+        &self.deviations_told
     }
 
     /// Forgets the model of a series that the state has forgotten.
@@ -229,6 +257,7 @@ impl Detector {
         for at in 0..self.samples.len() {
             let sample = self.samples[at];
             let judged = self.judge(groups, spec, &sample);
+            self.tell(key, &sample, &judged);
             self.notes[sample.node].take(spec, principal, &judged);
             let model = &mut self.models[key][sample.model].1;
             model.hold(window, judged.score);
@@ -258,6 +287,17 @@ impl Detector {
                 values.map(|(_, value)| scale.to(value))
             });
             self.n_models[sample.node].1 += usize::from(!was_known && model.past.is_known());
+        }
+    }
+
+    fn tell(&mut self, key: KeyIndex, sample: &Sample, judged: &Judged) {
+        if self.is_telling && sample.residual.is_some() {
+            self.deviations_told.push(Deviation {
+                node: sample.node,
+                key,
+                own: judged.own,
+                apart: judged.apart.unwrap_or(judged.own),
+            });
         }
     }
 

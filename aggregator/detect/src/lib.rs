@@ -20,7 +20,7 @@ mod rows;
 
 mod live;
 
-pub use detector::{Detector, Finding, Group};
+pub use detector::{Detector, Deviation, Finding, Group};
 pub use live::{Board, GraphSight, Note, Standing};
 pub use own_past::{Learning, OwnPast, Residual};
 pub use rows::{Novelty, Panel, Verdict};

@@ -1,12 +1,16 @@
 //! What the engine is told, what it asks for, and its limits. (steps 8–13)
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use hsw_explain::{Known, NamedCase};
+use hsw_fusion::{Batch, Scores};
 use hsw_fusion::{HyperScore, Label, Version, Weights};
 use hsw_structure::LEARNING_US;
 use hsw_types::{HotKind, NodeId, ShardSummary, WallTime, WindowIndex};
 
 use crate::incident::{Incident, IncidentId};
+use crate::why::{Explanation, Feedback};
 
 /// Limits and thresholds.
 #[derive(Debug, Clone, PartialEq)]
@@ -21,6 +25,13 @@ pub struct Config {
     pub weights: Weights,
     /// Form of the grade. Centred by default.
     pub hyperscore: HyperScore,
+    /// Cases of causes that are known from the start. None by default.
+    pub causes: Vec<NamedCase>,
+    /// What to do first, by cause. Empty by default.
+    pub runbook: BTreeMap<String, String>,
+    /// Milliseconds within which [`Output::Score`] must be answered; past them the statistical fusion judges alone. `None`, the
+    /// default, where nobody scores: then none is asked for.
+    pub score_ms_max: Option<u32>,
 }
 
 impl Default for Config {
@@ -31,6 +42,9 @@ impl Default for Config {
             learn_s: (LEARNING_US / 1_000_000) as u32,
             weights: Weights::default(),
             hyperscore: HyperScore::default(),
+            causes: Vec::new(),
+            runbook: BTreeMap::new(),
+            score_ms_max: None,
         }
     }
 }
@@ -90,6 +104,26 @@ pub enum Input {
         /// Oldest first.
         labels: Vec<Label>,
     },
+    /// An operator says what an explained incident was; nothing where it has no explanation.
+    Feedback {
+        /// Which.
+        id: IncidentId,
+        /// His word.
+        word: Feedback,
+    },
+    /// Cases that operators named, in the place of those known; `is_new` unless they come from the store.
+    Causes {
+        /// All of them.
+        cases: Vec<NamedCase>,
+        /// The store does not have them yet.
+        is_new: bool,
+    },
+    /// What was learned from the cases of the newest [`Output::Learn`].
+    Learned(Box<Known>),
+    /// An explanation from the store at start.
+    Explained(IncidentId, Box<Explanation>),
+    /// What a model says of a batch that was asked for.
+    Scored(Scores),
     /// Replay from the store is over; silence counts from now.
     ReplayDone {
         /// The aggregator's clock.
@@ -111,6 +145,14 @@ pub enum Output {
     IncidentChanged(Arc<Incident>),
     /// Store it, tell people it is over.
     IncidentClosed(Arc<Incident>),
+    /// Store it: why an incident is, as far as is known by now; it takes the place of what was said before.
+    Explained(IncidentId, Arc<Explanation>),
+    /// Store them: all cases that operators named.
+    Causes(Arc<Vec<NamedCase>>),
+    /// Learn from all these ([`Known::learn`]) outside of this thread, and say [`Input::Learned`]; only the newest counts.
+    Learn(Arc<Vec<NamedCase>>),
+    /// Let the model score it and say so with [`Input::Scored`]; nothing depends on an answer.
+    Score(Box<Batch>),
 }
 
 /// What was left out or refused, since the start.

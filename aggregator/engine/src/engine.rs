@@ -3,13 +3,16 @@
 mod compare;
 mod edges;
 mod judge;
+mod score;
+mod why;
 
 use std::collections::{BTreeSet, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
 
 use hsw_detect::{Detector, Finding};
-use hsw_fusion::Weights;
+use hsw_fusion::Scoring;
+use hsw_fusion::layout::Features;
 use hsw_graph::{InteractionGraph, Watch};
 use hsw_hot::{HotLists, HotRow};
 use hsw_state::{Cluster, NodeIndex};
@@ -19,6 +22,7 @@ use hsw_types::{
 };
 
 use crate::contract::{Config, Counters, Input, Output};
+use crate::features::Gatherer;
 use crate::hot;
 use crate::incident::{Incident, IncidentId, IncidentState};
 use crate::intrusion::{self, Intrusions, Scene};
@@ -28,6 +32,7 @@ use crate::map::ShardMap;
 use crate::policy::{Part, Policy, Told};
 use crate::symptoms::{self, Symptoms};
 use crate::view::{Armed, GraphView, NodeLiveness, SeriesView, ShardView};
+use crate::why::Book;
 
 /// Windows judged in one go at most; after a longer gap the older ones are skipped.
 const CATCH_UP_WINDOWS: i64 = 200;
@@ -52,17 +57,20 @@ pub struct Engine {
     pub(crate) hot: HotLists,
     pub(crate) judges: Judges,
     places: judge::Places,
+    pub(crate) book: Book,
     pub(crate) heard: Vec<Heard>,
     pub(crate) liveness: Vec<NodeLiveness>,
     /// Symptoms of each shard at the newest judged window, in the map's order.
     pub(crate) symptoms: Vec<(ShardId, Symptoms)>,
     pub(crate) wall: WallTime,
-    /// The operator's own weights.
-    operator: Weights,
     now: Monotonic,
     listening_since: Option<Monotonic>,
     judged: Option<WindowIndex>,
     findings: Vec<Finding>,
+    gatherer: Gatherer,
+    /// What each shard showed at the newest judged window, where a model or somebody else reads it.
+    pub(crate) features: Vec<(ShardId, Features)>,
+    pub(crate) scoring: Option<Scoring>,
     minute: WindowIndex,
     /// When the graph was last looked at for changes.
     followed: WindowIndex,
@@ -85,24 +93,34 @@ impl Engine {
             hot: HotLists::default(),
             judges: Judges::new(config.weights, config.hyperscore),
             places: judge::Places::default(),
+            book: Book::new(config.causes, config.runbook),
             heard: Vec::new(),
             liveness: Vec::new(),
             symptoms: Vec::new(),
             wall: WallTime::default(),
-            operator: config.weights,
             now: Monotonic::default(),
             listening_since: None,
             judged: None,
             findings: Vec::new(),
+            gatherer: Gatherer::default(),
+            features: Vec::new(),
+            scoring: None,
             minute: WindowIndex(i64::MIN),
             followed: WindowIndex(i64::MIN),
             outputs: VecDeque::new(),
             counters: Counters::default(),
             map,
         };
+        if let Some(ms) = config.score_ms_max {
+            engine.score_within(Duration::from_millis(u64::from(ms)));
+        }
         let nodes: Vec<NodeId> = engine.map.shards().flat_map(|e| e.nodes.clone()).collect();
         for node in nodes {
             engine.node(&node);
+        }
+        if !engine.book.cases().is_empty() {
+            let cases = engine.book.cases();
+            engine.outputs.push_back(Output::Learn(cases));
         }
         engine
     }
@@ -152,21 +170,15 @@ impl Engine {
                 name,
                 told,
             } => self.hot.restore_name(kind, key, &name, told),
-            Input::Restored(incident) => {
-                let now = self.judged.unwrap_or(incident.raised);
-                let is_open = incident.state == IncidentState::Open;
-                if is_open && incident.intrusion.is_some() {
-                    self.intrusions.restore(*incident, now);
-                } else {
-                    self.policy.restore(*incident, now);
-                }
-            }
+            Input::Restored(incident) => self.restore(*incident),
             Input::Accepted(id) => self.accept(id),
-            Input::Labelled { id, is_sick } => drop(self.label(id, is_sick)),
-            Input::Weights { versions, labels } => {
-                self.judges
-                    .restore(self.operator, versions, labels, self.wall);
-            }
+            Input::Labelled { id, is_sick } => self.label(id, is_sick),
+            Input::Weights { versions, labels } => self.judges.restore(versions, labels, self.wall),
+            Input::Feedback { id, word } => self.hear_feedback(id, word),
+            Input::Causes { cases, is_new } => self.replace_causes(cases, is_new),
+            Input::Learned(known) => self.know(*known),
+            Input::Explained(id, why) => self.book.keep(id, Arc::new(*why)),
+            Input::Scored(scores) => self.take_scores(scores),
             Input::ReplayDone { wall } => {
                 self.wall = wall;
                 self.followed = self.followed.min(wall.window());
@@ -180,6 +192,16 @@ impl Engine {
                 self.decide();
                 self.look(wall);
             }
+        }
+    }
+
+    fn restore(&mut self, incident: Incident) {
+        let now = self.judged.unwrap_or(incident.raised);
+        let is_open = incident.state == IncidentState::Open;
+        if is_open && incident.intrusion.is_some() {
+            self.intrusions.restore(incident, now);
+        } else {
+            self.policy.restore(incident, now);
         }
     }
 
@@ -289,6 +311,7 @@ impl Engine {
         let mut named = self.counters.named();
         named.push(("edges_left_out", self.graph.n_left_out()));
         named.push(("hot_sketches_refused", self.hot.n_refused()));
+        named.extend(self.scoring.iter().flat_map(Scoring::counts));
         named
     }
 
@@ -349,24 +372,6 @@ impl Engine {
         }
     }
 
-    /// Where a node that the map does not name belongs: the shard its agent was told, or the shard of a node that holds
-    /// the same data (PostgreSQL's system identifier is one on a primary and its replicas), or one of its own name.
-    fn shard_by_facts(&self, at: NodeIndex) -> String {
-        let facts = &self.cluster.nodes()[at].facts;
-        if !facts.shard.is_empty() {
-            return facts.shard.clone();
-        }
-        let same_data = |other: &&hsw_state::NodeState| {
-            !facts.system_identifier.is_empty()
-                && other.facts.system_identifier == facts.system_identifier
-        };
-        let kin = self.cluster.nodes().iter().filter(same_data);
-        let shard = kin
-            .filter_map(|other| self.map.shard_of(&other.node))
-            .next();
-        shard.map(ToString::to_string).unwrap_or_default()
-    }
-
     fn advance(&mut self) {
         let Some((reach, nodes)) = self.reach() else {
             return;
@@ -388,9 +393,11 @@ impl Engine {
             self.judge_shards(next, &nodes);
             self.counters.windows_judged += 1;
             self.judged = Some(next);
+            self.show_features(next);
             next = next.next();
             self.decide();
         }
+        self.ask_for_scores(reach);
         self.housekeep(reach);
     }
 
@@ -454,11 +461,7 @@ impl Engine {
                 shard: &entry.shard,
                 judgement: self.judges.of(&entry.shard),
                 is_router: entry.is_router,
-                logs: if symptoms.is_sick {
-                    logs.collect()
-                } else {
-                    Vec::new()
-                },
+                logs: logs.filter(|_| symptoms.is_sick).collect(),
                 symptoms,
             });
         }
@@ -468,25 +471,17 @@ impl Engine {
             .map(|part| (part.shard.clone(), part.symptoms))
             .collect();
         told.extend(self.judge_edges(window));
+        let mut changed = Vec::with_capacity(told.len());
         for told in told {
+            let (Told::Raised(incident) | Told::Changed(incident) | Told::Closed(incident)) = &told;
+            changed.push(Arc::clone(incident));
             self.outputs.push_back(match told {
                 Told::Raised(incident) => Output::IncidentRaised(incident),
                 Told::Changed(incident) => Output::IncidentChanged(incident),
                 Told::Closed(incident) => Output::IncidentClosed(incident),
             });
         }
-    }
-
-    fn is_nobody_heard(&self) -> bool {
-        self.liveness.iter().all(|state| {
-            matches!(
-                state,
-                NodeLiveness::AgentLost
-                    | NodeLiveness::HostLost
-                    | NodeLiveness::AgentStopped
-                    | NodeLiveness::NeverSeen
-            )
-        })
+        self.explain(window, &changed);
     }
 
     /// The newest judged window.

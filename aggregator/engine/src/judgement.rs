@@ -1,6 +1,6 @@
 //! P(sick) of every shard at every window: the detectors' words, weighed and fused. (steps 10–11)
 //!
-//! In: the live detectors, the graph's word, the policy's incidents. Out: a [`Judgement`] a shard, and the vector that models read.
+//! In: the live detectors, the graph's word, the policy's incidents. Out: a [`Judgement`] a shard.
 //! Invariants: JU-1 a shard that is not judged at a window has no judgement, never a healthy one. JU-2 nothing is learned from a shard under
 //! an open incident, nor while it is probably sick, for half an hour at most. JU-3 weights change only with a version.
 //! Does not: open or close an incident. What it says stands beside the policy's evidence (ARCHITECTURE, decisions).
@@ -8,7 +8,7 @@
 use std::collections::BTreeMap;
 
 use hsw_detect::{Board, Detector, GraphSight, Standing};
-use hsw_fusion::layout::{AT_SHARD, Features, METRICS};
+use hsw_fusion::layout::Features;
 use hsw_fusion::{
     DetectorId, Fusion, HyperScore, Label, Meta, N_DETECTORS, Outcome, Refusal, Report, Surprises,
     Version, Weights,
@@ -78,10 +78,8 @@ pub struct WeightsView {
 #[derive(Debug)]
 pub(crate) struct Seat<'a> {
     pub(crate) shard: &'a ShardId,
-    pub(crate) is_router: bool,
     /// Its members that are judged at this window.
     pub(crate) members: Vec<NodeIndex>,
-    pub(crate) n_siblings: usize,
     pub(crate) is_under_incident: bool,
 }
 
@@ -91,6 +89,8 @@ pub(crate) struct Judges {
     board: Board,
     fusion: Fusion,
     meta: Meta,
+    /// The operator's own weights.
+    operator: Weights,
     pub(crate) score: HyperScore,
     /// Place of each node in the graph, by node.
     pub(crate) graph: Vec<Option<GraphSight>>,
@@ -108,6 +108,7 @@ impl Judges {
             board: Board::default(),
             fusion: Fusion::default(),
             meta: Meta::new(operator, WallTime::default()),
+            operator,
             score,
             graph: Vec::new(),
             numbers: BTreeMap::new(),
@@ -189,52 +190,15 @@ impl Judges {
         self.of.get(shard)
     }
 
-    /// The vector that models read, of a shard at the newest judged window.
-    pub(crate) fn features(
-        &self,
-        cluster: &Cluster,
-        detector: &Detector,
-        seat: &Seat<'_>,
-        window: WindowIndex,
-    ) -> Features {
-        let mut features = Features::default();
-        let said = self.board.said_of_shard(&seat.members, window);
-        for id in DetectorId::ALL {
-            features.detector(id, said[id.index()]);
+    /// Fills the detectors' columns of the vector that models read.
+    pub(crate) fn describe(&self, shard: &ShardId, features: &mut Features) {
+        for said in self.of(shard).iter().flat_map(|judgement| &judgement.said) {
+            features.detector(said.detector, said.surprise);
         }
-        let worst = |metric: usize| {
-            let of = seat
-                .members
-                .iter()
-                .filter_map(|node| detector.note(*node)?.metric(metric));
-            of.max_by(|a, b| a.0.abs().total_cmp(&b.0.abs()))
-        };
-        for metric in 0..METRICS.len() {
-            if let Some((own, apart)) = worst(metric) {
-                features.metric(metric, own, apart);
-            }
-        }
-        // Of logs, statements and the graph the member counts that its detectors say most of.
-        let sum = |node: &NodeIndex| self.board.said(*node, window).iter().flatten().sum::<f64>();
-        let loudest = seat.members.iter().max_by(|a, b| sum(a).total_cmp(&sum(b)));
-        if let Some(&node) = loudest {
-            self.board.describe(node, &mut features);
-        }
-        features.time(window.start());
-        let known = seat.members.iter().map(|node| detector.known_share(*node));
-        let n = seat.members.len() as f64;
-        features.set(AT_SHARD, f64::from(u8::from(seat.is_router)));
-        features.set(
-            AT_SHARD + 1,
-            hsw_stats::ln_1p(cluster.nodes().len().min(seat.members.len()) as f64),
-        );
-        features.set(AT_SHARD + 2, hsw_stats::ln_1p(seat.n_siblings as f64));
-        features.set(AT_SHARD + 3, known.sum::<f64>() / n.max(1.0));
-        features
     }
 
     /// An operator's word on what was judged.
-    pub(crate) fn label(&mut self, judgement: &Judgement, is_sick: bool) -> Vec<Outcome> {
+    pub(crate) fn label(&mut self, judgement: &Judgement, is_sick: bool) {
         let label = Label {
             at: judgement.window.start(),
             said: judgement.surprises(),
@@ -248,7 +212,6 @@ impl Judges {
         {
             self.fusion.reweigh();
         }
-        outcomes
     }
 
     /// Makes a version of the labels so far, which runs in the shadow.
@@ -262,14 +225,8 @@ impl Judges {
     }
 
     /// Versions and labels of earlier.
-    pub(crate) fn restore(
-        &mut self,
-        operator: Weights,
-        versions: Vec<Version>,
-        labels: Vec<Label>,
-        at: WallTime,
-    ) {
-        self.meta = Meta::restore(operator, versions, labels, at);
+    pub(crate) fn restore(&mut self, versions: Vec<Version>, labels: Vec<Label>, at: WallTime) {
+        self.meta = Meta::restore(self.operator, versions, labels, at);
     }
 
     pub(crate) fn view(&self) -> WeightsView {

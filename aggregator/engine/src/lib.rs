@@ -27,7 +27,11 @@ mod plans;
 
 mod symptoms;
 
+mod features;
+
 mod policy;
+
+mod why;
 
 mod contract;
 
@@ -46,5 +50,9 @@ pub use map::{ShardEntry, ShardMap, ShardMapError};
 pub use view::{
     Armed, ChangeView, EdgeView, GraphView, HISTORY_STEP_S, Health, NodeLiveness, NodeView, Point,
     SeriesView, ShardView, TrafficView, VertexView,
+};
+pub use why::{
+    CASES_LEARNED_MAX, CAUSE_CHARS_MAX, Cause, Culprit, Explanation, Feedback, HARMLESS, Reason,
+    Similar, WhyError,
 };
 pub use words::in_words;

@@ -82,6 +82,12 @@ impl ShardMap {
         self.open || self.shard_of.contains_key(node)
     }
 
+    /// Whether nodes that the config does not name may join.
+    #[must_use]
+    pub const fn is_open(&self) -> bool {
+        self.open
+    }
+
     /// Puts a node that the config does not name into the shard its facts name; the map of a closed cluster, and a node
     /// that has a shard, stay as they are.
     pub(crate) fn join(&mut self, node: &NodeId, shard: &str, is_router: bool) {

@@ -218,7 +218,7 @@ fn traffic(edge: &Edge, latency_class: Option<u8>) -> TrafficView {
     }
 }
 
-pub(crate) fn graph(engine: &Engine) -> GraphView {
+fn vertices(engine: &Engine) -> Vec<VertexView> {
     let mut vertices: Vec<VertexView> = Vec::new();
     for entry in engine.map.shards() {
         for node in &entry.nodes {
@@ -256,6 +256,10 @@ pub(crate) fn graph(engine: &Engine) -> GraphView {
             shard: None,
         });
     }
+    vertices
+}
+
+pub(crate) fn graph(engine: &Engine) -> GraphView {
     let edges = engine.graph.edges().map(|(id, edge)| EdgeView {
         from: id.from.id(),
         to: id.to.id(),
@@ -282,11 +286,14 @@ pub(crate) fn graph(engine: &Engine) -> GraphView {
             .into_iter()
             .map(Vertex::id)
             .collect(),
+        is_resolved: engine.watch.is_resolved(),
+        n_twins: engine.watch.n_twins(),
+        n_alone: engine.watch.n_alone(),
         twin_bound: engine.watch.twin_bound(),
         twin_bound_uncoloured: engine.watch.twin_bound_uncoloured(),
         landmark_nodes: engine.watch.landmark_nodes().into_iter().collect(),
         changes: changes.collect(),
         judged_from: engine.structure.judges_from(),
-        vertices,
+        vertices: vertices(engine),
     }
 }

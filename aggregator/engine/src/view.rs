@@ -172,9 +172,15 @@ pub struct GraphView {
     pub vertices: Vec<VertexView>,
     /// Edges by (from, to, kind).
     pub edges: Vec<EdgeView>,
-    /// Ids of the landmarks: distances to them tell all vertices apart.
+    /// Ids of the landmarks: distances to them tell all vertices of one kind and shard apart that are no twins.
     pub landmarks: Vec<String>,
-    /// Landmarks that vertices of one kind and shard with the same neighbours force, whatever is chosen.
+    /// Whether they do now.
+    pub is_resolved: bool,
+    /// Vertices of one kind and shard with the same neighbours as another (twins), which are left together; classes of such.
+    pub n_twins: (usize, usize),
+    /// Vertices told apart from all others of their kind and shard, of all that have an edge.
+    pub n_alone: (usize, usize),
+    /// Landmarks more that telling twins apart would cost.
     pub twin_bound: usize,
     /// Landmarks that would be forced if kind and shard did not tell vertices apart.
     pub twin_bound_uncoloured: usize,

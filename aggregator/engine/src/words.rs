@@ -101,7 +101,7 @@ pub(crate) fn sentence(finding: &Finding, key: &SeriesKey) -> String {
 }
 
 /// As much of a statement or line as a sentence bears.
-fn beginning(text: &str) -> String {
+pub(crate) fn beginning(text: &str) -> String {
     const CHARS_MAX: usize = 120;
     match text.char_indices().nth(CHARS_MAX) {
         Some((end, _)) => format!("{}…", &text[..end]),

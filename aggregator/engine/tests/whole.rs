@@ -10,7 +10,7 @@ use std::sync::Arc;
 use hsw_engine::{
     Config, Engine, Incident, Input, NodeLiveness, Output, ShardEntry, ShardMap, Symptom,
 };
-use hsw_fusion::{DetectorId, layout};
+use hsw_fusion::DetectorId;
 use hsw_types::{
     Monotonic, NodeFacts, NodeId, Role, SeriesDef, SeriesId, SeriesKey, SeriesValues, ShardId,
     ShardSummary, SourceState, SourceStatus, WallTime, WindowIndex,
@@ -86,6 +86,9 @@ impl World {
                 Output::IncidentRaised(i) => (format!("raised {}", i.root), i),
                 Output::IncidentChanged(i) => (format!("changed {}", i.root), i),
                 Output::IncidentClosed(i) => (format!("closed {}", i.root), i),
+                // See tests/why.rs.
+                Output::Explained(..) | Output::Causes(_) | Output::Learn(_) => continue,
+                Output::Score(_) => continue,
             });
         }
     }
@@ -485,11 +488,4 @@ fn a_sick_shard_is_probable_its_incident_carries_the_detectors_and_calm_shards_a
     let of = |id: DetectorId| judgement.said[id.index()];
     assert!(of(DetectorId::Siblings).surprise > Some(8.0));
     assert!(judgement.said.iter().map(|said| said.weight).sum::<f64>() > 0.999);
-    let features = world.engine.features();
-    let (_, of_sick) = features
-        .iter()
-        .find(|(s, _)| s.as_str() == name(2))
-        .unwrap();
-    let locks = layout::AT_METRICS + 3 * layout::metric_index("pg.sessions_waiting_lock").unwrap();
-    assert!(of_sick.values()[locks] > 5.0 && of_sick.values()[locks + 2] < 0.5);
 }

@@ -7,6 +7,7 @@ use std::collections::BTreeMap;
 use std::ops::Range;
 
 use crate::columns::{Column, MISSING, Regions, Values, of};
+use crate::lay::sum_of;
 
 /// Categories of one attribute that are told apart; more are names, not states.
 const LEVELS_MAX: usize = 64;
@@ -49,19 +50,15 @@ impl Case {
                 Values::Numbers(values) => {
                     let suffix = if column.is_difference { PER_ROW } else { "" };
                     let name = format!("{}{suffix}", column.name);
-                    levels.insert(name, parts.levels(values, |value| value));
+                    levels.insert(name, parts.levels(|rows| sum_of(values, rows)));
                 }
                 Values::Categories {
                     levels: names,
                     codes,
                 } => {
                     for (code, name) in names.iter().enumerate().take(LEVELS_MAX) {
-                        let share = |at: u32| match at {
-                            MISSING => f64::NAN,
-                            at => f64::from(u8::from(at as usize == code)),
-                        };
                         let name = format!("{}={name}", column.name);
-                        levels.insert(name, parts.levels(codes, share));
+                        levels.insert(name, parts.levels(|rows| share(codes, rows, code)));
                     }
                 }
             }
@@ -78,23 +75,29 @@ struct Parts<'a> {
 }
 
 impl Parts<'_> {
-    fn levels<T: Copy>(&self, values: &[T], number: impl Fn(T) -> f64) -> Levels {
-        let mean = |rows: &[Range<usize>]| {
-            let (mut sum, mut n) = (0.0, 0_usize);
-            for value in of(values, rows).map(&number) {
-                if !value.is_nan() {
-                    sum += value;
-                    n += 1;
-                }
-            }
-            if n == 0 { f64::NAN } else { sum / n as f64 }
+    /// Of sums and numbers of values over some rows.
+    fn levels(&self, sum: impl Fn(&[Range<usize>]) -> (f64, usize)) -> Levels {
+        let mean = |(sum, n): (f64, usize)| if n == 0 { f64::NAN } else { sum / n as f64 };
+        let (earlier, later) = (sum(self.earlier), sum(self.later));
+        let before = if self.later.is_empty() {
+            sum(self.regions.normal())
+        } else {
+            (earlier.0 + later.0, earlier.1 + later.1)
         };
         Levels {
-            before: mean(self.regions.normal()),
-            drift: mean(self.later) - mean(self.earlier),
-            during: mean(self.regions.abnormal()),
+            before: mean(before),
+            drift: mean(later) - mean(earlier),
+            during: mean(sum(self.regions.abnormal())),
         }
     }
+}
+
+/// Rows with a category, of those that have any.
+fn share(codes: &[u32], rows: &[Range<usize>], level: usize) -> (f64, usize) {
+    let known = of(codes, rows).filter(|code| *code != MISSING);
+    known.fold((0.0, 0), |(sum, n), code| {
+        (sum + f64::from(u8::from(code as usize == level)), n + 1)
+    })
 }
 
 /// Rows cut in two halves; both empty when they are too few.

@@ -88,16 +88,17 @@ impl Judge {
         let vectors = vectors(case, &self.attributes, &self.scales);
         let has_change = vectors.change.iter().any(|value| !value.is_nan());
         let n = self.causes.len();
-        let alike: Vec<f64> = (0..n)
-            .map(|cause| {
-                let change = has_change
-                    .then(|| self.changes.alike(cause, &vectors.change))
-                    .flatten();
-                change
-                    .or_else(|| self.levels.alike(cause, &vectors.during))
-                    .unwrap_or(0.0)
-            })
-            .collect();
+        let change = has_change.then(|| self.changes.strengths(&vectors.change));
+        let during = self.levels.strengths(&vectors.during);
+        let alike = |cause: usize| {
+            let by_change = change
+                .as_ref()
+                .and_then(|own| self.changes.alike(cause, own));
+            by_change
+                .or_else(|| self.levels.alike(cause, &during))
+                .unwrap_or(0.0)
+        };
+        let alike: Vec<f64> = (0..n).map(alike).collect();
         let mut listed: Vec<usize> = (0..n).collect();
         listed.sort_by(|a, b| alike[*b].total_cmp(&alike[*a]).then(a.cmp(b)));
         listed.truncate(SHORT_LIST);
@@ -232,6 +233,8 @@ impl Samples {
 struct Profile {
     /// By cause: centre and variance of each attribute; no attributes where no case is known.
     causes: Vec<Vec<(f64, f64)>>,
+    /// By cause: what sets it apart from normal.
+    strengths: Vec<Vec<f64>>,
     /// What is left of an attribute's vote once those that say the same have shared theirs.
     shares: Vec<f64>,
     none: usize,
@@ -242,8 +245,15 @@ impl Profile {
         let place = |at| places(samples, at, n_causes, none);
         let by_attribute: Vec<Vec<(f64, f64)>> = (0..samples.n).map(place).collect();
         let of = |cause: usize| by_attribute.iter().map(|places| places[cause]).collect();
+        let causes: Vec<Vec<(f64, f64)>> = (0..n_causes).map(of).collect();
+        let strengths = |own: &Vec<(f64, f64)>| {
+            let both = own.iter().zip(&causes[none]);
+            both.map(|(own, none)| strength(own.0, own.1, none.0))
+                .collect()
+        };
         Self {
-            causes: (0..n_causes).map(of).collect(),
+            strengths: causes.iter().map(strengths).collect(),
+            causes,
             shares: shares(samples),
             none,
         }
@@ -269,18 +279,20 @@ impl Profile {
         (weights > 0.0).then(|| votes / weights)
     }
 
+    /// How far each attribute of a case sets it apart from normal: standard deviations, at most one full vote.
+    fn strengths(&self, vector: &[f64]) -> Vec<f64> {
+        let both = vector.iter().zip(&self.causes[self.none]);
+        both.map(|(value, none)| strength(*value, none.1, none.0))
+            .collect()
+    }
+
     /// The cosine between what sets the case and what sets the cause apart from normal, attribute by attribute at most one
     /// full vote; `None` where the cause has no case like it.
-    fn alike(&self, cause: usize, vector: &[f64]) -> Option<f64> {
+    fn alike(&self, cause: usize, strengths: &[f64]) -> Option<f64> {
         let (mut both, mut own, mut other) = (0.0, 0.0, 0.0);
-        let known = self.causes[cause].iter().zip(&self.causes[self.none]);
         let mut is_known = false;
-        for ((of_cause, of_none), (value, share)) in known.zip(vector.iter().zip(&self.shares)) {
-            let sigmas = |value: f64, variance: f64| {
-                ((value - of_none.0) / variance.sqrt() / FULL_VOTE_SIGMAS).clamp(-1.0, 1.0)
-            };
-            let case = sigmas(*value, of_none.1);
-            let cause = sigmas(of_cause.0, of_cause.1);
+        let of_cause = self.strengths[cause].iter().zip(&self.shares);
+        for ((cause, share), case) in of_cause.zip(strengths) {
             if (case * cause).is_nan() {
                 continue;
             }
@@ -292,6 +304,11 @@ impl Profile {
         let length = (own * other).sqrt();
         is_known.then(|| if length > 0.0 { both / length } else { 0.0 })
     }
+}
+
+/// How far a value lies from what is normal, in full votes, −1…1.
+fn strength(value: f64, variance: f64, normal: f64) -> f64 {
+    ((value - normal) / variance.sqrt() / FULL_VOTE_SIGMAS).clamp(-1.0, 1.0)
 }
 
 /// Centre and variance of one attribute for each cause; NaN where no case of it has the attribute.

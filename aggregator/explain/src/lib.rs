@@ -8,6 +8,8 @@
 mod columns;
 pub use columns::{Column, MISSING, Regions, Values, differences, is_counter};
 
+mod lay;
+
 mod partition;
 pub use partition::{Block, Config, Coverage, PARTITIONS_MAX, Space, THETA_MERGED, THETA_SINGLE};
 
@@ -18,7 +20,7 @@ mod generate;
 pub use generate::published;
 
 mod model;
-pub use model::{CausalModel, Fit, Spaces};
+pub use model::{CausalModel, Fit, Models, Spaces};
 
 mod case;
 pub use case::{Case, Levels};
@@ -36,7 +38,7 @@ mod sherlock;
 pub use sherlock::sherlock;
 
 mod rules;
-pub use rules::{KAPPA_MIN, RuleError, Rules, kappa};
+pub use rules::{KAPPA_MIN, RULES_MAX, RuleError, Rules, kappa};
 
 mod known;
 pub use known::{CASES_MAX, Diagnosis, Known, NamedCase, models};

@@ -6,11 +6,12 @@
 //! Limits: [`PARTITIONS_MAX`]; O(rows + partitions) time, no allocation that depends on the rows.
 //! Source: Yoon, Niu, Mozafari: DBSherlock, SIGMOD 2016, sections 4.1–4.5; where the authors' code does otherwise, both are given.
 
-use crate::columns::{Regions, of};
+use crate::columns::Regions;
+use crate::lay::{PARTS_MAX, Parts, Scale, extremes, sum_of};
 
 /// Most partitions of an attribute.
-pub const PARTITIONS_MAX: usize = WORDS * 64 - 1;
-const WORDS: usize = 32;
+pub const PARTITIONS_MAX: usize = PARTS_MAX;
+const WORDS: usize = (PARTS_MAX + 1) / 64;
 
 /// Least normalised distance of the means in a single case (section 4.5).
 pub const THETA_SINGLE: f64 = 0.2;
@@ -39,20 +40,12 @@ impl Default for Config {
     }
 }
 
-/// A set of partitions.
-type Set = [u64; WORDS];
-
 /// An attribute's range in equal parts, with the parts that hold rows of either region.
 #[derive(Debug, Clone)]
 pub struct Space {
-    min: f64,
-    width: f64,
-    /// One more than the configured ones: the last holds the maximum.
-    n: usize,
+    scale: Scale,
     abnormal: Set,
     normal: Set,
-    n_abnormal: usize,
-    n_normal: usize,
     mean_abnormal: f64,
     mean_normal: f64,
 }
@@ -103,66 +96,37 @@ pub struct Block {
     pub max: Option<f64>,
     /// Distance of the regions' means as a share of the range: the paper's.
     pub shift: f64,
-    /// The same between labelled partitions, each counted once, a tie in neither: the authors' code's.
+    /// The same between partitions that hold rows of one region only, each counted once, before any is filtered: the authors'
+    /// code's.
     pub shift_of_labels: f64,
 }
 
 impl Space {
-    /// Lays the values of both regions out; `None` where one of them is empty, or all values are equal.
+    /// Lays the values of both regions out over the range of all rows (section 4.1); `None` where one region is empty, or all
+    /// values are equal.
     #[must_use]
     pub fn new(values: &[f64], regions: &Regions, n_partitions: usize) -> Option<Self> {
-        let abnormal = extent(of(values, regions.abnormal()));
-        let normal = extent(of(values, regions.normal()));
-        if abnormal.n == 0 || normal.n == 0 {
+        let (sum_abnormal, n_abnormal) = sum_of(values, regions.abnormal());
+        let (sum_normal, n_normal) = sum_of(values, regions.normal());
+        if n_abnormal == 0 || n_normal == 0 {
             return None;
         }
-        let (min, max) = (abnormal.min.min(normal.min), abnormal.max.max(normal.max));
-        let n = n_partitions.clamp(2, PARTITIONS_MAX - 1);
-        let width = (max - min) / n as f64;
-        if !(width > 0.0 && width.is_finite()) {
-            return None;
+        let scale = Scale::new(extremes(values), n_partitions)?;
+        let (mut abnormal, mut normal) = ([0; PARTS_MAX + 1], [0; PARTS_MAX + 1]);
+        scale.each(values, regions.abnormal(), |part| abnormal[part] = 1);
+        scale.each(values, regions.normal(), |part| normal[part] = 1);
+        // What is missing lies behind all partitions.
+        (abnormal[PARTS_MAX], normal[PARTS_MAX]) = (0, 0);
+        for (a, n) in abnormal.iter_mut().zip(&mut normal).take(scale.n) {
+            (*a, *n) = (*a & !*n, *n & !*a);
         }
-        let mut space = Self {
-            min,
-            width,
-            n: n + 1,
-            abnormal: [0; WORDS],
-            normal: [0; WORDS],
-            n_abnormal: 0,
-            n_normal: 0,
-            mean_abnormal: abnormal.sum / abnormal.n as f64,
-            mean_normal: normal.sum / normal.n as f64,
-        };
-        let mut labels = ([0; WORDS], [0; WORDS]);
-        space.mark(of(values, regions.abnormal()), &mut labels.0);
-        space.mark(of(values, regions.normal()), &mut labels.1);
-        for word in 0..WORDS {
-            let both = labels.0[word] & labels.1[word];
-            space.abnormal[word] = labels.0[word] & !both;
-            space.normal[word] = labels.1[word] & !both;
-        }
-        space.n_abnormal = count(&space.abnormal, 0, space.n);
-        space.n_normal = count(&space.normal, 0, space.n);
-        Some(space)
-    }
-
-    fn mark(&self, values: impl Iterator<Item = f64>, set: &mut Set) {
-        for value in values {
-            if !value.is_nan() {
-                let at = self.partition(value);
-                set[at / 64] |= 1 << (at % 64);
-            }
-        }
-    }
-
-    fn partition(&self, value: f64) -> usize {
-        // Saturates below zero, so that any value falls into some partition.
-        (((value - self.min) / self.width) as usize).min(self.n - 1)
-    }
-
-    /// The value a partition begins at.
-    fn bound(&self, partition: usize) -> f64 {
-        self.min + self.width * partition as f64
+        Some(Self {
+            scale,
+            abnormal: Set::new(&abnormal, scale.n),
+            normal: Set::new(&normal, scale.n),
+            mean_abnormal: sum_abnormal / n_abnormal as f64,
+            mean_normal: sum_normal / n_normal as f64,
+        })
     }
 
     /// What a range covers of the partitions that hold rows of one region only. A partition is covered when it lies within as a
@@ -170,40 +134,47 @@ impl Space {
     #[must_use]
     pub fn covered(&self, min: Option<f64>, max: Option<f64>) -> Coverage {
         let from = min.map_or(0, |min| self.first_from(min));
-        let to = max.map_or(self.n, |max| self.last_within(max));
+        let to = max.map_or(self.scale.n, |max| self.last_within(max));
         Coverage {
-            abnormal: (count(&self.abnormal, from, to), self.n_abnormal),
-            normal: (count(&self.normal, from, to), self.n_normal),
+            abnormal: (self.abnormal.within(from, to), self.abnormal.n()),
+            normal: (self.normal.within(from, to), self.normal.n()),
         }
     }
 
     /// The first partition that begins at or after a value.
     fn first_from(&self, value: f64) -> usize {
-        let mut at = self.guess(value).saturating_sub(1);
-        while at < self.n && self.bound(at) < value {
+        let Scale { n, .. } = self.scale;
+        let mut at = self.scale.part(value).saturating_sub(1);
+        while at < n && self.scale.bound(at) < value {
             at += 1;
         }
         at
     }
 
-    /// How many of the first partitions end at or before a value; the last one, which holds the maximum, has no end.
+    /// How many of the first partitions end before a value; the last one, which holds the maximum alone, ends there.
     fn last_within(&self, value: f64) -> usize {
-        let mut at = (self.guess(value) + 1).min(self.n - 1);
-        while at > 0 && self.bound(at) > value {
+        let Scale { n, .. } = self.scale;
+        if self.scale.bound(n - 1) < value {
+            return n;
+        }
+        let mut at = (self.scale.part(value) + 1).min(n - 1);
+        while at > 0 && self.scale.bound(at) >= value {
             at -= 1;
         }
         at
-    }
-
-    /// Near where a value lies, off by one at most for rounding.
-    fn guess(&self, value: f64) -> usize {
-        (((value - self.min) / self.width) as usize).min(self.n)
     }
 
     /// The block of values that is abnormal; `None` where there is none or more than one, or the means are too close by
     /// either measure.
     #[must_use]
     pub fn block(&self, config: &Config) -> Option<Block> {
+        let range = self.scale.width * (self.scale.n - 1) as f64;
+        let shift = (self.mean_abnormal - self.mean_normal).abs() / range;
+        let shift_of_labels = self.shift_of_labels();
+        // The most attributes end here: neither measure looks at what is filtered or filled.
+        if shift.max(shift_of_labels) <= config.theta {
+            return None;
+        }
         let kept = self.filtered();
         let first = kept.iter().position(|(_, is_abnormal)| *is_abnormal)?;
         let last = kept.iter().rposition(|(_, is_abnormal)| *is_abnormal)?;
@@ -218,61 +189,35 @@ impl Space {
         if before.is_none() && after.is_none() {
             return None;
         }
-        let low = before.map_or(Cut::EDGE, |normal| {
-            Cut::of(kept[first].0 - normal, config.delta)
+        let from = before.map_or(0, |normal| {
+            kept[first].0 - reach(kept[first].0 - normal, config.delta)
         });
-        let high = after.map_or(Cut::EDGE, |normal| {
-            Cut::of(normal - kept[last].0, config.delta)
+        let to = after.map_or(self.scale.n, |normal| {
+            kept[last].0 + reach(normal - kept[last].0, config.delta) + 1
         });
-        let from = before.map_or(0, |_| kept[first].0 - low.reach);
-        let to = after.map_or(self.n, |_| kept[last].0 + high.reach + 1);
-        let ties = [
-            low.is_tie.then(|| from.wrapping_sub(1)),
-            high.is_tie.then_some(to),
-        ];
-        let block = Block {
-            min: before.map(|_| self.bound(from)),
-            max: after.map(|_| self.bound(to)),
-            shift: (self.mean_abnormal - self.mean_normal).abs()
-                / (self.width * (self.n - 1) as f64),
-            shift_of_labels: self.shift_of_labels(from, to, ties),
-        };
-        (block.shift.max(block.shift_of_labels) > config.theta).then_some(block)
+        Some(Block {
+            min: before.map(|_| self.scale.bound(from)),
+            max: after.map(|_| self.scale.bound(to)),
+            shift,
+            shift_of_labels,
+        })
     }
 
-    /// Distance of the mean partition within `from..to` from the mean one outside, ties in neither, as a share of the range.
-    fn shift_of_labels(&self, from: usize, to: usize, ties: [Option<usize>; 2]) -> f64 {
-        let sum = |from: usize, to: usize| (from..to).sum::<usize>() as f64;
-        let ties = ties.into_iter().flatten();
-        let (n_ties, tie_sum) = ties.fold((0_usize, 0.0), |(n, sum), at| (n + 1, sum + at as f64));
-        let n_normal = self.n - (to - from) - n_ties;
-        if n_normal == 0 {
+    /// Distance of the mean abnormal partition from the mean normal one, as a share of the range; 0 where one label is missing.
+    fn shift_of_labels(&self) -> f64 {
+        if self.abnormal.n() == 0 || self.normal.n() == 0 {
             return 0.0;
         }
-        let abnormal = sum(from, to) / (to - from) as f64;
-        let normal = (sum(0, self.n) - sum(from, to) - tie_sum) / n_normal as f64;
-        (abnormal - normal).abs() / (self.n - 1) as f64
+        let distance = (self.abnormal.mean() - self.normal.mean()).abs();
+        distance / (self.scale.n - 1) as f64
     }
 
     /// The labelled partitions that agree with their neighbours, ascending, with whether they are abnormal.
     fn filtered(&self) -> Vec<(usize, bool)> {
-        let mut both = self.abnormal;
-        for (word, normal) in both.iter_mut().zip(&self.normal) {
-            *word |= normal;
-        }
-        let is_abnormal = |at: usize| self.abnormal[at / 64] >> (at % 64) & 1 == 1;
-        let labelled: Vec<(usize, bool)> = members(&both).map(|at| (at, is_abnormal(at))).collect();
-        let n_abnormal = labelled
-            .iter()
-            .filter(|(_, is_abnormal)| *is_abnormal)
-            .count();
-        let is_last = |is_abnormal: bool| {
-            let n = if is_abnormal {
-                n_abnormal
-            } else {
-                labelled.len() - n_abnormal
-            };
-            n == 1
+        let labelled: Vec<(usize, bool)> = self.labelled().collect();
+        let is_last = |is_abnormal: bool| match is_abnormal {
+            true => self.abnormal.n() == 1,
+            false => self.normal.n() == 1,
         };
         let agrees = |at: usize, label: bool| {
             let left = at
@@ -287,7 +232,7 @@ impl Space {
         let has_abnormal = kept.iter().any(|(_, is_abnormal)| *is_abnormal);
         if has_abnormal && kept.iter().all(|(_, is_abnormal)| *is_abnormal) {
             // Nothing normal is left: where the normal rows lie on average stands for them (section 4.3).
-            let mean = self.partition(self.mean_normal);
+            let mean = self.scale.part(self.mean_normal);
             match kept.binary_search_by_key(&mean, |entry| entry.0) {
                 Ok(at) => kept[at].1 = false,
                 Err(at) => kept.insert(at, (mean, false)),
@@ -295,86 +240,106 @@ impl Space {
         }
         kept
     }
-}
 
-/// Where a gap between an abnormal and a normal partition is cut.
-#[derive(Debug, Clone, Copy)]
-struct Cut {
-    /// Empty partitions that the abnormal side gets.
-    reach: usize,
-    /// Whether the next one is as far from both.
-    is_tie: bool,
-}
-
-impl Cut {
-    const EDGE: Self = Self {
-        reach: 0,
-        is_tie: false,
-    };
-
-    /// For a normal partition `distance` away: an empty one at `d` is abnormal while d·δ < distance − d.
-    fn of(distance: usize, delta: f64) -> Self {
-        let mut reach = (distance as f64 / (1.0 + delta)) as usize;
-        let side = |d: usize| (d as f64 * delta).total_cmp(&((distance - d) as f64));
-        while reach > 0 && side(reach).is_ge() {
-            reach -= 1;
-        }
-        while reach + 1 < distance && side(reach + 1).is_lt() {
-            reach += 1;
-        }
-        Self {
-            reach,
-            is_tie: reach + 1 < distance && side(reach + 1).is_eq(),
-        }
+    /// The partitions that hold rows of one region only, ascending, with whether they are abnormal.
+    fn labelled(&self) -> impl Iterator<Item = (usize, bool)> + '_ {
+        let words = self.abnormal.words.iter().zip(&self.normal.words);
+        words.enumerate().flat_map(|(word, (abnormal, normal))| {
+            let mut left = abnormal | normal;
+            std::iter::from_fn(move || {
+                let bit = (left != 0).then(|| left.trailing_zeros())?;
+                left &= left - 1;
+                Some((word * 64 + bit as usize, abnormal >> bit & 1 == 1))
+            })
+        })
     }
 }
 
-struct Extent {
-    min: f64,
-    max: f64,
-    sum: f64,
-    n: usize,
+/// A set of partitions, with how many come before each word of it.
+#[derive(Debug, Clone)]
+struct Set {
+    words: [u64; WORDS],
+    /// Members before each word, all of them behind the last.
+    before: [u16; WORDS + 1],
+    /// Their indices, summed.
+    sum: u32,
 }
 
-fn extent(values: impl Iterator<Item = f64>) -> Extent {
-    let start = Extent {
-        min: f64::INFINITY,
-        max: f64::NEG_INFINITY,
-        sum: 0.0,
-        n: 0,
-    };
-    values.fold(start, |all, value| {
-        let is_there = !value.is_nan();
-        Extent {
-            min: all.min.min(value),
-            max: all.max.max(value),
-            sum: all.sum + if is_there { value } else { 0.0 },
-            n: all.n + usize::from(is_there),
+impl Set {
+    /// Of the first `n` marks, each 0 or 1.
+    fn new(marks: &Parts<u8>, n: usize) -> Self {
+        let mut set = Self {
+            words: [0; WORDS],
+            before: [0; WORDS + 1],
+            sum: 0,
+        };
+        let mut n_before = 0;
+        for (word, marks) in marks.as_chunks::<64>().0.iter().enumerate() {
+            set.before[word] = n_before;
+            if word * 64 < n {
+                set.words[word] = packed(marks);
+                n_before += set.words[word].count_ones() as u16;
+                let at = |(bit, mark): (usize, &u8)| u32::from(*mark) * (word * 64 + bit) as u32;
+                set.sum += marks.iter().enumerate().map(at).sum::<u32>();
+            }
         }
-    })
+        set.before[WORDS] = n_before;
+        set
+    }
+
+    fn n(&self) -> usize {
+        usize::from(self.before[WORDS])
+    }
+
+    /// The mean index; not a number where it is empty.
+    fn mean(&self) -> f64 {
+        f64::from(self.sum) / self.n() as f64
+    }
+
+    /// Members before an index.
+    fn below(&self, at: usize) -> usize {
+        let (word, bit) = (at / 64, at % 64);
+        let part = self
+            .words
+            .get(word)
+            .map_or(0, |word| word & ((1 << bit) - 1));
+        usize::from(self.before[word]) + part.count_ones() as usize
+    }
+
+    /// Members within `from..to`.
+    fn within(&self, from: usize, to: usize) -> usize {
+        self.below(to).saturating_sub(self.below(from))
+    }
 }
 
-/// Members within `from..to`.
-fn count(set: &Set, from: usize, to: usize) -> usize {
-    // All below `at` that lie in a word.
-    let below = |word: usize, at: usize| match at.saturating_sub(word * 64) {
-        bits @ 0..64 => (1_u64 << bits) - 1,
-        _ => u64::MAX,
+/// A bit for each byte, which is 0 or 1; the first is the lowest.
+fn packed(marks: &[u8; 64]) -> u64 {
+    // Multiplied, the eight lowest bits of eight bytes meet in the highest byte, each in a place of its own.
+    const GATHER: u64 = 0x0102_0408_1020_4080;
+    let eight = |(at, bytes): (usize, &[u8; 8])| {
+        (u64::from_le_bytes(*bytes).wrapping_mul(GATHER) >> 56) << (at * 8)
     };
-    let words = set.iter().enumerate().take(to.div_ceil(64)).skip(from / 64);
-    let within = |(word, bits): (usize, &u64)| bits & below(word, to) & !below(word, from);
-    words.map(|pair| within(pair).count_ones() as usize).sum()
+    marks
+        .as_chunks::<8>()
+        .0
+        .iter()
+        .enumerate()
+        .map(eight)
+        .fold(0, |word, byte| word | byte)
 }
 
-fn members(set: &Set) -> impl Iterator<Item = usize> + '_ {
-    set.iter().enumerate().flat_map(|(word, bits)| {
-        let mut bits = *bits;
-        std::iter::from_fn(move || {
-            let at = (bits != 0).then(|| bits.trailing_zeros() as usize)?;
-            bits &= bits - 1;
-            Some(word * 64 + at)
-        })
-    })
+/// Empty partitions that the abnormal side of a gap gets when the normal one is `distance` away: one at `d` is abnormal while
+/// d·δ < distance − d. One as far from both stays empty, as in the authors' code, which is no part of the block either way.
+fn reach(distance: usize, delta: f64) -> usize {
+    let mut reach = (distance as f64 / (1.0 + delta)) as usize;
+    let side = |d: usize| (d as f64 * delta).total_cmp(&((distance - d) as f64));
+    while reach > 0 && side(reach).is_ge() {
+        reach -= 1;
+    }
+    while reach + 1 < distance && side(reach + 1).is_lt() {
+        reach += 1;
+    }
+    reach
 }
 
 #[cfg(test)]
@@ -392,12 +357,15 @@ mod tests {
             let regions = Regions::new(&abnormal, &vec![true; values.len()]);
             let space = Space::new(&values, &regions, 70).unwrap();
             for (min, max) in [(Some(min), Some(max)), (Some(min), None), (None, Some(max)), (None, None)] {
+                let end = |at: usize| space.scale.bound((at + 1).min(space.scale.n - 1));
                 let is_covered = |at: &usize| {
-                    min.is_none_or(|min| min <= space.bound(*at))
-                        && max.is_none_or(|max| at + 1 < space.n && space.bound(at + 1) <= max)
+                    min.is_none_or(|min| min <= space.scale.bound(*at)) && max.is_none_or(|max| end(*at) < max)
                 };
-                let of = |set: &Set| (members(set).filter(is_covered).count(), members(set).count());
-                let covered = Coverage { abnormal: of(&space.abnormal), normal: of(&space.normal) };
+                let of = |is_abnormal: bool| {
+                    let own = space.labelled().filter(|own| own.1 == is_abnormal);
+                    own.fold((0, 0), |(n, all), (at, _)| (n + usize::from(is_covered(&at)), all + 1))
+                };
+                let covered = Coverage { abnormal: of(true), normal: of(false) };
                 prop_assert_eq!(space.covered(min, max), covered);
             }
         }

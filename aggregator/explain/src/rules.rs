@@ -1,8 +1,9 @@
 //! Domain knowledge: which attribute is only a symptom of another, and whether the two really go together here. (step 12)
 //!
-//! In: rules `cause → effect` of attributes, predicates, columns. Out: the predicates without secondary symptoms.
+//! In: rules `cause → effect` of attributes, predicates, columns. Out: the predicates without secondary symptoms. A rule speaks of
+//! metrics: of `shard 7|cpu|mean` it is `cpu` that counts, and both sides must be of the same `shard 7`.
 //! Invariants: RU-1 rules have no cycle: one that closes one is refused. RU-2 an effect is dropped only where a rule and the
-//! data both say so. Source: DBSherlock, section 5; its test of independence prunes always with 100 bins on a few hundred rows
+//! data both say so. Limits: [`RULES_MAX`] rules. Source: DBSherlock, section 5; its test of independence prunes always with 100 bins on a few hundred rows
 //! (ALGORITHMS 6.2), so bins are ten.
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -20,13 +21,11 @@ const ROWS_MIN: usize = 100;
 /// Least κ of attributes that go together.
 pub const KAPPA_MIN: f64 = 0.10;
 
-/// Pairs of attributes that are shipped: what a database's own numbers say first (§6.2), by parts of their names.
-const SHIPPED: [(&str, &str); 4] = [
-    ("dbmsMeasuredCPU", "AvgCpuUser"),
-    ("osNumberOfAllocatedPage", "osNumberOfFreePages"),
-    ("osUsedSwapSpace", "osFreeSwapSpace"),
-    ("AvgCpuUser", "AvgCpuIdle"),
-];
+/// Most rules.
+pub const RULES_MAX: usize = 10_000;
+
+mod shipped;
+use shipped::SHIPPED;
 
 /// Why a rule is refused.
 #[derive(Debug, Error, PartialEq, Eq)]
@@ -34,6 +33,12 @@ pub enum RuleError {
     /// It closes a cycle.
     #[error("`{0}` → `{1}` closes a cycle of rules: remove one of them")]
     Cycle(String, String),
+    /// A line is none.
+    #[error("line {0} of the rules: write `cause -> effect`")]
+    Line(usize),
+    /// There are too many.
+    #[error("more than {RULES_MAX} rules: leave some out")]
+    TooMany,
 }
 
 /// Rules without a cycle.
@@ -57,14 +62,56 @@ impl Rules {
     /// Adds a rule: where both attributes stand out, `effect` is a symptom of `cause`.
     ///
     /// # Errors
-    /// The effect leads to the cause already.
+    /// The effect leads to the cause already, or there are too many.
     pub fn add(&mut self, cause: &str, effect: &str) -> Result<(), RuleError> {
+        if self.len() >= RULES_MAX {
+            return Err(RuleError::TooMany);
+        }
         if self.leads(effect, cause) {
             return Err(RuleError::Cycle(cause.to_owned(), effect.to_owned()));
         }
         let effects = self.effects.entry(cause.to_owned()).or_default();
         effects.insert(effect.to_owned());
         Ok(())
+    }
+
+    /// Adds the rules of a text: one a line, `cause -> effect`; what follows `#` is a remark. None is added where one is wrong.
+    ///
+    /// ```
+    /// let mut rules = hsw_explain::Rules::shipped();
+    /// rules.extend("backup.bytes -> disk.write_bytes   # the backup's writes").unwrap();
+    /// assert!(rules.extend("disk.utilisation -> backup.bytes").is_err(), "that closes a cycle");
+    /// ```
+    ///
+    /// # Errors
+    /// A line is no rule, a rule closes a cycle, or there are too many.
+    pub fn extend(&mut self, text: &str) -> Result<(), RuleError> {
+        let mut all = self.clone();
+        for (at, line) in text.lines().enumerate() {
+            let rule = line.split('#').next().unwrap_or_default().trim();
+            if rule.is_empty() {
+                continue;
+            }
+            let sides = rule.split_once("->").map(|(a, b)| (a.trim(), b.trim()));
+            match sides.filter(|(a, b)| !a.is_empty() && !b.is_empty()) {
+                Some((cause, effect)) => all.add(cause, effect)?,
+                None => return Err(RuleError::Line(at + 1)),
+            }
+        }
+        *self = all;
+        Ok(())
+    }
+
+    /// How many there are.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.effects.values().map(BTreeSet::len).sum()
+    }
+
+    /// Whether there is none.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.effects.is_empty()
     }
 
     fn leads(&self, from: &str, to: &str) -> bool {
@@ -86,29 +133,46 @@ impl Rules {
         false
     }
 
-    /// Drops predicates of attributes that are symptoms of another predicate's attribute. O(rules · rows).
+    /// Drops predicates of attributes that are symptoms of another predicate's attribute.
+    /// O(predicates · log predicates + pairs that a rule names · rows).
     pub fn prune(&self, predicates: &mut Vec<Predicate>, columns: &[Column<'_>]) {
-        let numbers = |name: &str| {
-            let column = columns.iter().find(|column| column.name == name)?;
-            match &column.values {
-                Values::Numbers(values) => Some(values),
-                Values::Categories { .. } => None,
-            }
-        };
-        let names: BTreeSet<String> = predicates.iter().map(|p| p.attribute.clone()).collect();
-        let mut dropped = BTreeSet::new();
-        for (cause, effects) in &self.effects {
-            for effect in effects.iter().filter(|effect| names.contains(*effect)) {
-                if let (true, Some(a), Some(b)) =
-                    (names.contains(cause), numbers(cause), numbers(effect))
-                    && kappa(a, b).is_some_and(|kappa| kappa >= KAPPA_MIN)
-                {
-                    dropped.insert(effect.clone());
-                }
+        let mut by_metric: BTreeMap<(&str, &str), Vec<&str>> = BTreeMap::new();
+        for predicate in predicates.iter() {
+            let own = by_metric.entry(metric(&predicate.attribute)).or_default();
+            own.push(&predicate.attribute);
+        }
+        let mut pairs = Vec::new();
+        for ((entity, cause), causes) in &by_metric {
+            let effects = self.effects.get(*cause).into_iter().flatten();
+            let named = effects.filter_map(|effect| by_metric.get(&(*entity, effect.as_str())));
+            for effect in named.flatten() {
+                pairs.extend(causes.iter().map(|cause| (*cause, *effect)));
             }
         }
+        if pairs.is_empty() {
+            return;
+        }
+        let by_name: BTreeMap<&str, &Column<'_>> =
+            columns.iter().map(|column| (column.name, column)).collect();
+        let go_together = |(cause, effect): &(&str, &str)| {
+            let values = |name: &str| match &by_name.get(name)?.values {
+                Values::Numbers(values) => Some(values),
+                Values::Categories { .. } => None,
+            };
+            let kappa = kappa(values(cause)?, values(effect)?)?;
+            (kappa >= KAPPA_MIN).then(|| (*effect).to_owned())
+        };
+        let dropped: BTreeSet<String> = pairs.iter().filter_map(go_together).collect();
         predicates.retain(|predicate| !dropped.contains(&predicate.attribute));
     }
+}
+
+/// The entity and the metric of an attribute: `entity|metric[|statistic]`, or the metric alone.
+fn metric(attribute: &str) -> (&str, &str) {
+    let Some((entity, rest)) = attribute.split_once('|') else {
+        return ("", attribute);
+    };
+    (entity, rest.split('|').next().unwrap_or(rest))
 }
 
 /// How much two attributes go together: κ = MI² / (H₁ · H₂), 0…1, over ten equal bins of each; 0 where one does not vary.
@@ -209,14 +273,7 @@ mod tests {
             Err(RuleError::Cycle("c".into(), "a".into()))
         );
         assert!(rules.add("a", "a").is_err());
-        assert_eq!(
-            Rules::shipped()
-                .effects
-                .values()
-                .map(BTreeSet::len)
-                .sum::<usize>(),
-            SHIPPED.len()
-        );
+        assert_eq!(Rules::shipped().len(), SHIPPED.len());
     }
 
     #[test]
@@ -231,5 +288,41 @@ mod tests {
             predicates.len()
         };
         assert_eq!((check(&a), check(&b)), (1, 2));
+    }
+
+    #[test]
+    fn a_rule_speaks_of_metrics_of_the_same_entity() {
+        let (a, b) = (noise(1, 200), noise(2, 200));
+        let mut rules = Rules::default();
+        rules.add("x", "y").unwrap();
+        let left = |names: [&str; 2], y: &[f64]| {
+            let columns = [Column::numbers(names[0], &a), Column::numbers(names[1], y)];
+            let mut predicates = names.map(predicate).to_vec();
+            rules.prune(&mut predicates, &columns);
+            predicates.len()
+        };
+        assert_eq!(left(["s1|x|mean", "s1|y"], &a), 1);
+        assert_eq!(left(["s1|x", "s2|y"], &a), 2, "of another entity");
+        assert_eq!(left(["s1|y", "s1|x"], &a), 1, "in whatever order");
+        assert_eq!(left(["s1|x", "s1|y"], &b), 2, "they do not go together");
+    }
+
+    #[test]
+    fn rules_are_read_line_by_line_and_none_is_added_where_one_is_wrong() {
+        let mut rules = Rules::default();
+        rules
+            .extend("# ours\n a b -> c d # because\n\nc d->e\n")
+            .unwrap();
+        assert_eq!(rules.len(), 2);
+        let before = rules.clone();
+        assert_eq!(rules.extend("x -> y\nno rule"), Err(RuleError::Line(2)));
+        assert_eq!(rules.extend("x -> y\n -> z"), Err(RuleError::Line(2)));
+        assert!(matches!(
+            rules.extend("x -> y\ne -> a b"),
+            Err(RuleError::Cycle(..))
+        ));
+        assert_eq!(rules, before);
+        let many: String = (0..RULES_MAX).map(|n| format!("x{n} -> y\n")).collect();
+        assert_eq!(rules.extend(&many), Err(RuleError::TooMany));
     }
 }

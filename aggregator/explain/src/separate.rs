@@ -7,9 +7,9 @@
 //! to the next value outside, so that a value a little beyond those seen is within.
 //! O(rows + partitions) an attribute. Source: ours; separation power is DBSherlock's (section 3), the search is Kadane's.
 
-use crate::columns::{Column, Regions, Values, of};
+use crate::columns::{Column, Regions, Values};
 use crate::generate::by_category;
-use crate::partition::PARTITIONS_MAX;
+use crate::lay::{PARTS_MAX, Parts, Scale, extremes_of, sum_of};
 use crate::predicate::{Condition, Method, Predicate, rows_covered};
 
 /// Least quality as a share of the best one's. Swept 0.8–0.95: the fewer, the better each is.
@@ -24,12 +24,12 @@ pub fn separating(
     regions: &Regions,
     n_partitions: usize,
 ) -> Vec<Predicate> {
-    let mut weights = vec![0.0; n_partitions.clamp(2, PARTITIONS_MAX - 1) + 1];
+    let mut laid = Laid::new();
     let mut best = POWER_MIN;
     let mut found: Vec<(f64, Predicate)> = Vec::new();
     for column in columns {
         let (condition, shift, quality) = match &column.values {
-            Values::Numbers(values) => match best_range(values, regions, &mut weights) {
+            Values::Numbers(values) => match best_range(values, regions, n_partitions, &mut laid) {
                 Some(range) if range.quality >= best * NEAR_BEST => {
                     (range.condition, range.shift, Some(range.quality))
                 }
@@ -64,8 +64,6 @@ pub fn separating(
 
 /// Of a partition.
 const HAIR: f64 = 1e-6;
-const ABNORMAL: u8 = 1;
-const NORMAL: u8 = 2;
 
 struct Range {
     condition: Condition,
@@ -73,64 +71,87 @@ struct Range {
     shift: f64,
 }
 
+/// Rows of both regions by partition, and the partitions that have some; kept from attribute to attribute.
+struct Laid {
+    abnormal: Parts<i32>,
+    normal: Parts<i32>,
+    /// The first `n` of each: partitions with rows, ascending, and what they add to the quality of a range that holds them.
+    parts: Parts<u16>,
+    weights: Parts<f64>,
+    n: usize,
+}
+
+impl Laid {
+    const fn new() -> Self {
+        Self {
+            abnormal: [0; PARTS_MAX + 1],
+            normal: [0; PARTS_MAX + 1],
+            parts: [0; PARTS_MAX + 1],
+            weights: [0.0; PARTS_MAX + 1],
+            n: 0,
+        }
+    }
+
+    fn lay(&mut self, scale: &Scale, values: &[f64], regions: &Regions) {
+        self.abnormal[..scale.n].fill(0);
+        self.normal[..scale.n].fill(0);
+        scale.each(values, regions.abnormal(), |part| self.abnormal[part] += 1);
+        scale.each(values, regions.normal(), |part| self.normal[part] += 1);
+        let (mut n, mut n_abnormal, mut n_normal) = (0, 0, 0);
+        let both = self.abnormal[..scale.n].iter().zip(&self.normal[..scale.n]);
+        for (part, (abnormal, normal)) in both.enumerate() {
+            // Written whatever it is, and overwritten where it had no row: no branch a partition.
+            self.parts[n] = part as u16;
+            n += usize::from(abnormal | normal != 0);
+            n_abnormal += i32::from(*normal == 0);
+            n_normal += i32::from(*abnormal == 0);
+        }
+        self.n = n;
+        let n_empty = (scale.n - n) as i32;
+        let pure = |n_without_other: i32| 0.5 / f64::from((n_without_other - n_empty).max(1));
+        let of_abnormal = (0.5 / regions.n_abnormal() as f64, pure(n_abnormal));
+        let of_normal = (0.5 / regions.n_normal() as f64, pure(n_normal));
+        for (weight, part) in self.weights.iter_mut().zip(&self.parts[..n]) {
+            let part = usize::from(*part);
+            let (abnormal, normal) = (self.abnormal[part], self.normal[part]);
+            let only = |is_only: bool, pure: f64| if is_only { pure } else { 0.0 };
+            let of_rows = f64::from(abnormal) * of_abnormal.0 - f64::from(normal) * of_normal.0;
+            *weight = of_rows + only(normal == 0, of_abnormal.1) - only(abnormal == 0, of_normal.1);
+        }
+    }
+}
+
 /// The range with the greatest quality; `None` where a region has no value, or all values are equal.
-fn best_range(values: &[f64], regions: &Regions, weights: &mut [f64]) -> Option<Range> {
-    let sums = |rows| {
-        let start = (f64::INFINITY, f64::NEG_INFINITY, 0.0, 0_usize);
-        of::<f64>(values, rows)
-            .filter(|v| !v.is_nan())
-            .fold(start, |all, v| {
-                (all.0.min(v), all.1.max(v), all.2 + v, all.3 + 1)
-            })
-    };
-    let (abnormal, normal) = (sums(regions.abnormal()), sums(regions.normal()));
-    if abnormal.3 == 0 || normal.3 == 0 {
+fn best_range(
+    values: &[f64],
+    regions: &Regions,
+    n_partitions: usize,
+    laid: &mut Laid,
+) -> Option<Range> {
+    let (sum_abnormal, n_abnormal) = sum_of(values, regions.abnormal());
+    let (sum_normal, n_normal) = sum_of(values, regions.normal());
+    if n_abnormal == 0 || n_normal == 0 {
         return None;
     }
+    let abnormal = extremes_of(values, regions.abnormal());
+    let normal = extremes_of(values, regions.normal());
     let (min, max) = (abnormal.0.min(normal.0), abnormal.1.max(normal.1));
-    let width = (max - min) / (weights.len() - 1) as f64;
-    if !(width > 0.0 && width.is_finite()) {
-        return None;
-    }
-    weights.fill(0.0);
-    let mut seen = vec![0_u8; weights.len()];
-    let mut lay = |rows, weight: f64, side: u8| {
-        for value in of::<f64>(values, rows).filter(|value| !value.is_nan()) {
-            let at = (((value - min) / width) as usize).min(seen.len() - 1);
-            weights[at] += weight / 2.0;
-            seen[at] |= side;
-        }
-    };
-    lay(
-        regions.abnormal(),
-        1.0 / regions.n_abnormal() as f64,
-        ABNORMAL,
-    );
-    lay(regions.normal(), -1.0 / regions.n_normal() as f64, NORMAL);
-    let mut n_pure = [0.0; 4];
-    for seen in &seen {
-        n_pure[usize::from(*seen)] += 1.0;
-    }
-    let pure = [
-        0.5 / f64::max(n_pure[usize::from(ABNORMAL)], 1.0),
-        -0.5 / f64::max(n_pure[usize::from(NORMAL)], 1.0),
-    ];
-    for (weight, seen) in weights.iter_mut().zip(&seen) {
-        match *seen {
-            ABNORMAL => *weight += pure[0],
-            NORMAL => *weight += pure[1],
-            _ => {}
-        }
-    }
-    let (quality, first, last) = greatest_run(weights, &seen);
-    let bound = |at: f64| min + width * at;
-    let below = seen[..first].iter().rposition(|seen| *seen != 0);
-    let above = seen[last + 1..].iter().position(|seen| *seen != 0);
+    let scale = Scale::new((min, max), n_partitions)?;
+    laid.lay(&scale, values, regions);
+    let (quality, first, last) = greatest_run(&laid.weights[..laid.n]);
+    let part = |at: usize| usize::from(laid.parts[at]);
+    let bound = |at: f64| min + scale.width * at;
     // The middle of the gap, on a bound of partitions and a hair beyond it: a partition is within or without as a whole,
     // however bounds are rounded.
-    let low = below.map(|at| bound((at + 1 + (first - at - 1) / 2) as f64 - HAIR));
-    let high = above.map(|n| bound((last + 1 + n.div_ceil(2)) as f64 + HAIR));
-    let shift = abnormal.2 / abnormal.3 as f64 - normal.2 / normal.3 as f64;
+    let low = first.checked_sub(1).map(|below| {
+        let empty = part(first) - part(below) - 1;
+        bound((part(below) + 1 + empty / 2) as f64 - HAIR)
+    });
+    let high = (last + 1 < laid.n).then(|| {
+        let empty = part(last + 1) - part(last) - 1;
+        bound((part(last) + 1 + empty.div_ceil(2)) as f64 + HAIR)
+    });
+    let shift = sum_abnormal / n_abnormal as f64 - sum_normal / n_normal as f64;
     (low.is_some() || high.is_some()).then(|| Range {
         condition: Condition::Range {
             min: low,
@@ -141,16 +162,11 @@ fn best_range(values: &[f64], regions: &Regions, weights: &mut [f64]) -> Option<
     })
 }
 
-/// The run of partitions with the greatest sum, shrunk to those with rows (Kadane's algorithm).
-fn greatest_run(weights: &[f64], seen: &[u8]) -> (f64, usize, usize) {
+/// The run with the greatest sum, both ends included (Kadane's algorithm); the first of equals.
+fn greatest_run(weights: &[f64]) -> (f64, usize, usize) {
     let mut best = (f64::NEG_INFINITY, 0, 0);
     let (mut sum, mut from) = (0.0, 0);
-    for (at, (weight, _)) in weights
-        .iter()
-        .zip(seen)
-        .enumerate()
-        .filter(|(_, (_, seen))| **seen != 0)
-    {
+    for (at, weight) in weights.iter().enumerate() {
         if sum <= 0.0 {
             (sum, from) = (0.0, at);
         }
@@ -171,18 +187,14 @@ mod tests {
         /// SE-1: against every run.
         #[test]
         fn prop_the_greatest_run_is_the_greatest_of_all_runs(weights in proptest::collection::vec(-4_i32..5, 1..20)) {
-            let seen: Vec<u8> = weights.iter().map(|weight| u8::from(*weight != 0)).collect();
-            prop_assume!(seen.contains(&1));
             let weights: Vec<f64> = weights.into_iter().map(f64::from).collect();
-            let (sum, first, last) = greatest_run(&weights, &seen);
+            let (sum, first, last) = greatest_run(&weights);
             let of = |from: usize, to: usize| weights[from..=to].iter().sum::<f64>();
             let n = weights.len();
             let runs = (0..n).flat_map(|from| (from..n).map(move |to| (from, to)));
-            let with_rows = runs.filter(|(from, to)| seen[*from..=*to].contains(&1));
-            let greatest = with_rows.map(|(from, to)| of(from, to)).fold(f64::NEG_INFINITY, f64::max);
+            let greatest = runs.map(|(from, to)| of(from, to)).fold(f64::NEG_INFINITY, f64::max);
             prop_assert!((sum - greatest).abs() < 1e-9);
             prop_assert!((of(first, last) - greatest).abs() < 1e-9);
-            prop_assert!(seen[first] + seen[last] == 2);
         }
     }
 }

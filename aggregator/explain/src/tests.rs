@@ -150,6 +150,13 @@ fn attributes_that_are_missing_are_skipped_and_counted() {
         (1, 1)
     );
     assert_eq!((fit(&[]).n_used, fit(&[]).confidence), (0, 0.0));
+    let other = CausalModel::merge("d", &[&predicates[..1]], THETA_SINGLE, Method::Paper);
+    let models = Models::new(vec![model.clone(), other.clone()]);
+    for columns in [&columns[..], &columns[..1], &columns[1..], &[]] {
+        let regions = regions();
+        let case = Spaces::new(columns, &regions, 500);
+        assert_eq!(models.fits(&case), [model.fit(&case), other.fit(&case)]);
+    }
 }
 
 /// A case whose attributes `a`–`d` rise by what `rise` says, from levels as of another machine.

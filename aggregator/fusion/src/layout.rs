@@ -255,6 +255,12 @@ pub fn checksum() -> u64 {
         })
 }
 
+/// What a model card names: `id/version/checksum`.
+#[must_use]
+pub fn name() -> String {
+    format!("{ID}/{VERSION}/{:016x}", checksum())
+}
+
 /// Place of a metric among [`METRICS`], by binary search.
 #[must_use]
 pub fn metric_index(name: &str) -> Option<usize> {

@@ -10,6 +10,12 @@ pub use detectors::{DetectorId, N_DETECTORS, Surprises};
 
 pub mod layout;
 
+mod batch;
+mod scoring;
+
+pub use batch::{Batch, Scores, quantise};
+pub use scoring::{Answer, Scoring};
+
 mod normal;
 pub use normal::{Normalisation, Normaliser};
 

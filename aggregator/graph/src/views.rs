@@ -2,14 +2,19 @@
 //!
 //! In: edges with their latency class, landmarks. Out: distances in classes, and in hops along the edges' direction, both ways.
 //! Invariants: VW-1 two vertices are as far apart as the nearest class of the edges between them. VW-2 distances are those of a
-//! search from scratch. Limits: [`CELLS_MAX`] distances a view; beyond it both are let go of, and say so.
+//! search from scratch. Limits: [`CELLS_MAX`] distances a view; beyond it both are let go of, and say so. New landmarks are searched a few
+//! at a time, by [`FOLLOW_WORK`]: until then nothing is known of their distances.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use hsw_landmark::Ways;
 
 /// Distances kept of a view at most: 4 bytes each, 16 MiB, and as much again for the other direction.
 pub(crate) const CELLS_MAX: usize = 4 << 20;
+/// Arcs that the searches of one call look at, in each view: some milliseconds.
+const FOLLOW_WORK: usize = 1 << 15;
+/// No column yet.
+const NONE: usize = usize::MAX;
 
 /// See the module's header. Vertices are the watch's numbers.
 #[derive(Debug)]
@@ -20,8 +25,10 @@ pub(crate) struct Views {
     classes: BTreeMap<(u32, u32), BTreeMap<u8, u32>>,
     /// Edges from one vertex to another.
     arcs: BTreeMap<(u32, u32), u32>,
-    /// As of which landmarks; `None` before any.
+    /// As of which landmarks, all of them; `None` before.
     epoch: Option<u64>,
+    /// Where each landmark's columns are.
+    columns: Vec<usize>,
     is_kept: bool,
 }
 
@@ -33,6 +40,7 @@ impl Default for Views {
             classes: BTreeMap::new(),
             arcs: BTreeMap::new(),
             epoch: None,
+            columns: Vec::new(),
             is_kept: true,
         }
     }
@@ -89,11 +97,19 @@ impl Views {
         if self.epoch == Some(epoch) && self.is_kept == is_kept {
             return;
         }
-        self.epoch = Some(epoch);
         self.is_kept = is_kept;
         let kept = if is_kept { landmarks } else { &[] };
-        self.weighted.follow(kept);
-        self.directed.follow(kept);
+        let known: BTreeSet<u32> = self.weighted.landmarks().iter().copied().collect();
+        let (old, new): (Vec<u32>, Vec<u32>) = kept.iter().partition(|l| known.contains(l));
+        let n_new = (FOLLOW_WORK / self.arcs.len().max(1)).max(1);
+        let is_whole = new.len() <= n_new;
+        let searched: Vec<u32> = old.into_iter().chain(new.into_iter().take(n_new)).collect();
+        self.weighted.follow(&searched);
+        self.directed.follow(&searched);
+        let at: BTreeMap<u32, usize> = searched.into_iter().zip(0..).collect();
+        let column = |l: &u32| at.get(l).copied().unwrap_or(NONE);
+        self.columns = kept.iter().map(column).collect();
+        self.epoch = is_whole.then_some(epoch);
     }
 
     /// Whether the views are kept; not where the graph is too large.
@@ -103,11 +119,13 @@ impl Views {
 
     /// By latency, between a vertex and the landmark of this column.
     pub(crate) fn weighted(&self, column: usize, v: u32) -> Option<u32> {
+        let column = *self.columns.get(column)?;
         self.weighted.from(column, v)
     }
 
     /// Along directions: from the landmark of this column, and to it.
     pub(crate) fn directed(&self, column: usize, v: u32) -> (Option<u32>, Option<u32>) {
+        let column = self.columns.get(column).copied().unwrap_or(NONE);
         (self.directed.from(column, v), self.directed.to(column, v))
     }
 

@@ -3,11 +3,21 @@
 //! In: the graph as it stands, now and again. Out: a log of changes, landmarks kept resolving (by hops) through all of them, and
 //! distances to them by hops, by latency and along directions.
 //! Invariants: WA-1 the log and the distances are of the same graph: each difference is applied once. WA-2 what is there when the
-//! watch begins is no change. Limits: [`N_CHANGES_MAX`] changes kept; numbers of vertices that are gone are given anew.
+//! watch begins is no change. WA-3 a set is chosen anew slice by slice, and readers see the old one or the new one. Limits:
+//! [`N_CHANGES_MAX`] changes kept; numbers of vertices that are gone are given anew.
+//! Pods of one service that talk to the same places are twins: only they themselves tell each other apart, at a landmark for each. They are
+//! left together and counted; every component keeps one landmark at least, so that everybody has a place.
+
+mod renew;
+use renew::ANEW_SHARE;
+
+mod told;
+use told::colour;
+pub use told::{Change, Distances};
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
-use hsw_landmark::{Aim, FAR, Step, Topology, Tracked, twin_bound, twin_classes};
+use hsw_landmark::{Aim, FAR, Renewal, Step, Topology, Tracked};
 use hsw_types::{NodeId, ShardId, WallTime};
 
 use crate::views::Views;
@@ -17,37 +27,19 @@ use crate::{EdgeId, Event, InteractionGraph, Quantity, Vertex, latency_class};
 pub const N_CHANGES_MAX: usize = 2_000;
 /// Agents tell their edges every two to ten seconds: what comes within a minute was there before.
 const BEGINNING_US: i64 = 60 * 1_000_000;
-/// Up to so many vertices the set is chosen anew in passing, at most once in [`ANEW_EVERY`] looks that changed something.
-const ANEW_MAX: usize = 2_000;
+/// After so many looks that changed something, and when it has grown, the set is chosen anew, a slice at a time.
 const ANEW_EVERY: u32 = 12;
+/// In the beginning, a look that brings this share of all edges, and more than a handful, begins anew instead of edge by edge.
+const BULK_SHARE: usize = 4;
+const BULK_MIN: usize = 64;
+/// What is asked of landmarks.
+const AIM: Aim = Aim {
+    target: 1.0,
+    is_fault_tolerant: false,
+    leaves_twins: true,
+};
 /// Vertices that are gone are let go of when there are more of them than of the others by this much.
 const GONE_MAX: usize = 1_000;
-
-/// An edge that came or went.
-#[derive(Debug, Clone, PartialEq)]
-pub struct Change {
-    /// When it was noticed, data time.
-    pub at: WallTime,
-    /// Which.
-    pub edge: EdgeId,
-    /// It came; else it went.
-    pub came: bool,
-    /// Distances to landmarks that are others since.
-    pub n_distances: usize,
-}
-
-/// How far a vertex is from each landmark, in the order of [`Watch::landmarks`]; `None` where no way leads.
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub struct Distances {
-    /// Hops: what tells vertices apart.
-    pub hops: Vec<Option<u32>>,
-    /// Sums of latency classes (`latency_class`); empty where the graph is too large for it.
-    pub latency: Vec<Option<u32>>,
-    /// Hops along the edges' direction from the landmark to the vertex; empty likewise.
-    pub from: Vec<Option<u32>>,
-    /// Hops along the edges' direction from the vertex to the landmark; empty likewise.
-    pub to: Vec<Option<u32>>,
-}
 
 /// See the module's header.
 #[derive(Debug)]
@@ -65,6 +57,11 @@ pub struct Watch {
     changes: VecDeque<Change>,
     began: Option<WallTime>,
     n_looks: u32,
+    /// Whether enough has changed for a set to be chosen anew; one that is being chosen, in the numbers of this generation.
+    is_renewal_due: bool,
+    /// Landmarks when last chosen anew.
+    n_chosen: usize,
+    renewal: Option<Renewal>,
     /// The number of the graph's next event.
     next_event: u64,
     /// Edges of the last look that came or went, and the distances each changed; vertices by number.
@@ -81,11 +78,14 @@ impl Default for Watch {
             known: BTreeMap::new(),
             between: BTreeMap::new(),
             shards: BTreeMap::new(),
-            tracked: Tracked::new(Topology::new(0)),
+            tracked: Tracked::aimed(Topology::new(0), &[], AIM),
             views: Views::default(),
             changes: VecDeque::new(),
             began: None,
             n_looks: 0,
+            is_renewal_due: false,
+            n_chosen: 0,
+            renewal: None,
             next_event: 0,
             moved: Vec::new(),
             generation: 0,
@@ -109,6 +109,7 @@ impl Watch {
     ) {
         self.upkeep(graph, &shard_of);
         self.follow_changes(graph, &shard_of, now);
+        self.renew();
     }
 
     /// What drifts without an edge coming or going: latency classes, and shards of nodes. O(edges + vertices).
@@ -120,8 +121,8 @@ impl Watch {
         self.reclass(graph);
         if self.paint(0, shard_of) > 0 {
             self.tracked.keep();
-            self.follow_landmarks();
         }
+        self.follow_landmarks();
     }
 
     /// Edges that came and went: the path from a change to its score. Work by what changed, while the graph knows what happened.
@@ -141,6 +142,16 @@ impl Watch {
         self.moved.clear();
         let (gone, new) = self.differences(graph);
         if gone.is_empty() && new.is_empty() {
+            return;
+        }
+        if is_beginning && new.len() > BULK_MIN.max(self.known.len() / BULK_SHARE) {
+            self.known.retain(|edge, _| graph.has(edge));
+            let new = new
+                .into_iter()
+                .map(|edge| (class_of(graph, &edge, None), edge));
+            self.known.extend(new.map(|(class, edge)| (edge, class)));
+            self.begin_anew(shard_of);
+            self.follow_landmarks();
             return;
         }
         let n_known = self.vertices.len();
@@ -175,11 +186,10 @@ impl Watch {
         self.n_looks += 1;
         if self.vertices.len() > 2 * self.numbers_in_use() + GONE_MAX {
             self.begin_anew(shard_of);
-        } else if self.n_looks.is_multiple_of(ANEW_EVERY) && self.numbers_in_use() <= ANEW_MAX {
-            let fresh = self.tracked.chosen_anew();
-            if fresh.len() < self.tracked.landmarks().len() {
-                self.tracked.swap(fresh);
-            }
+        } else if self.renewal.is_none() {
+            let n = self.tracked.landmarks().len();
+            let has_grown = n > self.n_chosen + self.n_chosen / ANEW_SHARE;
+            self.is_renewal_due |= has_grown || self.n_looks.is_multiple_of(ANEW_EVERY);
         }
         self.follow_landmarks();
     }
@@ -320,31 +330,10 @@ impl Watch {
         beside.iter().filter_map(|v| self.vertices.get(*v as usize))
     }
 
-    /// Whether the landmarks tell all vertices of one colour apart.
+    /// Whether the landmarks tell all vertices of one colour apart that are no twins.
     #[must_use]
     pub fn is_resolved(&self) -> bool {
         self.tracked.is_resolved()
-    }
-
-    /// Landmarks that vertices of one colour with the same neighbours force, whatever is chosen.
-    #[must_use]
-    pub fn twin_bound(&self) -> usize {
-        let n = self.tracked.graph().n() as u32;
-        let colours: Vec<u32> = (0..n).map(|v| self.tracked.colour(v)).collect();
-        self.forced(Some(&colours))
-    }
-
-    /// Landmarks that would be forced if kinds and shards were not known.
-    #[must_use]
-    pub fn twin_bound_uncoloured(&self) -> usize {
-        self.forced(None)
-    }
-
-    fn forced(&self, colours: Option<&[u32]>) -> usize {
-        let graph = self.tracked.graph();
-        let classes = twin_classes(graph, colours);
-        let with_edges = |class: &Vec<u32>| !graph.neighbours(class[0]).is_empty();
-        twin_bound(&classes.into_iter().filter(with_edges).collect::<Vec<_>>())
     }
 
     /// Changes, newest first.
@@ -435,6 +424,7 @@ impl Watch {
     /// The same edges under new numbers.
     fn begin_anew<'a>(&mut self, shard_of: &impl Fn(&NodeId) -> Option<&'a ShardId>) {
         self.generation += 1;
+        self.renewal = None;
         self.numbers.clear();
         self.vertices.clear();
         self.between.clear();
@@ -452,30 +442,8 @@ impl Watch {
         let vertices = self.vertices.iter();
         let colours = vertices.map(|vertex| colour(&mut self.shards, vertex, shard_of));
         let colours: Vec<u32> = colours.collect();
-        self.tracked = Tracked::aimed(topology, &colours, Aim::default());
+        self.tracked = Tracked::aimed(topology, &colours, AIM);
     }
-}
-
-/// What is known of a vertex without asking: its kind, and of a node or role its shard.
-fn colour<'a>(
-    shards: &mut BTreeMap<ShardId, u32>,
-    vertex: &Vertex,
-    shard_of: &impl Fn(&NodeId) -> Option<&'a ShardId>,
-) -> u32 {
-    let (kind, node) = match vertex {
-        Vertex::Node(node) => (0, Some(node)),
-        Vertex::Role { node, .. } => (1, Some(node)),
-        Vertex::Client { .. } => (2, None),
-        Vertex::Service { .. } => (3, None),
-    };
-    let shard = node.and_then(shard_of).map_or(0, |shard| {
-        shards.get(shard).copied().unwrap_or_else(|| {
-            let next = shards.len() as u32 + 1;
-            shards.insert(shard.clone(), next);
-            next
-        })
-    });
-    shard * 4 + kind
 }
 
 /// The class of an edge that was of class `was`, by the usual round trip of the last minute.

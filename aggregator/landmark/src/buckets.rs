@@ -50,6 +50,11 @@ impl Buckets {
         self.n_members = 0;
     }
 
+    /// How many share a signature.
+    pub(crate) fn n_of(&self, signature: u128) -> u32 {
+        self.buckets.get(&signature).map_or(0, |bucket| bucket.n)
+    }
+
     /// The vertices of a signature.
     pub(crate) fn members(&self, signature: u128) -> Vec<u32> {
         let mut members = Vec::new();

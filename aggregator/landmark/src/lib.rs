@@ -31,6 +31,11 @@ mod buckets;
 
 mod spares;
 
+mod twins;
+
+mod renewal;
+pub use renewal::Renewal;
+
 mod tracked;
 pub use tracked::{Aim, Changed, Kept, Step, Tracked};
 

@@ -4,24 +4,30 @@
 //! Invariants: TR-1 distances are those of a search from scratch. TR-2 after [`Tracked::repair`] no two vertices with an edge and of one
 //! colour have equal distances to all landmarks (as many as [`Aim`] says; still so when any one landmark is lost, where it says so).
 //! TR-3 the epoch changes with the set: who compares vectors compares epochs first.
-//! A vertex without edges takes no part: it is told apart by having none, and is no landmark.
+//! TR-6 where [`Aim`] leaves twins together, one of each class stands for those of them that are no landmarks, and each component has a
+//! landmark. A vertex without edges takes no part: it is told apart by having none, and is no landmark.
 //! Limits: ways up to 65,533 hops. Cost of an event: columns, and edges of vertices whose distance changes (Ramalingam, Reps, J.
 //! Algorithms 21, 1996, for unit weights); no bound below that can hold: closing a long path changes half of all entries.
 
+mod ripple;
+
+mod seats;
+
 mod keep;
+pub(crate) use keep::are_apart;
 
 mod told;
 pub use told::{Aim, Changed, Kept, Step};
 
-use std::cmp::Reverse;
-use std::collections::{BinaryHeap, VecDeque};
+use std::collections::BTreeSet;
 
 use crate::buckets::Buckets;
 use crate::choose::{Goal, choose};
-use crate::distance::{FAR, Matrix};
+use crate::distance::Matrix;
 use crate::improve::hash;
 use crate::spares::Spares;
 use crate::topology::Topology;
+use crate::twins::Twins;
 
 /// A graph with its landmarks. See the module's header.
 #[derive(Debug)]
@@ -31,7 +37,14 @@ pub struct Tracked {
     matrix: Matrix,
     /// What is known of each vertex without asking; 0 where nothing was said.
     colours: Vec<u32>,
+    /// Colours that were ever given.
+    palette: BTreeSet<u32>,
     aim: Aim,
+    is_landmark: Vec<bool>,
+    /// Who is in the buckets: all with edges; where twins are left together, one for each class.
+    seated: Vec<bool>,
+    /// Where twins are left together.
+    twins: Option<Twins>,
     signatures: Vec<u128>,
     buckets: Buckets,
     /// Signatures without each landmark, where losses are to be survived.
@@ -62,9 +75,13 @@ impl Tracked {
         let mut tracked = Self::with_landmarks(graph, Vec::new());
         let n = tracked.colours.len().min(colours.len());
         tracked.colours[..n].copy_from_slice(&colours[..n]);
+        tracked.palette.extend(&tracked.colours);
         tracked.aim = aim;
         tracked.spares = aim.is_fault_tolerant.then(Spares::default);
+        let leaves_twins = aim.leaves_twins && !aim.is_fault_tolerant;
+        tracked.twins = leaves_twins.then(|| Twins::of(&tracked.graph, &tracked.colours));
         tracked.swap(tracked.chosen_anew());
+        tracked.repair();
         tracked
     }
 
@@ -77,6 +94,10 @@ impl Tracked {
             landmarks: Vec::new(),
             matrix: Matrix::default(),
             colours: vec![0; n],
+            palette: BTreeSet::from([0]),
+            is_landmark: vec![false; n],
+            seated: vec![false; n],
+            twins: None,
             aim: Aim::default(),
             signatures: vec![0; n],
             buckets: Buckets::default(),
@@ -117,7 +138,8 @@ impl Tracked {
         self.epoch
     }
 
-    /// Whether all vertices with an edge are told apart from the others of their colour.
+    /// Whether all vertices with an edge are told apart from the others of their colour; from those that are no twins of theirs, where
+    /// those are left together.
     #[must_use]
     pub fn is_resolved(&self) -> bool {
         self.buckets.together().next().is_none()
@@ -136,19 +158,25 @@ impl Tracked {
             return;
         }
         let was = self.signatures[v as usize];
+        let exited = self.exit(&[v]);
         self.colours[v as usize] = colour;
+        self.palette.insert(colour);
         self.signatures[v as usize] = self.signature(v);
-        if self.takes_part(v) {
+        if self.seated[v as usize] {
             self.buckets.leave(v, was);
             self.join(v);
         }
+        self.enter(&[v], exited);
     }
 
     /// A set chosen from scratch for the graph as it is: for comparison, or to be [swapped](Self::swap) in. As dear as a start.
     #[must_use]
     pub fn chosen_anew(&self) -> Vec<u32> {
+        if self.twins.is_some() {
+            return self.renewal().finished();
+        }
         let parts: Vec<u32> = (0..self.graph.n() as u32)
-            .filter(|v| self.takes_part(*v))
+            .filter(|v| self.has_edges(*v))
             .collect();
         let number = |v: u32| parts.partition_point(|part| *part < v) as u32;
         let edges = parts.iter().flat_map(|u| {
@@ -172,6 +200,10 @@ impl Tracked {
 
     /// Puts other landmarks in the place of all. O(n·k).
     pub fn swap(&mut self, landmarks: Vec<u32>) {
+        self.is_landmark.fill(false);
+        for l in &landmarks {
+            self.is_landmark[*l as usize] = true;
+        }
         self.landmarks = landmarks;
         self.matrix = Matrix::of(&self.graph, &self.landmarks);
         self.baseline = self.landmarks.len();
@@ -190,16 +222,16 @@ impl Tracked {
     pub fn insert(&mut self, u: u32, v: u32) -> Changed {
         self.steps.clear();
         self.reach(u.max(v));
-        let new: Vec<u32> = [u, v]
-            .into_iter()
-            .filter(|w| !self.takes_part(*w))
-            .collect();
-        if !self.graph.insert(u, v) {
+        if self.graph.neighbours(u).binary_search(&v).is_ok() || u == v {
             return Changed::default();
         }
-        for w in new {
-            self.signatures[w as usize] = self.signature(w);
-            self.join(w);
+        let exited = self.exit(&[u, v]);
+        self.graph.insert(u, v);
+        self.twins.iter_mut().for_each(|twins| twins.toggle(u, v));
+        for w in [u, v] {
+            if self.graph.neighbours(w).len() == 1 {
+                self.signatures[w as usize] = self.signature(w);
+            }
         }
         let mut n_entries = 0;
         for column in 0..self.landmarks.len() {
@@ -209,15 +241,20 @@ impl Tracked {
                 n_entries += self.come_nearer(column, near, far);
             }
         }
-        self.rebucket(n_entries)
+        let changed = self.rebucket(n_entries);
+        self.enter(&[u, v], exited);
+        changed
     }
 
     /// An edge goes; nothing where there is none.
     pub fn remove(&mut self, u: u32, v: u32) -> Changed {
         self.steps.clear();
-        if !self.graph.remove(u, v) {
+        if self.graph.neighbours(u).binary_search(&v).is_err() {
             return Changed::default();
         }
+        let exited = self.exit(&[u, v]);
+        self.graph.remove(u, v);
+        self.twins.iter_mut().for_each(|twins| twins.toggle(u, v));
         let mut n_entries = 0;
         for column in 0..self.landmarks.len() {
             let (a, b) = (self.matrix.row(u)[column], self.matrix.row(v)[column]);
@@ -227,13 +264,13 @@ impl Tracked {
             }
         }
         let changed = self.rebucket(n_entries);
-        let left: Vec<u32> = [u, v]
-            .into_iter()
-            .filter(|w| !self.takes_part(*w))
-            .collect();
         // Both leave before any signature changes.
-        left.iter().for_each(|w| self.leave(*w));
-        for w in left {
+        self.enter(&[u, v], exited);
+        for w in [u, v]
+            .into_iter()
+            .filter(|w| !self.has_edges(*w))
+            .collect::<Vec<u32>>()
+        {
             if let Some(at) = self.landmarks.iter().position(|l| *l == w) {
                 self.drop_landmark(at);
             }
@@ -246,121 +283,16 @@ impl Tracked {
             self.graph.add_vertex();
             self.matrix.add_vertex();
             self.colours.push(0);
+            self.is_landmark.push(false);
+            self.seated.push(false);
+            self.twins.iter_mut().for_each(Twins::add_vertex);
             self.signatures.push(0);
             self.marks.push(0);
         }
     }
 
-    fn takes_part(&self, v: u32) -> bool {
+    fn has_edges(&self, v: u32) -> bool {
         !self.graph.neighbours(v).is_empty()
-    }
-
-    /// Distances from `near`, which has just become a neighbour of `far`.
-    fn come_nearer(&mut self, column: usize, near: u32, far: u32) -> usize {
-        let next = self.matrix.row(near)[column] + 1;
-        self.set(far, column, next);
-        let mut n = 1;
-        let mut queue = VecDeque::from([far]);
-        while let Some(x) = queue.pop_front() {
-            let next = self.matrix.row(x)[column] + 1;
-            for at in 0..self.graph.neighbours(x).len() {
-                let y = self.graph.neighbours(x)[at];
-                if self.matrix.row(y)[column] > next {
-                    self.set(y, column, next);
-                    n += 1;
-                    queue.push_back(y);
-                }
-            }
-        }
-        n
-    }
-
-    /// Distances after `deeper` has lost a neighbour that was nearer.
-    fn go_further(&mut self, column: usize, deeper: u32) -> usize {
-        if self.has_nearer(column, deeper, 0) {
-            return 0;
-        }
-        // Level by level: whoever has nobody nearer left that is not affected itself.
-        self.mark += 1;
-        let mark = self.mark;
-        self.marks[deeper as usize] = mark;
-        let mut affected = vec![deeper];
-        let mut at = 0;
-        while at < affected.len() {
-            let x = affected[at];
-            at += 1;
-            let next = self.matrix.row(x)[column].saturating_add(1);
-            for place in 0..self.graph.neighbours(x).len() {
-                let y = self.graph.neighbours(x)[place];
-                let is_next = self.matrix.row(y)[column] == next && next != FAR;
-                if is_next && self.marks[y as usize] != mark && !self.has_nearer(column, y, mark) {
-                    self.marks[y as usize] = mark;
-                    affected.push(y);
-                }
-            }
-        }
-        let before: Vec<u16> = affected
-            .iter()
-            .map(|x| self.matrix.row(*x)[column])
-            .collect();
-        let mut heap = BinaryHeap::new();
-        for x in &affected {
-            let list = self.graph.neighbours(*x).iter();
-            let others = list.filter(|y| self.marks[**y as usize] != mark);
-            let nearest = others.map(|y| self.matrix.row(*y)[column]).min();
-            let nearest = nearest.map_or(FAR, |d| d.saturating_add(1));
-            self.matrix.row_mut(*x)[column] = nearest;
-            if nearest != FAR {
-                heap.push(Reverse((nearest, *x)));
-            }
-        }
-        while let Some(Reverse((d, x))) = heap.pop() {
-            if self.matrix.row(x)[column] < d {
-                continue;
-            }
-            for place in 0..self.graph.neighbours(x).len() {
-                let y = self.graph.neighbours(x)[place];
-                let cell = &mut self.matrix.row_mut(y)[column];
-                if self.marks[y as usize] == mark && *cell > d + 1 {
-                    *cell = d + 1;
-                    heap.push(Reverse((d + 1, y)));
-                }
-            }
-        }
-        for (x, was) in affected.iter().zip(before) {
-            let now = self.matrix.row(*x)[column];
-            self.resign(*x, column, was, now);
-        }
-        affected.len()
-    }
-
-    /// Whether a neighbour that is not marked lies one nearer.
-    fn has_nearer(&self, column: usize, v: u32, mark: u32) -> bool {
-        let Some(nearer) = self.matrix.row(v)[column].checked_sub(1) else {
-            return true;
-        };
-        let mut list = self.graph.neighbours(v).iter();
-        list.any(|w| {
-            self.matrix.row(*w)[column] == nearer && (mark == 0 || self.marks[*w as usize] != mark)
-        })
-    }
-
-    fn set(&mut self, v: u32, column: usize, distance: u16) {
-        let was = std::mem::replace(&mut self.matrix.row_mut(v)[column], distance);
-        self.resign(v, column, was, distance);
-    }
-
-    fn resign(&mut self, v: u32, column: usize, was: u16, now: u16) {
-        let landmark = self.landmarks[column];
-        let before = self.signatures[v as usize];
-        self.moved.push((v, before));
-        self.steps.push(Step {
-            vertex: v,
-            landmark,
-            was,
-            now,
-        });
-        self.signatures[v as usize] = before ^ hash(landmark, was) ^ hash(landmark, now);
     }
 
     /// Moves the vertices of this event into the buckets of their signatures.
@@ -370,7 +302,7 @@ impl Tracked {
         moved.sort_by_key(|(v, _)| *v);
         moved.dedup_by_key(|(v, _)| *v);
         for (v, was) in &moved {
-            if self.signatures[*v as usize] != *was {
+            if self.seated[*v as usize] && self.signatures[*v as usize] != *was {
                 self.buckets.leave(*v, *was);
                 self.join(*v);
             }
@@ -391,7 +323,11 @@ impl Tracked {
 
     /// What a vertex's signature begins with: its colour.
     fn start(&self, v: u32) -> u128 {
-        hash(u32::MAX, 0).wrapping_mul(u128::from(self.colour(v)))
+        Self::start_of(self.colour(v))
+    }
+
+    fn start_of(colour: u32) -> u128 {
+        hash(u32::MAX, 0).wrapping_mul(u128::from(colour))
     }
 
     fn sign_all(&mut self) {
@@ -399,7 +335,8 @@ impl Tracked {
         self.spares.iter_mut().for_each(Spares::clear);
         for v in 0..self.graph.n() as u32 {
             self.signatures[v as usize] = self.signature(v);
-            if self.takes_part(v) {
+            self.seated[v as usize] = self.has_seat(v);
+            if self.seated[v as usize] {
                 self.join(v);
             }
         }
@@ -412,6 +349,7 @@ impl Tracked {
         let column = self.landmarks.len() - 1;
         self.sign(column, landmark);
         self.spare_all();
+        self.elect(landmark, true);
     }
 
     /// Signatures without each landmark, of all vertices anew. O(n·k log n).
@@ -436,6 +374,7 @@ impl Tracked {
         self.landmarks.swap_remove(at);
         self.epoch += 1;
         self.spare_all();
+        self.elect(landmark, false);
     }
 
     /// Takes a column into all signatures, or out of them.
@@ -443,7 +382,7 @@ impl Tracked {
         for v in 0..self.graph.n() as u32 {
             let was = self.signatures[v as usize];
             self.signatures[v as usize] = was ^ hash(landmark, self.matrix.row(v)[column]);
-            if self.takes_part(v) {
+            if self.seated[v as usize] {
                 self.buckets.leave(v, was);
                 self.buckets.join(v, self.signatures[v as usize]);
             }

@@ -98,7 +98,7 @@ proptest! {
         target in prop::sample::select(vec![0.0, 0.5, 0.9, 1.0]),
         events in prop::collection::vec((0..24_u32, 0..24_u32, 0..4_u8), 1..60),
     ) {
-        let aim = Aim { target, is_fault_tolerant };
+        let aim = Aim { target, is_fault_tolerant, ..Aim::default() };
         let path = Topology::with_edges(n as usize, (1..n).map(|v| (v / 2, v)));
         let mut tracked = Tracked::aimed(path, &first, aim);
         prop_assert!(tracked.is_true() && tracked.is_reached());
@@ -147,5 +147,82 @@ fn colours_spare_landmarks_that_twins_of_different_colour_would_need() {
     assert_eq!(
         (tracked.landmarks().len(), tracked.is_resolved()),
         (0, true)
+    );
+}
+
+/// Vertices by colour and distances, those with edges alone; the landmarks' distances from scratch.
+fn classes(tracked: &Tracked) -> std::collections::BTreeMap<(u32, Vec<u16>), Vec<u32>> {
+    let matrix = Matrix::of(tracked.graph(), tracked.landmarks());
+    let mut classes = std::collections::BTreeMap::new();
+    for v in (0..tracked.graph().n() as u32).filter(|v| tracked.has_edges(*v)) {
+        let key = (tracked.colour(v), matrix.row(v).to_vec());
+        classes.entry(key).or_insert_with(Vec::new).push(v);
+    }
+    classes
+}
+
+proptest! {
+    /// After every event only twins share their distances, and nobody is without a landmark he can reach.
+    #[test]
+    fn prop_only_twins_stay_together_where_they_may(
+        n in 2..14_u32,
+        events in prop::collection::vec((0..16_u32, 0..16_u32, 0..8_u32), 1..50),
+        colours in prop::collection::vec(0..3_u32, 16),
+        swaps in 1..20_usize,
+    ) {
+        let first = events.iter().take(10).map(|(u, v, _)| (u % n, v % n));
+        let aim = Aim { leaves_twins: true, ..Aim::default() };
+        let mut tracked = Tracked::aimed(Topology::with_edges(n as usize, first), &colours, aim);
+        for (at, (u, v, what)) in events.into_iter().enumerate() {
+            let is_there = tracked.graph().neighbours(u).contains(&v);
+            match what {
+                0 => tracked.paint(u, v % 3),
+                _ if is_there => drop(tracked.remove(u, v)),
+                _ => drop(tracked.insert(u, v)),
+            }
+            if at % swaps == 0 {
+                tracked.swap(tracked.chosen_anew());
+            }
+            tracked.keep();
+            prop_assert!(tracked.is_true() && tracked.is_resolved(), "event {}", at);
+            let all: Vec<u32> = (0..tracked.graph().n() as u32).collect();
+            let colours: Vec<u32> = all.iter().map(|v| tracked.colour(*v)).collect();
+            let mut twins = crate::twin_classes(tracked.graph(), Some(&colours));
+            twins.retain(|class| tracked.has_edges(class[0]));
+            let mut n_alone = 0;
+            for ((_, distances), members) in classes(&tracked) {
+                n_alone += usize::from(members.len() == 1);
+                prop_assert!(distances.iter().any(|d| *d != crate::FAR), "{:?} have no place", members);
+                let is_twins = twins.iter().any(|class| members.iter().all(|v| class.contains(v)));
+                prop_assert!(members.len() == 1 || is_twins, "{:?} are no twins", members);
+            }
+            prop_assert_eq!(tracked.n_alone(), n_alone);
+            prop_assert_eq!(tracked.n_twins(), (twins.iter().map(Vec::len).sum(), twins.len()));
+        }
+    }
+}
+
+#[test]
+fn a_hundred_pods_of_each_shard_cost_a_landmark_or_two_and_not_ninety_nine() {
+    // Vertices 0 to 9 are shards of a colour each, the rest clients of one of them each.
+    let edges = (10..1_010).map(|pod| (pod % 10, pod));
+    let ring = (0..10).map(|shard| (shard, (shard + 1) % 10));
+    let graph = || Topology::with_edges(1_010, edges.clone().chain(ring.clone()));
+    let colours: Vec<u32> = (0..1_010).map(|v| if v < 10 { v + 1 } else { 0 }).collect();
+    let apart = Tracked::aimed(graph(), &colours, Aim::default());
+    assert_eq!(apart.landmarks().len(), 990);
+    let aim = Aim {
+        leaves_twins: true,
+        ..Aim::default()
+    };
+    let together = Tracked::aimed(graph(), &colours, aim);
+    assert!(
+        together.landmarks().len() <= 3,
+        "{:?}",
+        together.landmarks()
+    );
+    assert_eq!(
+        (together.n_twins(), together.is_resolved()),
+        ((1_000, 10), true)
     );
 }

@@ -7,14 +7,15 @@
 use std::collections::BTreeMap;
 
 use hsw_delivery::{Entry, Receiver, Verdict};
-use hsw_engine::{Incident, IncidentState};
+use hsw_engine::{Explanation, Incident, IncidentId, IncidentState};
+use hsw_explain::NamedCase;
 use hsw_hot::HotRow;
 use hsw_types::{HotKind, Incarnation, NodeId, Sequence, ShardSummary, WallTime, WindowIndex};
 use rusqlite::{Connection, Transaction, params};
 
 use super::{
-    Received, Resume, StoreError, StoredWeights, TriggerChange, hot, stored_incident,
-    stored_weights, triggers,
+    Received, Resume, StoreError, StoredWeights, TriggerChange, hot, stored_explanation,
+    stored_incident, stored_weights, triggers,
 };
 use crate::shared::{Matcher, Silence};
 
@@ -254,6 +255,20 @@ impl<'a> Batch<'a> {
             })
             .map(drop)
             .map_err(StoreError::from)
+    }
+
+    /// Writes why an incident is.
+    pub(super) fn explanation(
+        &mut self,
+        id: IncidentId,
+        why: &Explanation,
+    ) -> Result<(), StoreError> {
+        stored_explanation::put(self.transaction(), id, why)
+    }
+
+    /// Writes all cases that operators named.
+    pub(super) fn causes(&mut self, cases: &[NamedCase]) -> Result<(), StoreError> {
+        stored_explanation::put_causes(self.transaction(), cases)
     }
 
     /// Writes finished minutes of what was counted, and names.

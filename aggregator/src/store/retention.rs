@@ -64,6 +64,10 @@ pub(super) fn sweep(
              SELECT id FROM incident WHERE state = 'closed' ORDER BY started DESC, id DESC LIMIT -1 OFFSET ?1)",
         [config.incidents_max],
     )?;
+    connection.execute(
+        "DELETE FROM explanation WHERE incident NOT IN (SELECT id FROM incident)",
+        [],
+    )?;
     // Where the size decides, minutes go with the summaries they are of.
     let oldest = status(connection)?.oldest.map(WallTime::window);
     hot::sweep(connection, now.window(), oldest, config.keep_days)?;

@@ -94,7 +94,16 @@ pub(crate) const MIGRATIONS: &[&str] = &[
     ) WITHOUT ROWID;
     CREATE TABLE life (n INTEGER NOT NULL);
     INSERT INTO life (n) VALUES (0);",
-    // 4: weights of the detectors, their versions and the labels they were made from: one row.
+    // 4: why incidents were, and the cases that operators named (one file of causes).
+    "CREATE TABLE explanation (
+        incident INTEGER PRIMARY KEY,
+        body TEXT NOT NULL
+    );
+    CREATE TABLE causes (
+        id INTEGER PRIMARY KEY CHECK (id = 1),
+        body TEXT NOT NULL
+    );",
+    // 5: weights of the detectors, their versions and the labels they were made from: one row.
     "CREATE TABLE weights (id INTEGER PRIMARY KEY, body TEXT NOT NULL);",
 ];
 

@@ -31,10 +31,10 @@ pub(super) fn from_json(text: &str) -> Result<Incident, StoreError> {
 /// A closed enum of the domain as a word; both directions from one list.
 macro_rules! words {
     ($write:ident $read:ident $type:ident: $($word:literal $variant:ident)*) => {
-        const fn $write(value: $type) -> &'static str {
+        pub(super) const fn $write(value: $type) -> &'static str {
             match value { $($type::$variant => $word),* }
         }
-        fn $read(word: &str) -> Result<$type, StoreError> {
+        pub(super) fn $read(word: &str) -> Result<$type, StoreError> {
             match word {
                 $($word => Ok($type::$variant),)*
                 _ => Err(StoreError(format!("read a stored incident: `{word}` is no {}", stringify!($type)))),
@@ -121,7 +121,7 @@ struct EvidenceDto {
 
 #[derive(Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
-enum SubjectDto {
+pub(super) enum SubjectDto {
     Node,
     Object(String),
     Edge {
@@ -369,15 +369,15 @@ impl From<SampleDto> for LogSample {
 }
 
 /// JSON has no NaN: it was written as `null`.
-fn number(value: Option<f64>) -> f64 {
+pub(super) fn number(value: Option<f64>) -> f64 {
     value.unwrap_or(f64::NAN)
 }
 
-fn node_of(name: &str) -> Result<NodeId, StoreError> {
+pub(super) fn node_of(name: &str) -> Result<NodeId, StoreError> {
     NodeId::new(name).map_err(|error| StoreError(format!("read a stored incident: {error}")))
 }
 
-fn shard_of(name: &str) -> Result<ShardId, StoreError> {
+pub(super) fn shard_of(name: &str) -> Result<ShardId, StoreError> {
     ShardId::new(name).map_err(|error| StoreError(format!("read a stored incident: {error}")))
 }
 

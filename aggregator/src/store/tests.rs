@@ -3,16 +3,18 @@
 use std::path::Path;
 use std::sync::Arc;
 
-use hsw_engine::IncidentState;
+use hsw_engine::{IncidentId, IncidentState};
+use hsw_explain::NamedCase;
 use hsw_types::{
     NodeFacts, NodeId, SeriesDef, SeriesId, SeriesKey, SeriesValues, ShardSummary, WallTime,
     WindowIndex,
 };
 use proptest::prelude::*;
-use tokio::sync::{mpsc, watch};
+use tokio::sync::{mpsc, oneshot, watch};
 
 use super::commit::{Batch, Outcome};
 use super::stored_incident::tests::incident;
+use super::worker::Effect;
 use super::*;
 use crate::shared::{Counter, Counters, Matcher};
 
@@ -223,6 +225,8 @@ fn replay_tells_of_a_silent_node_and_of_one_that_said_goodbye() {
             Committed::HotName { name, .. } => format!("name {name}"),
             Committed::Weights(kept) => format!("{} versions", kept.versions.len()),
             Committed::Triggers(kept) => format!("{} triggers", kept.len()),
+            Committed::Explained(id, _) => format!("why {}", id.0),
+            Committed::Causes(cases) => format!("{} causes", cases.len()),
             Committed::ReplayDone => "done".to_owned(),
         })
         .collect();
@@ -435,8 +439,49 @@ fn a_batch_that_could_not_be_written_is_written_once_there_is_room() {
     let effects = store.transact(&mut batch).unwrap();
     let acks = effects
         .iter()
-        .filter(|effect| matches!(effect, worker::Effect::Ack(..)))
+        .filter(|effect| matches!(effect, Effect::Ack(..)))
         .count();
     assert_eq!(acks, 3);
     assert_eq!(stored(&store).len(), 3);
+}
+
+#[test]
+fn explanations_and_named_cases_survive_a_restart() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut store = open(dir.path(), Config::default());
+    let incident = incident(7, 1_000_000, IncidentState::Closed);
+    let why = stored_explanation::example(1_000_000);
+    let named = NamedCase {
+        cause: "backup".to_owned(),
+        ..why.case.clone()
+    };
+    let (reply, mut answer) = oneshot::channel();
+    let mut commands = vec![
+        Command::Incident(Arc::new(incident)),
+        Command::Explained(IncidentId(7), Arc::clone(&why)),
+        Command::Causes {
+            cases: Arc::new(vec![named.clone()]),
+            replies: vec![reply],
+        },
+    ];
+    for effect in store.transact(&mut commands).unwrap() {
+        if let Effect::Answer(answer) = effect {
+            answer();
+        }
+    }
+    assert_eq!(answer.try_recv(), Ok(()));
+    drop(store);
+
+    let store = open(dir.path(), Config::default());
+    let told = replayed(&store, START_US);
+    let causes = told.iter().find_map(|committed| match committed {
+        Committed::Causes(cases) => Some(cases.clone()),
+        _ => None,
+    });
+    assert_eq!(causes, Some(vec![named]));
+    let read = told.iter().find_map(|committed| match committed {
+        Committed::Explained(id, read) => Some((*id, read.clone())),
+        _ => None,
+    });
+    assert_eq!(read, Some((IncidentId(7), Box::new((*why).clone()))));
 }

@@ -15,7 +15,8 @@ use tokio::sync::{mpsc, oneshot, watch};
 
 use super::commit::{Batch, Marks, Outcome};
 use super::{BATCH_SUMMARIES_MAX, Command, Committed, Config, StoreError, StoreHandle};
-use super::{commit, handle, hot, replay, retention, schema, stored_weights, triggers};
+use super::{commit, handle, hot, replay, retention, schema};
+use super::{stored_explanation, stored_weights, triggers};
 use crate::shared::{Counter, Counters, StoreStatus};
 
 /// Pause before a batch that could not be committed is tried again.
@@ -26,6 +27,9 @@ const SWEEP: Duration = Duration::from_secs(3600);
 
 /// Closed incidents told at start, as many as the engine keeps by default.
 const RESTORED_CLOSED: usize = 1_000;
+
+/// Explanations told at start, as many as the engine keeps.
+const RESTORED_EXPLANATIONS: usize = 300;
 
 /// The open store, not yet running.
 #[derive(Debug)]
@@ -106,6 +110,7 @@ impl Store {
         }
         hot::names(&self.connection, tell)?;
         replay::incidents(&self.connection, RESTORED_CLOSED, tell)?;
+        stored_explanation::tell(&self.connection, RESTORED_EXPLANATIONS, tell)?;
         let replayed = replay::summaries(&self.connection, &self.marks, since, tell)?;
         tracing::info!(
             summaries = replayed.summaries,
@@ -335,6 +340,14 @@ fn write(batch: &mut Batch<'_>, command: &Command) -> Result<Written, StoreError
             batch.incident(incident)?;
             Written::Nothing
         }
+        Command::Explained(id, why) => {
+            batch.explanation(*id, why)?;
+            Written::Nothing
+        }
+        Command::Causes { cases, .. } => {
+            batch.causes(cases)?;
+            Written::Nothing
+        }
         Command::Hot { rows, names, now } => {
             batch.hot(rows, names, now.window())?;
             Written::Nothing
@@ -384,6 +397,13 @@ fn effects(command: Command, written: Written, counters: &Counters) -> Vec<Effec
             }))]
         }
         (Command::Stopped { node }, _) => vec![Effect::Tell(Committed::Stopped { node })],
+        (Command::Causes { replies, .. }, _) => {
+            vec![Effect::Answer(Box::new(move || {
+                for reply in replies {
+                    let _nobody_waits = reply.send(());
+                }
+            }))]
+        }
         (
             Command::Triggers {
                 reply: Some(reply), ..

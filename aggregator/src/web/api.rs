@@ -12,7 +12,7 @@ use hsw_types::WindowIndex;
 use serde::Deserialize;
 use serde_json::{Value, json};
 
-use super::{Parts, form, probes};
+use super::{Parts, form, probes, why};
 use crate::alerts::{Matcher, SilenceError, SilenceSpec, wall_now};
 use crate::shared::Snapshot;
 
@@ -89,7 +89,11 @@ pub(super) async fn incidents(State(parts): State<Parts>, Query(which): Query<Wh
         .iter()
         .filter(|incident| state.is_none_or(|state| incident.state == state))
         .take(limit)
-        .map(|incident| form::incident(incident, &silences, &snapshot.cluster, snapshot.wall))
+        .map(|incident| {
+            let mut row = form::incident(incident, &silences, &snapshot.cluster, snapshot.wall);
+            why::add(&mut row, &snapshot, incident, false);
+            row
+        })
         .collect();
     Json(json!({ "now": snapshot.wall.as_unix_seconds(), "incidents": rows })).into_response()
 }
@@ -109,13 +113,9 @@ pub(super) async fn incident(State(parts): State<Parts>, Path(id): Path<String>)
     match find(&snapshot, &id) {
         Some(incident) => {
             let silences = parts.silences.list();
-            Json(form::incident(
-                incident,
-                &silences,
-                &snapshot.cluster,
-                snapshot.wall,
-            ))
-            .into_response()
+            let mut one = form::incident(incident, &silences, &snapshot.cluster, snapshot.wall);
+            why::add(&mut one, &snapshot, incident, true);
+            Json(one).into_response()
         }
         None => problem(
             StatusCode::NOT_FOUND,

@@ -2,12 +2,13 @@
 
 mod hot;
 mod judged;
+mod series;
 
 use std::sync::Arc;
 
 use hsw_engine::{
     Armed, EdgeView, Evidence, GraphView, Health, Incident, IncidentId, IncidentState,
-    NodeLiveness, NodeView, Point, SeriesView, ShardView, Symptom, TrafficView, VertexView,
+    NodeLiveness, NodeView, ShardView, Symptom, TrafficView, VertexView,
 };
 use hsw_types::{
     Bad, EdgeKind, LogSample, Monotonic, NodeFacts, NodeId, Role, SeriesKey, ShardId, SourceState,
@@ -16,6 +17,7 @@ use hsw_types::{
 use tokio::sync::{broadcast, mpsc, watch};
 
 use self::hot::{counted, hot};
+use self::series::{lines, noise};
 use super::Parts;
 use crate::alerts::{Silences, Stats, wall_now};
 use crate::shared::{
@@ -72,13 +74,6 @@ async fn keep(mut ordered: mpsc::Receiver<Command>) {
     }
 }
 
-/// Noise that is the same each time it is asked for.
-fn noise(seed: i64) -> f64 {
-    let mixed = (seed as u64).wrapping_mul(0x9e37_79b9_7f4a_7c15);
-    let mixed = (mixed ^ (mixed >> 29)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-    (mixed >> 40) as f64 / f64::from(1 << 24) - 0.5
-}
-
 async fn answer(mut asked: mpsc::Receiver<Question>, snapshot: watch::Receiver<Arc<Snapshot>>) {
     let mut triggers = Triggers::new(&crate::config::Config::default(), 1);
     triggers.restore(Vec::new(), Monotonic(0), wall_now());
@@ -119,51 +114,23 @@ async fn answer(mut asked: mpsc::Receiver<Question>, snapshot: watch::Receiver<A
                 }
                 drop(reply.send(removed));
             }
-            Question::Accept { reply, .. } => drop(reply.send(())),
             Question::Weights(question) => judged::answer(question),
+            Question::Accept { reply, .. }
+            | Question::Feedback { reply, .. }
+            | Question::PutCauses { reply, .. } => drop(reply.send(())),
+            Question::Causes { reply } => drop(reply.send((Arc::default(), 0))),
+            Question::Why {
+                shard, from, reply, ..
+            } => {
+                let mut why = (*crate::store::example_explanation(from.0)).clone();
+                why.shard = shard;
+                drop(reply.send(Ok(Box::new(why))));
+            }
             Question::SeriesNames { reply, .. } => {
                 drop(reply.send(vec![SeriesKey::node("pg.commits")]));
             }
         }
     }
-}
-
-fn lines(snapshot: &Snapshot, key: &SeriesKey, from: WindowIndex) -> Vec<SeriesView> {
-    let evidence = snapshot
-        .incidents
-        .iter()
-        .flat_map(|incident| incident.evidence.iter().map(move |e| (incident.started, e)))
-        .find(|(_, evidence)| evidence.series == *key);
-    let usual = evidence.and_then(|(_, e)| e.usual).unwrap_or(40.0);
-    let mut lines = Vec::new();
-    for (at, shard) in snapshot.shards.iter().enumerate() {
-        for node in &shard.nodes {
-            let hit = evidence.filter(|(_, e)| e.node == node.node);
-            let points = (from.0..=snapshot.wall.window().0)
-                .map(|t| {
-                    let wobble = 1.0 + 0.3 * noise(t * 31 + at as i64) + 0.05 * at as f64;
-                    let base = usual.max(0.02) * wobble * f64::from(u8::from(usual > 0.0));
-                    let value = match hit {
-                        Some((started, e)) if t >= started.0 => {
-                            let ramp = ((t - started.0) as f64 / 12.0).min(1.0);
-                            base + (e.value - base) * ramp * (1.0 + 0.15 * noise(t))
-                        }
-                        _ => base,
-                    };
-                    Point {
-                        window: WindowIndex(t),
-                        value: value.max(0.0),
-                    }
-                })
-                .collect();
-            lines.push(SeriesView {
-                node: node.node.clone(),
-                points,
-                usual: Some(usual),
-            });
-        }
-    }
-    lines
 }
 
 fn shard_id(name: &str) -> ShardId {
@@ -413,6 +380,9 @@ fn graph(now: WallTime) -> GraphView {
     }
     GraphView {
         landmarks: vec!["client:10.0.9.7/reports".to_owned()],
+        is_resolved: true,
+        n_twins: (0, 0),
+        n_alone: (13, 13),
         twin_bound: 0,
         twin_bound_uncoloured: 4,
         landmark_nodes: vec![NodeId::new("router-a").unwrap()],
@@ -490,6 +460,10 @@ pub(crate) fn snapshot(n: usize, is_calm: bool) -> Snapshot {
         started: WallTime(now.0 - 7_200_000_000),
         cluster: "orders".to_owned(),
         shards,
+        explanations: incidents
+            .iter()
+            .map(|one| (one.id, crate::store::example_explanation(one.started.0)))
+            .collect(),
         incidents,
         graph: Arc::new(graph(now)),
         armed,
@@ -499,5 +473,6 @@ pub(crate) fn snapshot(n: usize, is_calm: bool) -> Snapshot {
         engine_counters: vec![("series_refused", 0)],
         triggers: super::triggers::demo::views(now),
         trigger_totals: Totals::default(),
+        inference: hsw_inference::Scorer::without("a demonstration").status(),
     }
 }

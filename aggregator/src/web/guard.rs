@@ -144,6 +144,7 @@ fn is_open(path: &str) -> bool {
         "/" | "/app.js"
             | "/draw.js"
             | "/hot.js"
+            | "/why.js"
             | "/style.css"
             | "/healthz"
             | "/-/healthy"

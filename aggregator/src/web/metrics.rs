@@ -42,6 +42,7 @@ fn text(parts: &Parts) -> String {
         );
     }
     triggers(&mut page, &snapshot);
+    inference(&mut page, &snapshot);
     shards(&mut page, &snapshot);
     nodes_of_shards(&mut page, &snapshot);
     agents(&mut page, &snapshot);
@@ -140,6 +141,35 @@ fn triggers(page: &mut Page, snapshot: &Snapshot) {
             totals.downs,
         ),
     ] {
+        page.counter(name, help, total);
+    }
+}
+
+fn inference(page: &mut Page, snapshot: &Snapshot) {
+    let status = &snapshot.inference;
+    page.family(
+        "inference_provider",
+        "gauge",
+        "What scores: cuda, cpu, or none where the statistical fusion judges alone; always 1.",
+    );
+    let model = status.model.as_deref().unwrap_or("");
+    let labels = [
+        ("provider", status.provider),
+        ("model", model),
+        ("checksum", status.checksum.as_str()),
+    ];
+    page.sample("inference_provider", &labels, 1.0);
+    page.gauge(
+        "inference_shadow",
+        "1 while a new model scores beside the old one.",
+        f64::from(u8::from(status.shadow.is_some())),
+    );
+    page.gauge(
+        "inference_seconds",
+        "How long the last batch took.",
+        status.totals.last_us as f64 / 1e6,
+    );
+    for (name, help, total) in status.totals.named() {
         page.counter(name, help, total);
     }
 }

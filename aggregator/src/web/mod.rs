@@ -4,7 +4,7 @@
 //! Invariants: WE-1 without a token nothing but health and the empty page is served, unless bound to loopback, and there
 //! only to requests whose `Host` is a loopback name (DNS rebinding). WE-2 nothing external is loaded: the page works
 //! air-gapped. WE-3 a slow or hostile client costs one of [`Config::connections_max`] places and no more.
-//! Limits: bodies 64 KiB, requests 15 s, headers 10 s, series answers `series::NODES_MAX` × `series::POINTS_MAX`.
+//! Limits: bodies 64 KiB (a file of causes 16 MiB), requests 15 s, headers 10 s, series answers `series::NODES_MAX` × `series::POINTS_MAX`.
 //! Does not: TLS (put a proxy in front), touch the engine (see `driver`).
 
 mod api;
@@ -19,6 +19,7 @@ mod probes;
 mod series;
 mod triggers;
 mod weights;
+mod why;
 
 #[cfg(test)]
 pub(crate) mod demo;
@@ -136,6 +137,14 @@ fn router(parts: Parts, guard: Arc<Guard>) -> Router {
         .route("/weights", get(weights::show))
         .route("/weights/propose", post(weights::propose))
         .route("/weights/label", post(weights::label))
+        .route("/incidents/{id}/feedback", post(why::give_feedback))
+        .route("/why", post(why::why))
+        .route(
+            "/causes",
+            get(why::causes)
+                .put(why::put_causes)
+                .layer(DefaultBodyLimit::max(why::CAUSES_BYTES_MAX)),
+        )
         .route("/triggers", get(triggers::list).post(triggers::add))
         .route("/triggers/{name}", delete(triggers::remove))
         .route("/events", get(events::events));
@@ -151,6 +160,7 @@ fn router(parts: Parts, guard: Arc<Guard>) -> Router {
         .route("/app.js", get(page::app))
         .route("/draw.js", get(page::draw))
         .route("/hot.js", get(page::hot))
+        .route("/why.js", get(page::why))
         .route("/style.css", get(page::style))
         .fallback(api::no_such_page)
         .layer(DefaultBodyLimit::max(64 << 10))

@@ -31,6 +31,13 @@ pub(super) async fn hot() -> impl IntoResponse {
     )
 }
 
+pub(super) async fn why() -> impl IntoResponse {
+    file(
+        "text/javascript; charset=utf-8",
+        include_str!("page/why.js"),
+    )
+}
+
 pub(super) async fn style() -> impl IntoResponse {
     file("text/css; charset=utf-8", include_str!("page/style.css"))
 }

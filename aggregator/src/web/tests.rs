@@ -227,6 +227,48 @@ async fn an_incident_about_edges_names_them_and_can_be_accepted() {
 }
 
 #[tokio::test]
+async fn an_incident_says_why_takes_a_word_of_feedback_and_any_time_can_be_asked_about() {
+    let (address, _kept) = started(demo::snapshot(5, false), None).await;
+    let all = get_json(address, "/api/v1/incidents?state=open").await;
+    let id = all["incidents"][0]["id"].as_str().unwrap().to_owned();
+    let one = get_json(address, &format!("/api/v1/incidents/{id}")).await;
+    assert_eq!(one["why"]["causes"][0]["cause"], "lock-storm");
+    assert_eq!(one["why"]["verdict"], "called a false alarm by an operator");
+    assert_eq!(
+        one["why"]["predicates"][0]["metric"],
+        "pg.sessions_waiting_lock"
+    );
+    assert_eq!(one["why"]["similar"][0]["alike"], 0.93);
+    let say = async |method: &str, path: &str, body: &str| {
+        let request = format!(
+            "{method} /api/v1/{path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n{JSON}Content-Length: {}\r\n\r\n{body}",
+            body.len()
+        );
+        send(address, &request).await.0
+    };
+    let word = format!("incidents/{id}/feedback");
+    assert_eq!(say("POST", &word, r#"{"cause":"backup"}"#).await, 200);
+    assert_eq!(say("POST", &word, r#"{"false_alarm":true}"#).await, 200);
+    for wrong in [
+        r#"{}"#,
+        r#"{"cause":""}"#,
+        r#"{"cause":"Normal"}"#,
+        r#"{"cause":"false alarm: x"}"#,
+        r#"{"cause":"a","false_alarm":true}"#,
+    ] {
+        assert_eq!(say("POST", &word, wrong).await, 400, "{wrong}");
+    }
+    let nowhere = "incidents/0000000000000000/feedback";
+    assert_eq!(say("POST", nowhere, r#"{"cause":"x"}"#).await, 404);
+    let asked = r#"{"shard":"shard-2","from":1700000000,"to":1700000030}"#;
+    assert_eq!(say("POST", "why", asked).await, 200);
+    let causes = get(address, "/api/v1/causes").await.2;
+    assert_eq!(hsw_explain::format::read(&causes).unwrap(), []);
+    assert_eq!(say("PUT", "causes", &causes).await, 200);
+    assert_eq!(say("PUT", "causes", "{}").await, 400);
+}
+
+#[tokio::test]
 async fn a_silence_is_added_shown_at_its_incident_and_removed() {
     let (address, _kept) = started(demo::snapshot(5, false), None).await;
     let asked = json!({ "matchers": ["shard=~shard-[34]"], "reason": "reindex", "minutes": 60 });
@@ -274,6 +316,7 @@ async fn with_a_token_strangers_see_health_and_the_empty_page_only() {
         "/app.js",
         "/draw.js",
         "/hot.js",
+        "/why.js",
         "/style.css",
     ] {
         let (status, head, _) = get(address, open).await;

@@ -13,7 +13,7 @@ use crate::suspicion::Reason;
 /// Accesses in question at most; more are counted and left out.
 pub const N_CANDIDATES_MAX: usize = 20_000;
 /// What is less likely than this to be told by mistake is there. One in a thousand for each look of a quarter of an hour.
-const MISTAKE_MAX: f64 = 1e-3;
+pub(crate) const MISTAKE_MAX: f64 = 1e-3;
 /// After this time all waiting is over: the longest is a release's.
 const UNKNOWN_US: i64 = 30 * 60 * 1_000_000;
 /// Edges of one client that are judged together.
@@ -57,6 +57,13 @@ impl Candidate {
     }
 }
 
+/// How often a client was seen at what is in question, and since when.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Glimpses {
+    pub(crate) n: u32,
+    pub(crate) first: WallTime,
+}
+
 /// An edge and its role.
 pub(crate) type Key = (EdgeId, String);
 
@@ -91,8 +98,9 @@ impl Candidates {
     }
 
     /// Takes the graph's word for each. One that is gone stays until it is known what it was, and in sight for as long as the graph's
-    /// memory once it is raised; a mistake goes.
-    pub(crate) fn look(&mut self, graph: &InteractionGraph, now: WallTime) {
+    /// memory once it is raised; a mistake goes. Clients of those that went without being raised, and how often they were seen.
+    pub(crate) fn look(&mut self, graph: &InteractionGraph, now: WallTime) -> Vec<(Actor, u32)> {
+        let mut gone = Vec::new();
         self.all.retain(|(edge, user), candidate| {
             let Some(seen) = graph.edge(edge).map(|edge| seen_as(edge, user)) else {
                 let since = candidate
@@ -108,7 +116,11 @@ impl Candidates {
                 let is_renamed =
                     !candidate.is_gone && now.0 - candidate.sighted.0 < FORGET_AFTER_US * 9 / 10;
                 candidate.is_gone = true;
-                return candidate.is_real && !is_renamed && now.0 - since.0 < stays_us;
+                let stays = candidate.is_real && !is_renamed && now.0 - since.0 < stays_us;
+                if !stays && !is_renamed && candidate.raised.is_none() {
+                    gone.push((candidate.access.client.clone(), candidate.n_sightings));
+                }
+                return stays;
             };
             if seen > candidate.sighted || candidate.n_looks == 0 {
                 candidate.sighted = seen;
@@ -122,6 +134,20 @@ impl Candidates {
             candidate.n_looks += 1;
             true
         });
+        gone
+    }
+
+    /// How often each client was seen at what is in question, and since when.
+    pub(crate) fn glimpses(&self) -> BTreeMap<&Actor, Glimpses> {
+        let mut all: BTreeMap<&Actor, Glimpses> = BTreeMap::new();
+        for candidate in self.all.values() {
+            let first = candidate.since;
+            let client = &candidate.access.client;
+            let seen = all.entry(client).or_insert(Glimpses { n: 0, first });
+            seen.n += candidate.n_sightings;
+            seen.first = seen.first.min(first);
+        }
+        all
     }
 
     /// Tells mistakes from what is there.

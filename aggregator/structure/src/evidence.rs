@@ -12,6 +12,8 @@ const N_LOOKS_MAX: f64 = 720.0;
 const PRIOR: f64 = 0.5;
 /// First times remembered for the rate of honest change.
 const N_FIRST_TIMES_MAX: usize = 1_024;
+/// Glimpses of a client that are told apart from more.
+const N_GLIMPSES_MAX: u32 = 1_000;
 /// One look, 5 s: how long a moment is in which honest change would have to fall.
 const MOMENT_US: f64 = 5e6;
 
@@ -70,6 +72,25 @@ impl Evidence {
     }
 }
 
+/// The chance that of all glimpses of a client so many or more fall into the newest part of the time, had it been there always at one
+/// rate: the tail of a binomial variable, given all of them. Times in microseconds. O(glimpses before).
+pub(crate) fn by_being_rare(before: (u32, i64), now: (u32, i64)) -> f64 {
+    let ln = hsw_stats::ln;
+    let (n_before, n_now) = (before.0.min(N_GLIMPSES_MAX), now.0.min(N_GLIMPSES_MAX));
+    let n = f64::from(n_before + n_now);
+    let new_us = now.1 as f64 + MOMENT_US;
+    let share = new_us / (new_us + before.1.max(1) as f64);
+    let odds = ln(1.0 - share) - ln(share);
+    // So many before, from none on.
+    let (mut term, mut sum) = (n * ln(share), 0.0);
+    for i in 0..=n_before {
+        sum += hsw_stats::exp(term);
+        let i = f64::from(i);
+        term += ln((n - i).max(1.0)) - ln(i + 1.0) + odds;
+    }
+    sum.min(1.0)
+}
+
 /// P(X ≥ k) of a Poisson variable with this mean; 1, which bounds it, from `k` down to where half of the mass lies. O(k).
 fn at_least(k: u32, mean: f64) -> f64 {
     if f64::from(k) <= mean || k == 0 {
@@ -99,6 +120,20 @@ mod tests {
         assert!((at_least(2, 1.0) - 0.264_241_117_657_115_3).abs() < 1e-12);
         assert!((at_least(3, 0.5) - 0.014_387_677_966_970_7).abs() < 1e-12);
         assert!((at_least(2, 1e-6) - 5e-13).abs() < 1e-17);
+    }
+
+    #[test]
+    fn who_is_seen_as_rarely_as_ever_is_not_new_and_who_comes_thick_is() {
+        let minutes = |n: i64| n * 60 * 1_000_000;
+        // Once in five minutes for a quarter of an hour, and so on for as long.
+        assert!(by_being_rare((3, minutes(15)), (3, minutes(15))) > 0.1);
+        assert!(by_being_rare((0, minutes(5)), (3, minutes(11))) > 0.1);
+        // Never in three minutes, then at each of three looks.
+        assert!(by_being_rare((0, minutes(3)), (3, 10_000_000)) < 1e-3);
+        // All of three in the newest half: an eighth, and of four with one before, one or none in the older half: 5/16.
+        let half = minutes(10) - MOMENT_US as i64;
+        assert!((by_being_rare((0, minutes(10)), (3, half)) - 0.125).abs() < 1e-9);
+        assert!((by_being_rare((1, minutes(10)), (3, half)) - 0.3125).abs() < 1e-9);
     }
 
     #[test]

@@ -1,10 +1,11 @@
 //! Whether an access was to be expected, and if it cannot be known yet, until when to wait.
 //!
-//! What explains: history; hosts of the same colour; a shard that is new to all; a colour that roams; a role that takes another's place;
+//! What explains: history; hosts of the same colour; hosts of a colour that have a place each; a shard that is new to all; a colour that roams; a role that takes another's place;
 //! a deployment with a role of its own; others of the application that do the same now.
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use hsw_graph::Vertex;
 use hsw_types::WallTime;
 
 use crate::access::{Access, Colour, Target};
@@ -33,6 +34,8 @@ const SECOND_POD_US: i64 = 3 * MINUTE_US;
 const RELEASE_SHARE: f64 = 0.4;
 /// The share of older siblings that a colour reaches if it uses all of them, a few left out.
 const ALL_SHARE: f64 = 0.8;
+/// Hosts that show that each has a place of its own: one says nothing of others.
+const N_PARTITIONED: usize = 2;
 /// A colour that went somewhere new so many times roams, if it went on doing so.
 const N_WIDENINGS: u32 = 2;
 /// So often, in the mean since it was first seen: half a day.
@@ -82,6 +85,9 @@ impl View<'_> {
             }
             if self.is_roaming(habit) {
                 return Verdict::Roams;
+            }
+            if self.is_partitioned(access, habit, since) {
+                return Verdict::Expected;
             }
         }
         let is_risky = self.is_escalated(access, since);
@@ -228,6 +234,47 @@ impl View<'_> {
         habit.n_widenings >= N_WIDENINGS && age_us / i64::from(habit.n_widenings) <= WIDENS_US
     }
 
+    /// One more host of a colour whose hosts have a place each, as workers of partitions do: that the next one goes where none went is as
+    /// likely as that a place is one host's alone (Good: The population frequencies of species, Biometrika 40, 1953, over the hosts that
+    /// are there now). Nobody who goes to more places than others of his colour, or to a kind of shard that none of them knows.
+    fn is_partitioned(&self, access: &Access, habit: &Habit, since: WallTime) -> bool {
+        let Some(past) = self.habits.actors.get(&access.client) else {
+            return false;
+        };
+        let is_arriving = past.first.0 > self.began.0 && since.0 - past.first.0 < SETTLED_US;
+        let kind = stem(access.target.name());
+        let is_kin = |t: &Target| t.is_shard() && stem(t.name()) == kind;
+        if !is_arriving
+            || !is_kin(&access.target)
+            || !habit.targets.iter().any(is_kin)
+            || self.n_first_shards(access, |_| true) > habit.reach_max
+        {
+            return false;
+        }
+        let (application, user) = (access.colour.application(), access.colour.user());
+        let (mut n_hosts, mut n_places) = (0, 0);
+        let mut hosts_of: BTreeMap<&Target, u32> = BTreeMap::new();
+        for host in habit.up.keys().filter(|host| **host != access.host) {
+            let actor = Vertex::Client {
+                host: host.clone(),
+                application: application.to_owned(),
+            };
+            let did = self.habits.actors.get(&actor).map(|past| &past.did);
+            let own = did
+                .into_iter()
+                .flatten()
+                .filter(|(as_whom, _)| as_whom == user);
+            let before = n_places;
+            for (_, target) in own {
+                *hosts_of.entry(target).or_insert(0) += 1;
+                n_places += 1;
+            }
+            n_hosts += usize::from(n_places > before);
+        }
+        let n_alone = hosts_of.values().filter(|n| **n == 1).count();
+        n_hosts >= N_PARTITIONED && n_alone * 2 >= n_places
+    }
+
     /// A role that nobody knew until shortly before, and that may not do more than others.
     fn is_new_role(&self, user: &str, since: WallTime) -> bool {
         let is_new = |at: WallTime| at.0 > self.began.0 && since.0 - at.0 < YOUNG_US;
@@ -288,9 +335,14 @@ impl View<'_> {
         if user.is_empty() || self.is_of_application(application, user) {
             return false;
         }
+        // Who tried other roles before has made this one, however new it is; who was refused as this one was early.
         let is_refused = self.grants.refused(&access.host, self.now).is_some();
         let is_stolen = is_refused || self.given.given_to(user).is_some();
-        self.grants.is_privileged(user) || (is_stolen && !self.is_new_role(user, since))
+        self.grants.is_privileged(user)
+            || self
+                .grants
+                .was_refused_as_another(&access.host, user, self.now)
+            || (is_stolen && !self.is_new_role(user, since))
     }
 
     pub(crate) fn is_of_application(&self, application: &str, user: &str) -> bool {

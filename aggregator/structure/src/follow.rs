@@ -5,10 +5,10 @@ use std::collections::{BTreeMap, BTreeSet};
 use hsw_graph::{EdgeId, Event, InteractionGraph, Vertex, Watch};
 use hsw_types::{EdgeKind, NodeId, WallTime};
 
-use crate::access::Access;
-use crate::candidates::{Candidates, Raised};
+use crate::access::{Access, Actor};
+use crate::candidates::{Candidate, Candidates, Glimpses, MISTAKE_MAX, Raised};
 use crate::drift::Drift;
-use crate::evidence::Evidence;
+use crate::evidence::{self, Evidence};
 use crate::explain::{Followers, Verdict, View};
 use crate::granted::{InQuestion, Look};
 use crate::grants::{Grant, Grants};
@@ -23,6 +23,8 @@ pub const LEARNING_US: i64 = 3 * 60 * 1_000_000;
 const BEGINNING_US: i64 = 60 * 1_000_000;
 /// Raised is what honest change shows less often than this.
 const CHANCE_MAX: f64 = 0.05;
+/// Refusals that go on are looked up once a minute: they matter for half an hour.
+const RENEW_US: i64 = 60 * 1_000_000;
 const SWEEP_US: i64 = 3_600 * 1_000_000;
 
 /// The model and what it suspects. See the crate's header.
@@ -39,6 +41,7 @@ pub struct Structure {
     next_event: u64,
     began: Option<WallTime>,
     swept: WallTime,
+    renewed: WallTime,
     suspicions: Vec<Suspicion>,
     drift: Drift,
 }
@@ -64,6 +67,7 @@ impl Structure {
             next_event: 0,
             began: None,
             swept: WallTime(i64::MIN / 2),
+            renewed: WallTime(i64::MIN / 2),
             suspicions: Vec::new(),
             drift: Drift::default(),
         }
@@ -83,6 +87,10 @@ impl Structure {
         let Some(began) = self.began else { return };
         let is_beginning = now.0 - began.0 < BEGINNING_US;
         let fresh = self.take(graph, &place, (is_beginning, now));
+        if now.0 - self.renewed.0 >= RENEW_US {
+            self.renewed = now;
+            self.grants.renew(graph);
+        }
         if is_beginning {
             fresh
                 .iter()
@@ -90,7 +98,9 @@ impl Structure {
         } else {
             self.question(fresh, now);
         }
-        self.candidates.look(graph, now);
+        for (client, n) in self.candidates.look(graph, now) {
+            self.habits.glimpse(&client, n);
+        }
         self.candidates.test(
             &mut self.evidence,
             self.habits.n_up,
@@ -155,10 +165,14 @@ impl Structure {
     /// An operator says that these edges are fine: they are to be expected from now on.
     pub fn accept(&mut self, edges: &[EdgeId]) {
         let edges: BTreeSet<&EdgeId> = edges.iter().collect();
-        let habits = &mut self.habits;
+        let (habits, evidence) = (&mut self.habits, &mut self.evidence);
+        let mut origins = BTreeSet::new();
         self.candidates.all.retain(|(edge, _), candidate| {
             let is_fine = edges.contains(edge);
             if is_fine {
+                if origins.insert(candidate.access.origin()) {
+                    evidence.confirm(candidate.raised_at);
+                }
                 habits.learn(&candidate.access, candidate.since, true);
             }
             !is_fine
@@ -172,10 +186,10 @@ impl Structure {
         });
     }
 
-    /// Accesses left out over the limit, since the start.
+    /// Accesses and grants left out over the limits, since the start: they are neither learned nor raised.
     #[must_use]
     pub const fn n_left_out(&self) -> u64 {
-        self.candidates.n_left_out
+        self.candidates.n_left_out + self.given.n_left_out
     }
 
     const fn view<'a>(
@@ -210,15 +224,14 @@ impl Structure {
                 continue;
             };
             if let (EdgeKind::RefusedLogin, Vertex::Client { host, .. }) = (id.kind, &id.from) {
-                self.grants.refuse(host, &id, edge.last_seen);
+                self.grants.refuse(host, &id, edge);
             }
             if let Some(grant) = Grant::of(&id, place) {
                 self.grants.note(&grant, now);
-                if is_beginning
-                    || self.grants.is_known(&grant)
-                    || !self.given.insert(&id, grant.clone(), now)
-                {
+                if is_beginning || self.grants.is_known(&grant) {
                     self.grants.learn(&grant);
+                } else {
+                    self.given.insert(&id, grant, now);
                 }
             }
             let known = self.up.entry(id.clone()).or_default();
@@ -278,18 +291,42 @@ impl Structure {
         self.given = given;
     }
 
+    /// Whether a client's sightings come so thick that it would have been seen before, had it always been there: sessions of milliseconds
+    /// are seen by chance, a place today and another tomorrow.
+    fn is_new(
+        &self,
+        candidate: &Candidate,
+        glimpses: &BTreeMap<&Actor, Glimpses>,
+        began: WallTime,
+        now: WallTime,
+    ) -> bool {
+        let client = &candidate.access.client;
+        let Some(seen) = glimpses.get(client) else {
+            return true;
+        };
+        let past = self.habits.actors.get(client);
+        let n_before = past.map_or(0, |past| past.n_glimpses);
+        let before_us = seen.first.0 - began.0;
+        let p = evidence::by_being_rare((n_before, before_us), (seen.n, now.0 - seen.first.0));
+        p <= MISTAKE_MAX
+    }
+
     /// What is there and explained is learned; what is there and not explained is raised, where enough is known.
     fn judge(&mut self, began: WallTime, now: WallTime) {
         let followers = self.candidates.followers();
         let view = self.view(&followers, began, now);
         let is_learning = now.0 - began.0 < self.learning_us;
+        let glimpses = self.candidates.glimpses();
         let mut learned = Vec::new();
         let mut raised = Vec::new();
         for (key, candidate) in self.candidates.all.iter().filter(|(_, c)| c.is_real) {
             match view.verdict(&candidate.access, candidate.since) {
                 Verdict::Expected => learned.push((key.clone(), false)),
                 Verdict::Roams => learned.push((key.clone(), true)),
-                Verdict::Unexpected if candidate.raised.is_none() => {
+                Verdict::Unexpected
+                    if candidate.raised.is_none()
+                        && self.is_new(candidate, &glimpses, began, now) =>
+                {
                     let reasons = patterns::reasons(&view, &candidate.access);
                     raised.push((key.clone(), reasons));
                 }
@@ -310,11 +347,12 @@ impl Structure {
             let Some(candidate) = self.candidates.all.get_mut(&key) else {
                 continue;
             };
-            if counted.insert(candidate.access.origin()) {
-                self.evidence.confirm(now);
-            }
             let is_suspect = suspects.contains(&candidate.access.client);
             if is_learning || (p > CHANCE_MAX && !is_suspect) {
+                // What is raised is no honest change until an operator says so: decoys do not make the rest usual.
+                if counted.insert(candidate.access.origin()) {
+                    self.evidence.confirm(now);
+                }
                 learned.push((key, true));
             } else {
                 candidate.raised = Some(Raised { p, reasons });
@@ -323,6 +361,8 @@ impl Structure {
         }
         for (key, is_widening) in learned {
             if let Some(candidate) = self.candidates.all.remove(&key) {
+                let n = candidate.n_sightings();
+                self.habits.glimpse(&candidate.access.client, n);
                 self.habits.learn(&candidate.access, now, is_widening);
             }
         }

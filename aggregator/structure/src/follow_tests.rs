@@ -38,6 +38,18 @@ fn client(peer: &str, application: &str, user: &str) -> EdgeSubject {
 impl World {
     /// Orders on four shards, users on one, a monitor on all; watched for ten minutes.
     fn new() -> Self {
+        Self::with(&[])
+    }
+
+    /// And these from the beginning.
+    fn with(more: &[(&str, EdgeSubject)]) -> Self {
+        let mut world = Self::started(more);
+        world.pass(120);
+        world
+    }
+
+    /// Before the first look.
+    fn started(more: &[(&str, EdgeSubject)]) -> Self {
         let mut world = Self {
             graph: InteractionGraph::default(),
             watch: Watch::default(),
@@ -64,7 +76,9 @@ impl World {
             );
         }
         world.connect("users-1-a", &client("10.0.9.1", "monitor", "monitor"));
-        world.pass(120);
+        for (node, subject) in more {
+            world.connect(node, subject);
+        }
         world
     }
 
@@ -111,6 +125,44 @@ fn a_new_pod_of_a_known_application_is_expected() {
 }
 
 #[test]
+fn one_more_worker_of_partitions_takes_a_shard_of_its_own_and_an_old_one_does_not_change_over() {
+    let worker = |pod: u8| client(&format!("10.0.3.{pod}"), "worker", "worker");
+    let workers = [
+        ("orders-1-a", worker(1)),
+        ("orders-2-a", worker(2)),
+        ("orders-3-a", worker(3)),
+    ];
+    let mut world = World::with(&workers);
+    world.connect("orders-4-a", &worker(4));
+    world.pass(400);
+    assert_eq!(world.patterns(), []);
+    for (pod, nodes) in [
+        // It has been there all the time.
+        (1, &["orders-4-a"][..]),
+        // More than a worker does.
+        (5, &["orders-4-a", "orders-3-a"]),
+        // None of them knows this kind.
+        (6, &["users-1-a"]),
+    ] {
+        let mut world = World::with(&workers);
+        for node in nodes {
+            world.connect(node, &worker(pod));
+        }
+        world.pass(400);
+        assert_eq!(world.patterns().len(), 1, "worker {pod}");
+    }
+    // Where all go to the same places, one that goes elsewhere is none of them.
+    let mut world = World::with(&[
+        ("orders-1-a", worker(1)),
+        ("orders-1-a", worker(2)),
+        ("orders-1-a", worker(3)),
+    ]);
+    world.connect("orders-4-a", &worker(4));
+    world.pass(400);
+    assert_eq!(world.patterns().len(), 1);
+}
+
+#[test]
 fn an_unknown_client_that_reads_every_shard_is_a_fan_out() {
     let mut world = World::new();
     for shard in 1..=4 {
@@ -154,6 +206,142 @@ fn one_pod_that_goes_where_its_application_never_went_is_suspected_and_all_of_th
     }
     world.pass(40);
     assert_eq!(world.patterns(), []);
+}
+
+/// A client whose sessions last milliseconds, on each of four shards: a look in `every` sees one, by chance.
+fn look_by_chance(
+    world: &mut World,
+    n_looks: usize,
+    every: u64,
+    seed: u64,
+) -> Vec<(Pattern, String)> {
+    let mut state = seed;
+    let mut raised = Vec::new();
+    for _ in 0..n_looks {
+        for shard in 1..=4 {
+            state = state.wrapping_mul(0xd134_2543_de82_ef95).wrapping_add(1);
+            if (state >> 33) % every == 0 {
+                let node = NodeId::new(&format!("orders-{shard}-a")).unwrap();
+                let at = WallTime(world.now.0 + LOOK_US);
+                world
+                    .graph
+                    .touch(&node, &client("10.0.8.8", "probe", "probe"), 1.0, at);
+            }
+        }
+        world.pass(1);
+        raised.extend(world.patterns());
+    }
+    raised.dedup();
+    raised
+}
+
+#[test]
+fn sessions_of_milliseconds_that_were_always_there_are_no_fan_out_and_new_ones_are() {
+    // Of an hour each: seen at some shard once in four minutes, two and one.
+    let mut n_raised = 0;
+    for seed in 1..=10 {
+        for every in [192, 96, 48] {
+            let mut world = World::started(&[]);
+            let raised = look_by_chance(&mut world, 720, every, seed);
+            n_raised += usize::from(!raised.is_empty());
+        }
+    }
+    assert!(n_raised <= 1, "{n_raised} of 30");
+    for seed in 1..=10 {
+        let mut world = World::new();
+        let raised = look_by_chance(&mut world, 60, 4, seed);
+        assert!(
+            !raised.is_empty(),
+            "once in five seconds, as of now: {seed}"
+        );
+    }
+}
+
+#[test]
+fn decoys_from_many_hosts_do_not_make_the_rest_usual() {
+    let mut world = World::new();
+    for host in 0..12 {
+        let name = format!("tool-{}", char::from(b'a' + host));
+        let node = format!("orders-{}-a", host % 4 + 1);
+        world.connect(
+            &node,
+            &client(
+                &format!("10.0.6.{host}"),
+                &name,
+                ["checkout", "login"][usize::from(host) % 2],
+            ),
+        );
+        world.pass(4);
+    }
+    let is_known =
+        |client: &str, world: &World| world.patterns().iter().any(|(_, of)| of == client);
+    world.connect("users-1-a", &client("10.0.7.7", "dump", "monitor"));
+    world.pass(12);
+    assert!(
+        is_known("client:10.0.7.7/dump", &world),
+        "{:?}",
+        world.patterns()
+    );
+}
+
+#[test]
+fn who_tries_roles_then_makes_one_is_no_deployment_and_a_pod_that_was_early_is() {
+    for (tried, is_deployment) in [("monitor", false), ("profile", true)] {
+        let mut world = World::new();
+        let mut refused = client("10.0.7.7", "profile", tried);
+        refused.kind = EdgeKind::RefusedLogin;
+        world.connect("users-1-a", &refused);
+        world.pass(4);
+        world
+            .there
+            .retain(|(_, subject)| subject.kind != EdgeKind::RefusedLogin);
+        let (node, subject) = member("users-1-a", "profile", "writers");
+        world.connect(&node, &subject);
+        world.pass(4);
+        world.connect("users-1-a", &client("10.0.7.7", "profile", "profile"));
+        world.pass(60);
+        assert_eq!(
+            world.patterns().is_empty(),
+            is_deployment,
+            "tried {tried}: {:?}",
+            world.patterns()
+        );
+    }
+}
+
+#[test]
+fn who_goes_on_being_refused_was_refused_a_moment_ago() {
+    let mut world = World::new();
+    let mut refused = client("10.0.2.1", "login", "monitor");
+    refused.kind = EdgeKind::RefusedLogin;
+    world.connect("users-1-a", &refused);
+    // For longer than a refusal matters.
+    world.pass(400);
+    world.connect("users-1-a", &client("10.0.2.1", "login", "monitor"));
+    world.pass(6);
+    assert_eq!(
+        world.patterns(),
+        [(Pattern::Escalation, "client:10.0.2.1/login".to_owned())]
+    );
+}
+
+#[test]
+fn grants_beyond_the_limit_are_counted_and_not_learned() {
+    let mut world = World::new();
+    let subjects: Vec<_> = (0..crate::granted::N_GIVEN_MAX + 5)
+        .map(|n| member("users-1-a", &format!("login-{n}"), "superuser").1)
+        .collect();
+    let node = NodeId::new("users-1-a").unwrap();
+    for _ in 0..3 {
+        let at = WallTime(world.now.0 + LOOK_US);
+        subjects
+            .iter()
+            .for_each(|subject| world.graph.touch(&node, subject, 1.0, at));
+        world.pass(1);
+    }
+    assert_eq!(world.structure.n_left_out(), 5);
+    let last = format!("login-{}", crate::granted::N_GIVEN_MAX + 4);
+    assert!(!world.structure.grants.is_privileged(&last));
 }
 
 #[test]

@@ -15,8 +15,8 @@ use crate::names::stem;
 use crate::patterns;
 use crate::suspicion::{Pattern, Reason, Suspicion};
 
-/// Grants in question at most; the rest is learned.
-const N_GIVEN_MAX: usize = 2_000;
+/// Grants in question at most; more are counted and left out.
+pub(crate) const N_GIVEN_MAX: usize = 2_000;
 
 /// A grant in question.
 #[derive(Debug, Clone)]
@@ -33,6 +33,7 @@ struct Given {
 #[derive(Debug, Clone, Default)]
 pub(crate) struct InQuestion {
     all: BTreeMap<EdgeId, Given>,
+    pub(crate) n_left_out: u64,
 }
 
 /// What of a look a grant is judged by.
@@ -44,9 +45,10 @@ pub(crate) struct Look<'a> {
 }
 
 impl InQuestion {
-    pub(crate) fn insert(&mut self, edge: &EdgeId, grant: Grant, since: WallTime) -> bool {
-        if self.all.len() == N_GIVEN_MAX {
-            return false;
+    pub(crate) fn insert(&mut self, edge: &EdgeId, grant: Grant, since: WallTime) {
+        if self.all.len() == N_GIVEN_MAX && !self.all.contains_key(edge) {
+            self.n_left_out += 1;
+            return;
         }
         self.all.entry(edge.clone()).or_insert(Given {
             grant,
@@ -55,7 +57,6 @@ impl InQuestion {
             n_sightings: 1,
             raised: None,
         });
-        true
     }
 
     /// As whom this role may act by one of these.

@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use hsw_graph::{EdgeId, Vertex};
+use hsw_graph::{Edge, EdgeId, InteractionGraph, Vertex};
 use hsw_types::{NodeId, WallTime};
 
 use crate::access::Target;
@@ -13,6 +13,8 @@ use crate::suspicion::Place;
 const N_GRANTS_MAX: usize = 20_000;
 /// Hosts remembered whose logins were refused.
 const N_REFUSED_MAX: usize = 10_000;
+/// Edges, and roles, remembered of such a host.
+const N_REFUSED_EACH: usize = 64;
 /// A refusal matters for half an hour.
 pub(crate) const REFUSED_US: i64 = 30 * 60 * 1_000_000;
 /// Attributes and roles that may do more than read and write tables: PostgreSQL 18, chapters 21.2 and 21.5, and the administrators of
@@ -66,8 +68,17 @@ pub(crate) struct Grants {
     known: BTreeMap<(String, String), BTreeSet<Target>>,
     /// Roles that any membership names, and since when.
     pub(crate) roles: BTreeMap<String, WallTime>,
-    /// Hosts, and when their logins were refused last.
-    refused: BTreeMap<String, (WallTime, BTreeSet<EdgeId>)>,
+    /// Hosts whose logins were refused.
+    refused: BTreeMap<String, Refused>,
+}
+
+/// Refused logins of a host.
+#[derive(Debug, Clone, Default)]
+struct Refused {
+    last: WallTime,
+    edges: BTreeSet<EdgeId>,
+    /// As whom.
+    users: BTreeSet<String>,
 }
 
 impl Grants {
@@ -122,13 +133,27 @@ impl Grants {
         false
     }
 
-    pub(crate) fn refuse(&mut self, host: &str, edge: &EdgeId, at: WallTime) {
+    pub(crate) fn refuse(&mut self, host: &str, id: &EdgeId, edge: &Edge) {
         if self.refused.len() < N_REFUSED_MAX || self.refused.contains_key(host) {
-            let (last, edges) = self.refused.entry(host.to_owned()).or_default();
-            *last = at.max(*last);
-            if edges.len() < 64 {
-                edges.insert(edge.clone());
+            let refused = self.refused.entry(host.to_owned()).or_default();
+            refused.last = refused.last.max(edge.last_seen);
+            if refused.edges.len() < N_REFUSED_EACH {
+                refused.edges.insert(id.clone());
             }
+            for user in edge.users.keys() {
+                if refused.users.len() < N_REFUSED_EACH && !refused.users.contains(user) {
+                    refused.users.insert(user.clone());
+                }
+            }
+        }
+    }
+
+    /// Who goes on being refused is told of by no event: the graph knows. O(hosts refused).
+    pub(crate) fn renew(&mut self, graph: &InteractionGraph) {
+        for refused in self.refused.values_mut() {
+            let edges = refused.edges.iter().filter_map(|id| graph.edge(id));
+            let newest = edges.map(|edge| edge.last_seen).max();
+            refused.last = newest.map_or(refused.last, |newest| newest.max(refused.last));
         }
     }
 
@@ -138,8 +163,17 @@ impl Grants {
         host: &str,
         now: WallTime,
     ) -> Option<(WallTime, &BTreeSet<EdgeId>)> {
-        let (at, edges) = self.refused.get(host)?;
-        (now.0 - at.0 < REFUSED_US).then_some((*at, edges))
+        let refused = self.refused.get(host)?;
+        (now.0 - refused.last.0 < REFUSED_US).then_some((refused.last, &refused.edges))
+    }
+
+    /// Whether this host was refused not long ago, and not as this role.
+    pub(crate) fn was_refused_as_another(&self, host: &str, user: &str, now: WallTime) -> bool {
+        self.refused(host, now).is_some()
+            && self
+                .refused
+                .get(host)
+                .is_some_and(|refused| !refused.users.is_empty() && !refused.users.contains(user))
     }
 
     /// Whether this node refused this host not long ago.
@@ -154,6 +188,7 @@ impl Grants {
     }
 
     pub(crate) fn sweep(&mut self, now: WallTime) {
-        self.refused.retain(|_, (at, _)| now.0 - at.0 < REFUSED_US);
+        self.refused
+            .retain(|_, refused| now.0 - refused.last.0 < REFUSED_US);
     }
 }

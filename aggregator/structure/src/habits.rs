@@ -53,6 +53,8 @@ pub(crate) struct Past {
     /// First steps of the last half hour, learned or not.
     pub(crate) recent: Vec<(WallTime, EdgeId, Target)>,
     n_up: u32,
+    /// How often it was seen at places that were in question and not raised.
+    pub(crate) n_glimpses: u32,
 }
 
 /// What is known of a login role.
@@ -83,6 +85,7 @@ impl Habits {
             did: BTreeSet::new(),
             recent: Vec::new(),
             n_up: 0,
+            n_glimpses: 0,
         });
         past.last = past.last.max(at);
         self.n_up += usize::from(past.n_up == 0);
@@ -113,6 +116,13 @@ impl Habits {
             user.first = user.first.min(at);
         }
         self.targets.entry(access.target.clone()).or_insert(at);
+    }
+
+    /// It was seen so often at a place that is in question no more and was not raised.
+    pub(crate) fn glimpse(&mut self, client: &Actor, n: u32) {
+        if let Some(past) = self.actors.get_mut(client) {
+            past.n_glimpses = past.n_glimpses.saturating_add(n);
+        }
     }
 
     /// An edge is gone.

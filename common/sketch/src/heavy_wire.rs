@@ -2,7 +2,7 @@
 //!
 //! In: a [`HeavyHitters`]. Out: bytes, some tens where a window was quiet. Invariants: HW-1 decoding what was encoded gives the
 //! same cells, candidates and scale, bit for bit. HW-2 decoding any bytes never panics and allocates nothing beyond the
-//! caller's limits. Form, version 1 (numbers are varints unless said): version, log2 width, depth with the layout on top
+//! caller's limits. Form, version 2 (1 had other positions; numbers are varints unless said): version, log2 width, depth with the layout on top
 //! (a byte each), seed (8), weighting (a byte and 8), t0 (8), K, number of items, unit (8), mass, floor, then candidates (key
 //! of 8, value), then cells (gap, value). A value is 0, or 1 and 8 bytes, or 1 more than its units. Cells begin as the greatest of
 //! the candidates that lie there; those that are otherwise follow. Multi-byte numbers are little-endian.
@@ -12,7 +12,7 @@ use crate::quantile::{DecodeError, put, take};
 use crate::shape::{Layout, Shape};
 use crate::weighting::Weighting;
 
-const VERSION: u8 = 1;
+const VERSION: u8 = 2;
 /// Marks [`Layout::Lines`] beside the depth.
 const LINES_BIT: u8 = 0x80;
 /// Doublings beyond which no sketch gets in a century of ticks.
@@ -253,11 +253,11 @@ mod tests {
     }
 
     #[test]
-    fn the_bytes_of_version_one_do_not_change() {
+    fn the_bytes_of_version_two_do_not_change() {
         let bytes = of(16, 2, &[(7, 10), (7, 10), (9, 10)]).encode();
         let hex: String = bytes.iter().map(|byte| format!("{byte:02x}")).collect();
         let expected = concat!(
-            "010404",
+            "020404",
             "1500000000000000",
             "029a9999999999b93f",
             "0000000000000000",

@@ -23,6 +23,7 @@ mod aggregator;
 mod codec;
 mod database_loss;
 mod detection;
+mod explain;
 mod graph;
 mod log_lines;
 mod path;
@@ -42,7 +43,7 @@ mod watched;
 #[derive(Clone, Debug, Parser)]
 #[command(name = "hsw-bench", version)]
 pub struct Args {
-    /// Benchmarks: wire, templates, spool, detect, rows, graph, agent-cost, log-storm, roles, database-loss, sketch-updates, trigger-grid, aggregator-200, aggregator-2000, trigger-messages.
+    /// Benchmarks: wire, templates, spool, detect, rows, graph, explain, agent-cost, log-storm, roles, database-loss, sketch-updates, trigger-grid, aggregator-200, aggregator-2000, trigger-messages.
     #[arg(required = true, value_parser = NAMES)]
     names: Vec<String>,
     /// Write NAME.json into this folder.
@@ -68,13 +69,14 @@ pub struct Args {
     programs: Option<PathBuf>,
 }
 
-const NAMES: [&str; 15] = [
+const NAMES: [&str; 16] = [
     "wire",
     "templates",
     "spool",
     "detect",
     "rows",
     "graph",
+    "explain",
     "agent-cost",
     "log-storm",
     "roles",
@@ -146,6 +148,7 @@ fn measure(name: &str, args: &Args, stop: &Stop) -> Result<Report> {
         "detect" => detection::detect(),
         "rows" => rows::rows(),
         "graph" => graph::graph(args),
+        "explain" => explain::explain(args),
         "agent-cost" => agent_cost::agent_cost(args, stop),
         "log-storm" => agent_cost::log_storm(args, stop),
         "roles" => roles::roles(args, stop),

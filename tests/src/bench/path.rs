@@ -62,6 +62,7 @@ pub(super) fn path(report: &mut Report) {
     let first_s = began.elapsed().as_secs_f64();
     structure.follow(&graph, place, &watch, WallTime(0));
     let (mut all, mut watching, mut judging) = (Vec::new(), Vec::new(), Vec::new());
+    let mut renewing = Vec::new();
     for change in 0..N_CHANGES {
         let at_us = 600_000_000 + change as i64 * 1_000_000;
         let host = N_VERTICES + change as u64;
@@ -74,6 +75,9 @@ pub(super) fn path(report: &mut Report) {
         all.push(whole.as_secs_f64() * 1e3);
         watching.push(watched.as_secs_f64() * 1e3);
         judging.push((whole - watched).as_secs_f64() * 1e3);
+        let began = Instant::now();
+        watch.renew();
+        renewing.push(began.elapsed().as_secs_f64() * 1e3);
     }
     let of = format!(
         "{} vertices, {} edges",
@@ -84,8 +88,22 @@ pub(super) fn path(report: &mut Report) {
     report.add(Figure::of("change to score, ms", &all, how).at_most(1.0));
     report.add(Figure::of("of it graph and watch, ms", &watching, how));
     report.add(Figure::of("of it structure, ms", &judging, how));
+    let longest = all.iter().copied().fold(0.0, f64::max);
+    let how = "the longest of all";
+    report.add(Figure::new("change to score at most, ms", longest, how).at_most(20.0));
+    let how = "one slice a second, of a set chosen anew";
+    report.add(Figure::of(
+        "beside it a smaller set, ms a slice",
+        &renewing,
+        how,
+    ));
+    let (n, n_fresh) = (watch.landmarks().len(), watch.n_chosen_anew());
+    let how = "landmarks kept by landmarks chosen from scratch, twins left together by both";
+    let ratio = n as f64 / n_fresh.max(1) as f64;
+    report.add(Figure::new("landmarks kept by a fresh choice", ratio, how).at_most(1.1));
+    let (n_twins, n_classes) = watch.n_twins();
+    let (n_alone, n_all) = watch.n_alone();
     report.note(format!(
-        "change to score: {of}, {} landmarks; the first look took {first_s:.1} s",
-        watch.landmarks().len()
+        "change to score: {of}, {n} landmarks; {n_alone} of {n_all} vertices stand alone, {n_twins} in {n_classes} classes have the same neighbours; the first look took {first_s:.2} s"
     ));
 }

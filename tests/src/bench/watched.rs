@@ -116,6 +116,7 @@ impl Watched {
                 nodes: vec![NAME.to_owned()],
                 router: false,
             }],
+            shipped_causes: true,
         };
         let programs = args.programs()?;
         Services::start(&self.bed, &programs, self.web, &aggregator, &[facts])

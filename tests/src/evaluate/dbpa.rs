@@ -9,7 +9,7 @@ use hsw_explain::NamedCase;
 use serde_json::{Value, json};
 
 use super::labelled::{self, Labelled};
-use super::{Task, scorer, unscored};
+use super::{Task, calibration, scorer, unscored};
 use crate::bench::{Figure, Report};
 
 /// A random forest on raw means (300 trees, the set's README), by the configuration that is answered.
@@ -32,6 +32,9 @@ pub(super) fn answer(task: &Task) -> Result<Report> {
         return Ok(report);
     }
     score(&cases, &ranked, &mut report);
+    if task.learn_from.is_none() {
+        calibration::of(&cases, "group", &mut report);
+    }
     let truth = task.data.join("truth.jsonl");
     let files: [&Path; 2] = [&truth, &file];
     let options = ["--group-by", "group", "--macro-f1"];

@@ -17,6 +17,7 @@ use serde_json::Value;
 use crate::bench::Report;
 
 mod asd;
+mod calibration;
 mod db_logs;
 mod dbpa;
 mod dbsherlock;
@@ -50,8 +51,8 @@ pub struct Args {
     results: Option<PathBuf>,
 }
 
-/// All that lie in the usual place; dbsherlock is asked for by name until our score and its scorer agree.
-const SETS: [&str; 12] = [
+/// All that lie in the usual place.
+const SETS: [&str; 13] = [
     "loghub_2k",
     "sql_templates",
     "db_logs",
@@ -63,6 +64,7 @@ const SETS: [&str; 12] = [
     "nezha_tt",
     "asd",
     "nab",
+    "dbsherlock",
     "dbpa",
 ];
 

@@ -141,6 +141,7 @@ pub fn run(
         web: options.web.to_string(),
         certs: certs_of(&bed, "aggregator"),
         shards: members(&nodes),
+        shipped_causes: true,
     };
     let agents: Vec<AgentFacts> = nodes
         .into_iter()

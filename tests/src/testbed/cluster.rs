@@ -44,6 +44,8 @@ pub struct Options {
     pub programs: Option<PathBuf>,
     /// Let the load follow a simulated day.
     pub vary: bool,
+    /// Let the aggregator begin with the causes that are shipped.
+    pub shipped_causes: bool,
     /// Leave the folder after stopping.
     pub keep_data: bool,
     /// Set from outside to stop.
@@ -64,6 +66,7 @@ impl Options {
             web: SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 8080),
             programs: None,
             vary: false,
+            shipped_causes: true,
             keep_data: false,
             stop: Stop::new(),
             say: Arc::new(|_| {}),
@@ -216,6 +219,7 @@ impl Cluster {
             web: self.options.web.to_string(),
             certs: certs_of(&self.bed, "aggregator"),
             shards: facts.iter().map(member).collect(),
+            shipped_causes: self.options.shipped_causes,
         };
         Services::start(&self.bed, programs, self.options.web, &aggregator, &facts)
     }

@@ -68,6 +68,8 @@ pub struct AggregatorFacts {
     pub certs: PathBuf,
     /// The shards and routers.
     pub shards: Vec<Member>,
+    /// Whether it begins with the causes that are shipped.
+    pub shipped_causes: bool,
 }
 
 #[derive(Serialize)]
@@ -126,8 +128,14 @@ struct Aggregator<'a> {
     listen: &'a str,
     web: &'a str,
     open: bool,
+    causes: Causes,
     tls: Tls,
     shard: &'a [Member],
+}
+
+#[derive(Serialize)]
+struct Causes {
+    shipped: bool,
 }
 
 fn tls(certs: &std::path::Path, node: &str) -> Tls {
@@ -183,6 +191,9 @@ pub fn aggregator(facts: &AggregatorFacts) -> Result<String, toml::ser::Error> {
         listen: &facts.listen,
         web: &facts.web,
         open: false,
+        causes: Causes {
+            shipped: facts.shipped_causes,
+        },
         tls: tls(&facts.certs, AGGREGATOR),
         shard: &facts.shards,
     })

@@ -1,4 +1,4 @@
-//! The smallest client for the aggregator's own page: one GET, one answer, one connection.
+//! The smallest client for the aggregator's own page: one request, one answer, one connection.
 //!
 //! It speaks HTTP/1.0, so that the answer is never chunked and ends with the connection. Limits: 8 MiB, three seconds.
 
@@ -25,6 +25,18 @@ pub struct Answer {
 /// # Errors
 /// When nobody answers in time, or not in HTTP.
 pub fn get(address: SocketAddr, path: &str) -> Result<Answer> {
+    ask(address, &format!("GET {path}"), "")
+}
+
+/// Posts JSON to a path.
+///
+/// # Errors
+/// When nobody answers in time, or not in HTTP.
+pub fn post(address: SocketAddr, path: &str, json: &str) -> Result<Answer> {
+    ask(address, &format!("POST {path}"), json)
+}
+
+fn ask(address: SocketAddr, what: &str, json: &str) -> Result<Answer> {
     let mut stream = TcpStream::connect_timeout(&address, PATIENCE)
         .with_context(|| format!("connect to {address}"))?;
     stream
@@ -33,8 +45,13 @@ pub fn get(address: SocketAddr, path: &str) -> Result<Answer> {
     stream
         .set_write_timeout(Some(PATIENCE))
         .context("limit the waiting")?;
-    let request =
-        format!("GET {path} HTTP/1.0\r\nHost: {address}\r\nAccept: application/json\r\n\r\n");
+    let content = match json.len() {
+        0 => String::new(),
+        n => format!("Content-Type: application/json\r\nContent-Length: {n}\r\n"),
+    };
+    let request = format!(
+        "{what} HTTP/1.0\r\nHost: {address}\r\nAccept: application/json\r\n{content}\r\n{json}"
+    );
     stream
         .write_all(request.as_bytes())
         .with_context(|| format!("ask {address}"))?;

@@ -8,8 +8,8 @@ use std::path::PathBuf;
 use clap::{Args, ValueEnum};
 use hsw_explain::format::predicate_json;
 use hsw_explain::{
-    CausalModel, Column, Condition, Config, Known, Method, NamedCase, Predicate, Regions, Rules,
-    Search, Spaces, THETA_SINGLE, find, models, published, separating, sherlock,
+    CausalModel, Column, Condition, Config, Fit, Known, Method, Models, NamedCase, Predicate,
+    Regions, Rules, Search, Spaces, THETA_SINGLE, find, models, published, separating, sherlock,
 };
 use serde_json::{Value, json};
 
@@ -87,7 +87,7 @@ pub struct Explanation {
 /// What is known of causes, made ready for one procedure.
 #[derive(Debug)]
 pub struct Library {
-    models: Vec<CausalModel>,
+    models: Models,
     known: Option<Known>,
 }
 
@@ -98,7 +98,7 @@ impl Library {
         let method = method(procedure);
         let of: Vec<_> = cases.iter().map(|c| (c.cause.as_str(), &c.case)).collect();
         Self {
-            models: models(cases, theta, method),
+            models: Models::new(models(cases, theta, method)),
             known: (procedure == Procedure::Ours && !of.is_empty()).then(|| Known::learn(&of)),
         }
     }
@@ -106,23 +106,21 @@ impl Library {
     /// The models, one a cause.
     #[must_use]
     pub fn models(&self) -> &[CausalModel] {
-        &self.models
+        self.models.models()
     }
 
     /// The causes of a case, best first, and the probability that it is none of them.
     #[must_use]
     pub fn causes(&self, columns: &[Column<'_>], regions: &Regions) -> (Vec<Cause>, Option<f64>) {
         let spaces = Spaces::new(columns, regions, Config::default().n_partitions);
-        let of_model = |model: &CausalModel| {
-            let fit = model.fit(&spaces);
-            Cause {
-                cause: model.cause.clone(),
-                confidence: fit.confidence,
-                probability: None,
-                n_missing: fit.n_missing,
-            }
+        let fits = self.models.fits(&spaces).into_iter();
+        let of_model = |(model, fit): (&CausalModel, Fit)| Cause {
+            cause: model.cause.clone(),
+            confidence: fit.confidence,
+            probability: None,
+            n_missing: fit.n_missing,
         };
-        let mut causes: Vec<Cause> = self.models.iter().map(of_model).collect();
+        let mut causes: Vec<Cause> = self.models().iter().zip(fits).map(of_model).collect();
         causes.sort_by(|a, b| {
             b.confidence
                 .total_cmp(&a.confidence)
@@ -143,7 +141,7 @@ impl Library {
             let found = diagnosis.causes.get(place(cause));
             cause.probability = Some(found.map_or(0.0, |(_, probability)| *probability));
         }
-        causes.sort_by_key(place);
+        causes.sort_by_cached_key(place);
         (causes, Some(diagnosis.none))
     }
 }

@@ -85,6 +85,24 @@ impl Engine {
         groups
     }
 
+    /// Where a node that the map does not name belongs: the shard its agent was told, or the shard of a node that holds
+    /// the same data (PostgreSQL's system identifier is one on a primary and its replicas), or one of its own name.
+    pub(super) fn shard_by_facts(&self, at: NodeIndex) -> String {
+        let facts = &self.cluster.nodes()[at].facts;
+        if !facts.shard.is_empty() {
+            return facts.shard.clone();
+        }
+        let same_data = |other: &&hsw_state::NodeState| {
+            !facts.system_identifier.is_empty()
+                && other.facts.system_identifier == facts.system_identifier
+        };
+        let kin = self.cluster.nodes().iter().filter(same_data);
+        let shard = kin
+            .filter_map(|other| self.map.shard_of(&other.node))
+            .next();
+        shard.map(ToString::to_string).unwrap_or_default()
+    }
+
     pub(super) fn frozen(&self) -> Vec<bool> {
         let is_frozen = |node: &NodeId| {
             self.map

@@ -83,7 +83,7 @@ impl Engine {
                 self.follow(wall);
             }
             UPKEEP_AFTER_S => self.upkeep(),
-            _ => {}
+            _ => self.watch.renew(),
         }
     }
 

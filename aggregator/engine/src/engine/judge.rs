@@ -3,12 +3,11 @@
 use std::collections::BTreeMap;
 
 use hsw_detect::GraphSight;
-use hsw_fusion::layout::Features;
-use hsw_fusion::{Label, Outcome, Refusal, Version};
+use hsw_fusion::{Label, Refusal, Version};
 use hsw_graph::Vertex;
 use hsw_state::{Cluster, NodeIndex};
 use hsw_structure::{Moved, Scales};
-use hsw_types::{Role, ShardId, WindowIndex};
+use hsw_types::{Role, WindowIndex};
 
 use super::Engine;
 use crate::incident::IncidentId;
@@ -37,22 +36,6 @@ impl Engine {
         self.judges.look(of, window, &seats, &role, &is_up);
     }
 
-    /// The vector that models read, of every shard that was judged at the newest window, in name order.
-    #[must_use]
-    pub fn features(&self) -> Vec<(ShardId, Features)> {
-        let (Some(window), Some((_, nodes))) = (self.judged, self.reach()) else {
-            return Vec::new();
-        };
-        let (seats, _) = seats((&self.cluster, &self.map, &self.policy), &nodes);
-        let of = |seat: &Seat<'_>| {
-            let features = self
-                .judges
-                .features(&self.cluster, &self.detector, seat, window);
-            (seat.shard.clone(), features)
-        };
-        seats.iter().map(of).collect()
-    }
-
     /// Versions of the detectors' weights, and how good they are.
     #[must_use]
     pub fn weights(&self) -> WeightsView {
@@ -73,11 +56,25 @@ impl Engine {
     }
 
     /// An operator's word on an incident that was judged: was something wrong with its shard? Nothing where it was not judged.
-    pub(super) fn label(&mut self, id: IncidentId, is_sick: bool) -> Vec<Outcome> {
+    pub(super) fn label(&mut self, id: IncidentId, is_sick: bool) {
         let judgement = self
             .incident(id)
             .and_then(|incident| incident.judgement.clone());
-        judgement.map_or_else(Vec::new, |judgement| self.judges.label(&judgement, is_sick))
+        if let Some(judgement) = judgement {
+            self.judges.label(&judgement, is_sick);
+        }
+    }
+
+    pub(super) fn is_nobody_heard(&self) -> bool {
+        self.liveness.iter().all(|state| {
+            matches!(
+                state,
+                NodeLiveness::AgentLost
+                    | NodeLiveness::HostLost
+                    | NodeLiveness::AgentStopped
+                    | NodeLiveness::NeverSeen
+            )
+        })
     }
 
     /// What the graph says of each node, after it was looked at. O(nodes · landmarks + edges).
@@ -189,7 +186,6 @@ fn seats<'a>(
     nodes: &[NodeIndex],
 ) -> (Vec<Seat<'a>>, Vec<u8>) {
     let mut role = vec![0_u8; cluster.nodes().len()];
-    let n_shards = map.shards().filter(|entry| !entry.is_router).count();
     let mut seats = Vec::new();
     for entry in map.shards() {
         let members = entry.nodes.iter().filter_map(|node| cluster.find(node));
@@ -207,8 +203,6 @@ fn seats<'a>(
         if !members.is_empty() {
             seats.push(Seat {
                 shard: &entry.shard,
-                is_router: entry.is_router,
-                n_siblings: if entry.is_router { 0 } else { n_shards - 1 },
                 is_under_incident: policy.is_involved(&entry.shard),
                 members,
             });

@@ -50,19 +50,21 @@ impl Tracked {
                 // Neighbours tell whole classes apart where a member only tells itself.
                 candidates.extend(self.graph.neighbours(v).iter().take(2));
             }
+            candidates.extend(self.between_twins());
             candidates.sort_unstable();
             candidates.dedup();
-            candidates.retain(|v| !self.landmarks.contains(v));
+            candidates.retain(|v| !self.is_landmark[*v as usize]);
             let matrix = Matrix::of(&self.graph, &candidates);
+            let own: Vec<u16> = candidates.iter().map(|v| self.own_distance(*v)).collect();
             let told = |at: usize| -> usize {
                 let classes = self.buckets.together().take(64);
                 let parts = classes.map(|signature| {
-                    let mut seen: Vec<u16> = self
-                        .buckets
-                        .members(signature)
-                        .iter()
-                        .map(|v| matrix.row(*v)[at])
-                        .collect();
+                    let distance = |v: u32| {
+                        let is_own = v == candidates[at];
+                        if is_own { own[at] } else { matrix.row(v)[at] }
+                    };
+                    let members = self.buckets.members(signature);
+                    let mut seen: Vec<u16> = members.iter().map(|v| distance(*v)).collect();
                     seen.sort_unstable();
                     seen.dedup();
                     seen.len() - 1
@@ -72,6 +74,10 @@ impl Tracked {
             let best = (0..candidates.len()).max_by_key(|at| (told(*at), Reverse(candidates[*at])));
             let Some(best) = best else { break };
             self.add_landmark(candidates[best]);
+            n_added += 1;
+        }
+        while let Some(landmark) = self.anchor() {
+            self.add_landmark(landmark);
             n_added += 1;
         }
         while let Some(landmark) = self.best_spare() {
@@ -119,16 +125,30 @@ impl Tracked {
     }
 
     fn can_do_without(&self, at: usize) -> bool {
-        let hashes = |at: usize, v: u32| hash(self.landmarks[at], self.matrix.row(v)[at]);
-        let parts: Vec<u32> = (0..self.graph.n() as u32)
-            .filter(|v| self.takes_part(*v))
-            .collect();
-        let rest = |v: &u32| self.signatures[*v as usize] ^ hashes(at, *v);
-        let mut rests: Vec<u128> = parts.iter().map(rest).collect();
-        rests.sort_unstable();
-        let alone = rests.chunk_by(|a, b| a == b).filter(|same| same.len() == 1);
-        if alone.count() < self.n_needed(parts.len()) {
+        let landmark = self.landmarks[at];
+        if self.twins.is_some() && self.is_anchor(at) {
             return false;
+        }
+        let hashes = |at: usize, v: u32| hash(self.landmarks[at], self.matrix.row(v)[at]);
+        let mut parts: Vec<u32> = (0..self.graph.n() as u32)
+            .filter(|v| self.seated[*v as usize])
+            .collect();
+        if !self.seated[landmark as usize] && self.own_distance(landmark) == 0 {
+            // All its twins are landmarks: it would be the one that stands for them.
+            parts.push(landmark);
+        }
+        let rest = |v: &u32| self.signatures[*v as usize] ^ hashes(at, *v);
+        if self.n_needed(parts.len()) == parts.len() {
+            if !are_apart(parts.iter().map(rest), parts.len()) {
+                return false;
+            }
+        } else {
+            let mut rests: Vec<u128> = parts.iter().map(rest).collect();
+            rests.sort_unstable();
+            let alone = rests.chunk_by(|a, b| a == b).filter(|same| same.len() == 1);
+            if alone.count() < self.n_needed(parts.len()) {
+                return false;
+            }
         }
         if self.spares.is_none() {
             return true;
@@ -136,9 +156,7 @@ impl Tracked {
         let others = (0..self.landmarks.len()).filter(|other| *other != at);
         others.into_iter().all(|other| {
             let rests = parts.iter().map(|v| rest(v) ^ hashes(other, *v));
-            let mut rests: Vec<u128> = rests.collect();
-            rests.sort_unstable();
-            rests.windows(2).all(|two| two[0] != two[1])
+            are_apart(rests, parts.len())
         })
     }
 
@@ -170,11 +188,11 @@ impl Tracked {
         let n = self.graph.n() as u32;
         let rows = (0..n).all(|v| fresh.row(v) == self.matrix.row(v));
         let mut by_vector: BTreeMap<(u32, &[u16]), usize> = BTreeMap::new();
-        for v in (0..n).filter(|v| self.takes_part(*v)) {
+        for v in (0..n).filter(|v| self.seated[*v as usize]) {
             *by_vector.entry((self.colour(v), fresh.row(v))).or_insert(0) += 1;
         }
         let signed = (0..n)
-            .filter(|v| self.takes_part(*v))
+            .filter(|v| self.seated[*v as usize])
             .all(|v| self.signatures[v as usize] == self.signature(v));
         let n_parts: usize = by_vector.values().sum();
         let n_together = by_vector.values().filter(|n| **n > 1).count();
@@ -193,7 +211,7 @@ impl Tracked {
         let mut n_shared = 0;
         for at in 0..self.landmarks.len() {
             let mut by_rest: BTreeMap<(u32, Vec<u16>), usize> = BTreeMap::new();
-            for v in (0..self.graph.n() as u32).filter(|v| self.takes_part(*v)) {
+            for v in (0..self.graph.n() as u32).filter(|v| self.seated[*v as usize]) {
                 let mut rest = self.matrix.row(v).to_vec();
                 rest.remove(at);
                 *by_rest.entry((self.colour(v), rest)).or_insert(0) += 1;
@@ -202,4 +220,22 @@ impl Tracked {
         }
         n_shared == spares.n_shared()
     }
+}
+
+/// Whether `n` signatures are all different; stops at the first two that are not.
+pub(crate) fn are_apart(signatures: impl Iterator<Item = u128>, n: usize) -> bool {
+    let mask = (2 * n.max(1)).next_power_of_two() - 1;
+    // Open addressing; a signature of zero counts as one.
+    let mut table = vec![0_u128; mask + 1];
+    for signature in signatures.map(|signature| signature.max(1)) {
+        let mut at = signature as usize & mask;
+        while table[at] != 0 {
+            if table[at] == signature {
+                return false;
+            }
+            at = (at + 1) & mask;
+        }
+        table[at] = signature;
+    }
+    true
 }

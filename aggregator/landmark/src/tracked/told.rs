@@ -8,6 +8,9 @@ pub struct Aim {
     pub target: f64,
     /// Whether all must be told apart still when any one landmark is lost.
     pub is_fault_tolerant: bool,
+    /// Whether twins of one colour, which only they themselves tell apart, may stay together; one landmark in each component is kept all the
+    /// same, so that everybody has a place. Not where losses are to be survived.
+    pub leaves_twins: bool,
 }
 
 impl Default for Aim {
@@ -15,6 +18,7 @@ impl Default for Aim {
         Self {
             target: 1.0,
             is_fault_tolerant: false,
+            leaves_twins: false,
         }
     }
 }

@@ -54,7 +54,7 @@ async fn an_agent_hears_whether_it_is_a_landmark_once_and_older_ones_hear_nothin
     let mut other = stage.agent("shard-2-a").await;
     landmark.speaks(4).await;
     other.speaks(3).await;
-    // Two of its clients have one neighbour each and the same: one of the two is a landmark, and the node stands for it.
+    // Its clients are twins and stay together; the node is the best connected of its component, which keeps one landmark.
     landmark.has_clients(&[1, 2, 3]).await;
     for (agent, expected) in [(&mut landmark, true), (&mut other, false)] {
         let told = loop {

@@ -2,6 +2,7 @@
 
 import { ago, amount, chart, clock, duration, h, net, refreshTimes, skew, spark } from './draw.js';
 import { hotPage, hotPath, hotPlace } from './hot.js';
+import { whyBlock, whyDialog } from './why.js';
 
 const state = { shards: null, incidents: [], silences: [], agents: null, graph: null, triggers: null, fault: null, asksToken: false };
 const main = document.getElementById('main');
@@ -187,6 +188,7 @@ function incidentCard(incident, nCharts) {
         : h('div', null, h('dt', null, 'Root'), h('dd', null, h('b', null, incident.root.shard), ` (${incident.root.node})`)),
       h('div', null, h('dt', null, 'Affects'), h('dd', null, incident.affected.length ? incident.affected.map((one) => one.shard).join(', ') : 'no other shard')),
       h('div', null, h('dt', null, 'Confidence'), h('dd', null, amount(incident.confidence, 'ratio')))),
+    !incident.intrusion && whyBlock(incident, (word) => change(`incidents/${incident.id}/feedback`, posting(word)), () => nameForm(incident)),
     nCharts > 0 && proofs(incident, nCharts),
     h('div', { class: 'actions' },
       nCharts < incident.evidence.length && h('a', { href: `#incident/${incident.id}`, 'data-key': `all-${incident.id}` }, `All evidence (${incident.evidence.length})`),
@@ -233,7 +235,7 @@ function chartOf(incident, at) {
     kept.read = Date.now();
     kept.state = incident.state;
     ask(`series?incident=${incident.id}&evidence=${at}`)
-      .then((data) => kept.element.matches(':hover') || kept.element.replaceChildren(chart(data, incident)))
+      .then((data) => kept.element.matches(':hover') || kept.element.replaceChildren(chart(data, incident, askWhy)))
       .catch((error) => kept.element.replaceChildren(h('figure', null, h('figcaption', null, `no chart: ${error.message}`))));
   }
   return kept.element;
@@ -314,7 +316,7 @@ function graphPage() {
   const shown = vertices.filter((vertex) => vertex.kind !== 'role' || ends.has(vertex.id));
   return [h('section', null, h('div', { class: 'head' }, h('h2', null, 'Who talks to whom'), h('span', { class: 'legend' }, `${vertices.length} places, ${edges.length} ways between them`)),
     shown.length <= NET_MAX && h('div', { class: 'card' }, net(shown, edges, (shard) => health.get(shard) ?? '', { landmarks: state.graph.landmarks, fresh: freshEdges(state.graph), alarms })),
-    h('p', { class: 'quiet small' }, `${state.graph.landmarks.length} landmarks (blue border): the distances to them tell places of one kind and shard apart; ${state.graph.twin_bound} are forced by places with the same neighbours. Their agents look at connections more often: ${state.graph.landmark_nodes.join(', ') || 'none yet'}.`)),
+    h('p', { class: 'quiet small' }, `${state.graph.landmarks.length} landmarks (blue border): the distances to them tell places of one kind and shard apart; ${state.graph.twins} places that have the same neighbours as another stay together. Their agents look at connections more often: ${state.graph.landmark_nodes.join(', ') || 'none yet'}.`)),
   changesOf(labels),
   h('div', { class: 'scroll' }, h('table', null,
     h('thead', null, h('tr', null, ['From', 'To', 'Way'].map((name) => h('th', { scope: 'col' }, name)), ['Sessions', 'Active', 'Round trip', 'Sent', 'Received', 'Behind'].map((name) => h('th', { class: 'num', scope: 'col' }, name)), h('th', { scope: 'col' }, 'Last minute'), h('th', { scope: 'col' }, 'First seen'), h('th', { scope: 'col' }, 'Last seen'))),
@@ -377,6 +379,33 @@ async function change(path, options) {
     state.fault = error.message;
   }
   await load();
+}
+
+const posting = (body) => ({ method: 'POST', headers: { 'Content-Type': 'application/json' }, body: JSON.stringify(body) });
+
+/** A region was drawn on a chart. */
+async function askWhy(shard, from, to) {
+  try {
+    whyDialog(dialog, await ask('why', posting({ shard, from, to })));
+  } catch (error) {
+    dialog.replaceChildren(h('h2', { id: 'dialog-title' }, 'No answer'), h('p', null, error.message), h('div', { class: 'actions' }, h('button', { type: 'button', click: () => dialog.close() }, 'Close')));
+    dialog.showModal();
+  }
+}
+
+function nameForm(incident) {
+  const cause = h('input', { name: 'cause', required: true, maxlength: 80, autocomplete: 'off', placeholder: 'backup at noon' });
+  const submit = async (event) => {
+    event.preventDefault();
+    dialog.close();
+    await change(`incidents/${incident.id}/feedback`, posting({ cause: cause.value }));
+  };
+  dialog.replaceChildren(h('form', { submit }, h('h2', { id: 'dialog-title' }, `What was it at ${incident.root.shard}?`),
+    h('p', { class: 'quiet small' }, 'The next incident that looks like this one is named so, on any shard.'),
+    h('label', null, 'Cause', cause),
+    h('div', { class: 'actions' }, h('button', { class: 'main', type: 'submit' }, 'Name it'), h('button', { type: 'button', click: () => dialog.close() }, 'Cancel'))));
+  dialog.showModal();
+  cause.focus();
 }
 
 function silenceForm(incident) {

@@ -109,8 +109,9 @@ const W = 300;
 const H = 104;
 const BOX = { left: 4, right: W - 4, top: 16, bottom: H - 16 };
 
-/** A chart of one metric: the node in question in red over its siblings in grey; the incident shaded from its start. */
-export function chart(data, incident) {
+/** A chart of one metric: the node in question in red over its siblings in grey; the incident shaded from its start.
+ * Dragging over it asks why of that time. */
+export function chart(data, incident, onRegion) {
   const focus = data.series.find((line) => line.focus) ?? data.series[0];
   const values = data.series.flatMap((line) => line.points.map((point) => point[1]));
   if (!focus || values.length === 0) return h('figure', null, h('figcaption', null, 'no values kept for this time'));
@@ -148,11 +149,46 @@ export function chart(data, incident) {
     const beside = median(others.map((line) => nearest(line.points, at[0])).filter((p) => p && Math.abs(p[0] - at[0]) < 5).map((p) => p[1]));
     rest.textContent = `${clock(at[0])}  ${focus.node} ${amount(at[1], data.unit)}${beside === null ? '' : ` · siblings ${amount(beside, data.unit)}`}`;
   });
+  if (onRegion && focus.shard) region(svg, data, (from, to) => onRegion(focus.shard, from, to));
   svg.addEventListener('pointerleave', () => {
     cursor.setAttribute('visibility', 'hidden');
     rest.textContent = caption(focus, others);
   });
   return h('figure', null, svg, h('figcaption', null, rest));
+}
+
+/** Lets a region be dragged; one of fewer than three seconds is a click. */
+function region(svg, data, done) {
+  const mark = s('rect', { class: 'drawn', y: BOX.top, height: BOX.bottom - BOX.top, visibility: 'hidden' });
+  svg.append(mark);
+  const at = (event) => {
+    const place = svg.getBoundingClientRect();
+    return Math.min(Math.max(((event.clientX - place.left) / place.width) * W, BOX.left), BOX.right);
+  };
+  const time = (x) => Math.round(data.from + ((x - BOX.left) / (BOX.right - BOX.left)) * (data.to - data.from));
+  let from = null;
+  svg.addEventListener('pointerdown', (event) => {
+    from = at(event);
+    svg.setPointerCapture(event.pointerId);
+  });
+  svg.addEventListener('pointermove', (event) => {
+    if (from === null) return;
+    const to = at(event);
+    mark.setAttribute('x', Math.min(from, to));
+    mark.setAttribute('width', Math.abs(to - from));
+    mark.setAttribute('visibility', 'visible');
+  });
+  svg.addEventListener('pointerup', (event) => {
+    if (from === null) return;
+    const [first, last] = [time(from), time(at(event))].sort((a, b) => a - b);
+    from = null;
+    mark.setAttribute('visibility', 'hidden');
+    if (last - first >= 3) done(first, last);
+  });
+  svg.addEventListener('pointercancel', () => {
+    from = null;
+    mark.setAttribute('visibility', 'hidden');
+  });
 }
 
 /** The start's label, kept clear of the labels at both ends. */

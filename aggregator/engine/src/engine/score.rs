@@ -1,0 +1,91 @@
+//! Features of each judged window to the model, its scores back. (step 11)
+//!
+//! In: what [`crate::features`] gathers. Out: [`Output::Score`] once a second at most, the probability in force. Invariants:
+//! SC-1 nothing is asked for while the past is read back. SC-2 without an answer in time everything is as without a model.
+
+use std::time::Duration;
+
+use hsw_fusion::layout::Features;
+use hsw_fusion::{Answer, Scores, Scoring};
+use hsw_graph::Vertex;
+use hsw_types::{ShardId, WindowIndex};
+
+use super::Engine;
+use crate::contract::Output;
+use crate::features::Scene;
+
+impl Engine {
+    /// Features are gathered from now on, and scores count until so long after they were asked for.
+    pub(super) fn score_within(&mut self, deadline: Duration) {
+        self.detector.tell_deviations();
+        self.scoring = Some(Scoring::new(deadline));
+    }
+
+    /// What each shard showed at the newest judged window; empty unless somebody scores.
+    #[must_use]
+    pub fn features(&self) -> &[(ShardId, Features)] {
+        &self.features
+    }
+
+    /// Who talks to whom among shards and routers, each pair both ways.
+    #[must_use]
+    pub fn shard_edges(&self) -> Vec<(ShardId, ShardId)> {
+        let shard = |vertex: &Vertex| match vertex {
+            Vertex::Node(node) => self.map.shard_of(node).cloned(),
+            _ => None,
+        };
+        let mut pairs: Vec<(ShardId, ShardId)> = self
+            .graph
+            .edges()
+            .filter_map(|(edge, _)| Some((shard(&edge.from)?, shard(&edge.to)?)))
+            .filter(|(from, to)| from != to)
+            .flat_map(|(from, to)| [(to.clone(), from.clone()), (from, to)])
+            .collect();
+        pairs.sort();
+        pairs.dedup();
+        pairs
+    }
+
+    /// The probability that a shard is sick now, by the model; `None` where there is none or it did not answer in time.
+    #[must_use]
+    pub fn model_says(&self, shard: &ShardId) -> Option<f64> {
+        self.scoring.as_ref()?.sick(shard, self.judged?)
+    }
+
+    pub(super) fn show_features(&mut self, window: WindowIndex) {
+        let Some(scoring) = &mut self.scoring else {
+            return;
+        };
+        let scene = Scene {
+            cluster: &self.cluster,
+            detector: &self.detector,
+            map: &self.map,
+            watch: &self.watch,
+            structure: &self.structure,
+        };
+        self.features = self.gatherer.gather(&scene, window);
+        for (shard, features) in &mut self.features {
+            self.judges.describe(shard, features);
+            scoring.show(shard, window, features.clone());
+        }
+    }
+
+    pub(super) fn ask_for_scores(&mut self, window: WindowIndex) {
+        if self.listening_since.is_none() || self.scoring.is_none() {
+            return;
+        }
+        let edges = self.shard_edges();
+        if let Some(scoring) = &mut self.scoring
+            && let Some(batch) = scoring.ask(self.now, window, &edges)
+        {
+            self.outputs.push_back(Output::Score(Box::new(batch)));
+        }
+    }
+
+    pub(super) fn take_scores(&mut self, scores: Scores) {
+        if let Some(scoring) = &mut self.scoring {
+            // What came too late is counted there.
+            let _answer: Answer = scoring.take(self.now, scores);
+        }
+    }
+}

@@ -1,0 +1,188 @@
+//! What each shard shows at a window, as the fixed vector that models read. (steps 10–11)
+//!
+//! In: the detector's deviations, the series of templates and fingerprints, the graph. Out: a row of the layout for each
+//! shard with a node that tells something. Invariants: FE-1 of several nodes the worse counts, metric by metric. FE-2
+//! nothing later than the window is looked at. Cost: O(deviations + template series); what a minute says is renewed every
+//! [`MINUTE_EVERY`] windows. Does not: judge; columns of detectors are filled by those who judge (`judgement.rs`).
+
+mod minute;
+
+use std::collections::BTreeMap;
+
+use hsw_detect::Detector;
+use hsw_fusion::layout::{AT_GRAPH, AT_LOG, AT_SHARD, Features, metric_index};
+use hsw_graph::{Vertex, Watch};
+use hsw_state::{Cluster, NodeIndex};
+use hsw_structure::Structure;
+use hsw_types::{Bad, ShardId, Subject, WindowIndex};
+
+use crate::map::{ShardEntry, ShardMap};
+
+/// Windows between two looks at the last minute's lines and statements.
+const MINUTE_EVERY: i64 = 5;
+/// A node whose newest window is older than this shows nothing now.
+const STALE_WINDOWS: i64 = 15;
+
+/// What is read.
+pub(crate) struct Scene<'a> {
+    pub(crate) cluster: &'a Cluster,
+    pub(crate) detector: &'a Detector,
+    pub(crate) map: &'a ShardMap,
+    pub(crate) watch: &'a Watch,
+    pub(crate) structure: &'a Structure,
+}
+
+/// What is kept from window to window.
+#[derive(Debug, Default)]
+pub(crate) struct Gatherer {
+    /// By key: the metric's place in the layout; keys are never renumbered.
+    metric_of_key: Vec<Option<usize>>,
+    minutes: BTreeMap<ShardId, [f64; minute::N]>,
+}
+
+impl Gatherer {
+    /// A row for each shard that shows something, in the order of the map.
+    pub(crate) fn gather(
+        &mut self,
+        scene: &Scene<'_>,
+        window: WindowIndex,
+    ) -> Vec<(ShardId, Features)> {
+        self.learn_keys(scene.cluster);
+        let entries: Vec<&ShardEntry> = scene.map.shards().collect();
+        let members: Vec<Vec<NodeIndex>> = entries
+            .iter()
+            .map(|entry| present(scene.cluster, entry, window))
+            .collect();
+        let mut row_of = vec![None; scene.cluster.nodes().len()];
+        for (row, nodes) in members.iter().enumerate() {
+            for &node in nodes {
+                row_of[node] = Some(row);
+            }
+        }
+        let mut rows = vec![Features::default(); entries.len()];
+        self.metrics(scene, &row_of, &mut rows);
+        let n_siblings = entries.iter().filter(|entry| !entry.is_router).count();
+        let mut told = Vec::with_capacity(entries.len());
+        for (at, (mut features, nodes)) in rows.into_iter().zip(&members).enumerate() {
+            if nodes.is_empty() {
+                continue;
+            }
+            let entry = entries[at];
+            self.minute(scene.cluster, entry, (at, nodes), window, &mut features);
+            graph(scene, nodes, &mut features);
+            features.time(window.start());
+            let known = nodes.iter().map(|&node| scene.detector.known_share(node));
+            let siblings = n_siblings.saturating_sub(usize::from(!entry.is_router));
+            features.set(AT_SHARD, f64::from(u8::from(entry.is_router)));
+            features.set(AT_SHARD + 1, hsw_stats::ln_1p(nodes.len() as f64));
+            features.set(AT_SHARD + 2, hsw_stats::ln_1p(siblings as f64));
+            features.set(AT_SHARD + 3, known.fold(1.0, f64::min));
+            told.push((entry.shard.clone(), features));
+        }
+        told
+    }
+
+    fn learn_keys(&mut self, cluster: &Cluster) {
+        let new = &cluster.keys()[self.metric_of_key.len().min(cluster.keys().len())..];
+        let place = |key: &hsw_state::KeyInfo| match key.key.subject {
+            Subject::Node | Subject::Object(_) => metric_index(&key.key.metric),
+            Subject::Edge(_) | Subject::Template { .. } => None,
+        };
+        self.metric_of_key.extend(new.iter().map(place));
+    }
+
+    /// Of several nodes and parts (disks, databases) of a shard the one that is worst, metric by metric.
+    fn metrics(&self, scene: &Scene<'_>, row_of: &[Option<usize>], rows: &mut [Features]) {
+        let mut worst: BTreeMap<(usize, usize), (f64, f64, f64)> = BTreeMap::new();
+        for deviation in scene.detector.deviations() {
+            let (Some(metric), Some(row)) =
+                (self.metric_of_key[deviation.key], row_of[deviation.node])
+            else {
+                continue;
+            };
+            let spec = scene.cluster.keys()[deviation.key].spec;
+            let bad = match spec.map(|spec| spec.bad) {
+                Some(Bad::High) => deviation.own,
+                Some(Bad::Low) => -deviation.own,
+                Some(Bad::Either) | None => deviation.own.abs(),
+            };
+            let entry = worst.entry((row, metric)).or_insert((f64::MIN, 0.0, 0.0));
+            if bad > entry.0 {
+                *entry = (bad, deviation.own, deviation.apart);
+            }
+        }
+        for ((row, metric), (_, own, apart)) in worst {
+            rows[row].metric(metric, own, apart);
+        }
+    }
+
+    fn minute(
+        &mut self,
+        cluster: &Cluster,
+        entry: &ShardEntry,
+        (at, nodes): (usize, &[NodeIndex]),
+        window: WindowIndex,
+        features: &mut Features,
+    ) {
+        // Not all shards in the same window.
+        let is_due = (window.0 + at as i64).rem_euclid(MINUTE_EVERY) == 0;
+        if is_due || !self.minutes.contains_key(&entry.shard) {
+            let looked = minute::look(cluster, nodes, window);
+            self.minutes.insert(entry.shard.clone(), looked);
+        }
+        for (place, value) in self.minutes[&entry.shard].iter().enumerate() {
+            features.set(AT_LOG + place, *value);
+        }
+    }
+}
+
+/// The nodes of a shard that tell something now.
+fn present(cluster: &Cluster, entry: &ShardEntry, window: WindowIndex) -> Vec<NodeIndex> {
+    let nodes = entry.nodes.iter().filter_map(|node| cluster.find(node));
+    nodes
+        .filter(|&at| {
+            let newest = cluster.nodes()[at].newest;
+            newest.is_some_and(|newest| window - newest <= STALE_WINDOWS)
+        })
+        .collect()
+}
+
+/// Where the shard's nodes stand in the graph: of several, the one with most neighbours.
+fn graph(scene: &Scene<'_>, nodes: &[NodeIndex], features: &mut Features) {
+    let vertices = nodes
+        .iter()
+        .map(|&at| Vertex::Node(scene.cluster.nodes()[at].node.clone()));
+    let with_degree = vertices.map(|v| (scene.watch.neighbours(&v).count(), v));
+    let Some((degree, vertex)) = with_degree.max() else {
+        return;
+    };
+    let Some(distances) = scene.watch.distances(&vertex) else {
+        return;
+    };
+    let hops: Vec<f64> = distances
+        .hops
+        .iter()
+        .flatten()
+        .map(|&d| f64::from(d))
+        .collect();
+    let n = hops.len().max(1) as f64;
+    let mean = hops.iter().sum::<f64>() / n;
+    let variance = hops.iter().map(|d| (d - mean) * (d - mean)).sum::<f64>() / n;
+    let ends_here = |suspicion: &&hsw_structure::Suspicion| {
+        let is_here = |edge: &hsw_graph::EdgeId| edge.from == vertex || edge.to == vertex;
+        suspicion.edges.iter().any(is_here)
+    };
+    let suspicions = scene
+        .structure
+        .suspicions()
+        .iter()
+        .filter(ends_here)
+        .count();
+    let coverage = hops.len() as f64 / distances.hops.len().max(1) as f64;
+    features.set(AT_GRAPH + 1, hsw_stats::ln_1p(degree as f64));
+    features.set(AT_GRAPH + 2, mean);
+    features.set(AT_GRAPH + 3, variance);
+    features.set(AT_GRAPH + 4, hops.iter().copied().fold(0.0, f64::max));
+    features.set(AT_GRAPH + 5, coverage);
+    features.set(AT_GRAPH + 7, hsw_stats::ln_1p(suspicions as f64));
+}

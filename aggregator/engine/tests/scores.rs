@@ -1,0 +1,205 @@
+//! The engine and a model: what is asked for, what comes in time, what is as without one. (step 11)
+
+#![expect(
+    clippy::unwrap_used,
+    reason = "a test may stop where its own names are wrong"
+)]
+
+use hsw_engine::{Config, Engine, Input, Output, ShardEntry, ShardMap};
+use hsw_fusion::layout::{AT_LOG, AT_METRICS, AT_SHARD, N_COLUMNS, metric_index};
+use hsw_fusion::{Batch, Scores};
+use hsw_types::{
+    Monotonic, NodeId, SeriesDef, SeriesId, SeriesKey, SeriesValues, ShardId, ShardSummary,
+    Subject, WallTime, WindowIndex,
+};
+
+const START: i64 = 1_800_000_000;
+const N: usize = 4;
+
+fn shard(i: usize) -> ShardId {
+    ShardId::new(&format!("shard-{i}")).unwrap()
+}
+
+fn engine(score_ms_max: Option<u32>) -> Engine {
+    let entries = (0..N).map(|i| ShardEntry {
+        shard: shard(i),
+        nodes: vec![NodeId::new(&format!("node-{i}")).unwrap()],
+        is_router: false,
+    });
+    let config = Config {
+        score_ms_max,
+        ..Config::default()
+    };
+    let mut engine = Engine::new(config, ShardMap::new(entries.collect(), false).unwrap());
+    let wall = WallTime::from_unix_seconds(START);
+    engine.handle(Monotonic(0), Input::ReplayDone { wall });
+    engine
+}
+
+fn summary(second: i64, n_waiting: f64, n_lines: f64) -> ShardSummary {
+    let template = SeriesKey {
+        metric: "log.template".to_owned(),
+        subject: Subject::Template {
+            hash: 7,
+            text: "out of <*>".to_owned(),
+        },
+    };
+    let commits = 30.0 + (second * 7 % 5) as f64;
+    let readings = [
+        (SeriesKey::node("pg.up"), Some(1.0)),
+        (SeriesKey::node("pg.commits"), Some(commits)),
+        (SeriesKey::node("pg.sessions_waiting_lock"), Some(n_waiting)),
+        (template, (n_lines > 0.0).then_some(n_lines)),
+    ];
+    let ids = (0..).map(SeriesId);
+    ShardSummary {
+        first_window: WindowIndex(START + second - 1),
+        n_windows: 1,
+        dictionary_epoch: 1,
+        dictionary: ids
+            .clone()
+            .zip(&readings)
+            .map(|(id, (key, _))| SeriesDef {
+                id,
+                key: key.clone(),
+            })
+            .collect(),
+        series: ids
+            .zip(&readings)
+            .map(|(id, (_, value))| SeriesValues {
+                id,
+                values: vec![*value],
+            })
+            .collect(),
+        facts: None,
+        latencies: Vec::new(),
+        log_samples: Vec::new(),
+        sources: Vec::new(),
+        hot: Vec::new(),
+    }
+}
+
+/// Runs seconds `from..to`; shard 2 has sessions that wait from second 200 on. `answer` is the model.
+fn run(
+    engine: &mut Engine,
+    (from, to): (i64, i64),
+    mut answer: impl FnMut(&Batch) -> Option<(u64, Scores)>,
+) -> Vec<String> {
+    let mut told = Vec::new();
+    for second in from..to {
+        let wall = WallTime::from_unix_seconds(START + second);
+        let mut inputs: Vec<Input> = (0..N)
+            .map(|i| {
+                let is_bad = i == 2 && second >= 200;
+                let (waiting, lines) = if is_bad { (6.0, 4.0) } else { (0.0, 0.0) };
+                Input::Summary {
+                    node: NodeId::new(&format!("node-{i}")).unwrap(),
+                    summary: Box::new(summary(second, waiting, lines)),
+                    received: wall,
+                    is_replay: false,
+                }
+            })
+            .collect();
+        inputs.push(Input::Clock { wall });
+        for input in inputs {
+            engine.handle(Monotonic(second as u64 * 1_000_000), input);
+            let outputs: Vec<Output> = std::iter::from_fn(|| engine.poll_output()).collect();
+            for output in outputs {
+                match output {
+                    Output::Score(batch) => {
+                        if let Some((late_ms, scores)) = answer(&batch) {
+                            let now = Monotonic(second as u64 * 1_000_000 + late_ms * 1_000);
+                            engine.handle(now, Input::Scored(scores));
+                        }
+                    }
+                    Output::IncidentRaised(i) => told.push(format!("{second} raised {}", i.root)),
+                    Output::IncidentChanged(i) => told.push(format!("{second} changed {}", i.root)),
+                    Output::IncidentClosed(i) => told.push(format!("{second} closed {}", i.root)),
+                    Output::Explained(..) | Output::Causes(_) | Output::Learn(_) => {}
+                }
+            }
+        }
+    }
+    told
+}
+
+fn scored(batch: &Batch) -> Scores {
+    Scores {
+        window: batch.window,
+        shards: batch.shards.clone(),
+        sick: vec![0.25; batch.shards.len()],
+        soon: Vec::new(),
+    }
+}
+
+#[test]
+fn a_batch_a_second_holds_all_shards_and_what_they_show() {
+    let mut engine = engine(Some(400));
+    let mut batches = Vec::new();
+    run(&mut engine, (1, 230), |batch| {
+        batches.push(batch.clone());
+        Some((1, scored(batch)))
+    });
+    assert!(batches.len() > 200, "{}", batches.len());
+    assert!(batches.iter().all(|batch| batch.check().is_none()));
+    let last = batches.last().unwrap();
+    assert_eq!(last.shards, (0..N).map(shard).collect::<Vec<_>>());
+    let newest = last.newest();
+    let waiting = AT_METRICS + 3 * metric_index("pg.sessions_waiting_lock").unwrap();
+    for i in 0..N {
+        let row = &newest[i * N_COLUMNS..(i + 1) * N_COLUMNS];
+        let (is_far, is_apart) = (row[waiting] > 10.0, row[waiting + 1] > 10.0);
+        assert_eq!((is_far, is_apart), (i == 2, i == 2), "{i}");
+        assert_eq!(row[waiting + 2], 0.0, "it is known");
+        assert_eq!(row[AT_SHARD + 2], 4_f32.ln(), "three siblings");
+        // Lines of a kind that nobody has written before.
+        assert_eq!(row[AT_LOG + 3] > 0.0, i == 2);
+        assert_eq!(row[AT_LOG + 4] > 0.0, i == 2);
+    }
+    let before = &batches
+        .iter()
+        .find(|b| b.window.0 == START + 190)
+        .unwrap()
+        .newest();
+    assert!(before[2 * N_COLUMNS + waiting].abs() < 3.0);
+}
+
+#[test]
+fn what_is_answered_in_time_counts_and_what_is_late_or_missing_does_not() {
+    let mut engine = engine(Some(400));
+    run(&mut engine, (1, 60), |batch| Some((300, scored(batch))));
+    let said = engine.model_says(&shard(1)).unwrap();
+    assert!((said - 0.25).abs() < 1e-6);
+    run(&mut engine, (60, 70), |batch| Some((401, scored(batch))));
+    assert_eq!(engine.model_says(&shard(1)), None);
+    run(&mut engine, (70, 80), |_| None);
+    assert_eq!(engine.model_says(&shard(1)), None);
+    run(&mut engine, (80, 90), |batch| Some((0, scored(batch))));
+    assert!(engine.model_says(&shard(1)).is_some(), "and it comes back");
+    let counters = engine.counters();
+    let count = |name| counters.iter().find(|(n, _)| *n == name).unwrap().1;
+    assert_eq!(count("batches_late"), 10);
+    assert!(count("batches_asked") > count("batches_scored") + 10);
+}
+
+#[test]
+fn without_a_model_nothing_is_asked_for() {
+    let mut engine = engine(None);
+    run(&mut engine, (1, 60), |_| panic!("nobody scores"));
+    assert!(engine.features().is_empty());
+}
+
+#[test]
+fn incidents_are_the_same_with_a_model_that_answers_one_that_does_not_and_none() {
+    let mut told = Vec::new();
+    for (ms, answers) in [(None, false), (Some(400), false), (Some(400), true)] {
+        let mut engine = engine(ms);
+        let answer = |batch: &Batch| answers.then(|| (5, scored(batch)));
+        told.push(run(&mut engine, (1, 260), answer));
+    }
+    assert!(
+        told[0].iter().any(|t| t.contains("raised shard-2")),
+        "{told:?}"
+    );
+    assert!(told.iter().all(|t| *t == told[0]), "{told:?}");
+}

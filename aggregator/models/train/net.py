@@ -1,0 +1,208 @@
+"""The transformer: tokens of each modality of a shard, then attention over the interaction graph.
+
+Tokens: each metric's sixteen windows are a patch, embedded with weights that all metrics share and the metric's own vector, which is
+left out at random in training: what a sick series looks like is to be learned, not which series were sick. The patches become four
+tokens (their maximum, mean, and two that are attended to). One token each of the detectors, the log templates, the fingerprints and
+the graph (distances to landmarks among them), newest and mean of the steps. Time and kind of shard are added to all. Identity of a
+shard is no input: it would be learned by heart and mean nothing elsewhere. Shards that talk to each other then attend to one another
+along the edges, twice. Heads: sick, incident within ten minutes, family of the cause.
+"""
+import numpy as np
+import torch
+from torch import nn
+
+D = 64
+HEADS = 4
+FF = 128
+STEPS = 16
+# Share of training batches in which metrics have no names.
+NAMELESS = 0.5
+
+
+class Block(nn.Module):
+    """Pre-norm attention and feed-forward, written out so that every exporter knows each step."""
+
+    def __init__(self):
+        super().__init__()
+        self.norm1, self.norm2 = nn.LayerNorm(D), nn.LayerNorm(D)
+        self.qkv, self.out = nn.Linear(D, 3 * D), nn.Linear(D, D)
+        self.up, self.down = nn.Linear(D, FF), nn.Linear(FF, D)
+
+    def forward(self, x):
+        n_tokens = x.shape[1]
+        qkv = self.qkv(self.norm1(x)).view(-1, n_tokens, 3, HEADS, D // HEADS).permute(2, 0, 3, 1, 4)
+        q, k, v = qkv[0], qkv[1], qkv[2]
+        weights = torch.softmax(q @ k.transpose(-1, -2) / (D // HEADS) ** 0.5, dim=-1)
+        mixed = (weights @ v).permute(0, 2, 1, 3).reshape(-1, n_tokens, D)
+        x = x + self.out(mixed)
+        return x + self.down(torch.relu(self.up(self.norm2(x))))
+
+
+class GraphAttention(nn.Module):
+    """Each shard takes from its neighbours; weights are a softmax over its edges, by sums that are scattered."""
+
+    def __init__(self):
+        super().__init__()
+        self.norm = nn.LayerNorm(D)
+        self.query, self.key, self.value = nn.Linear(D, D), nn.Linear(D, D), nn.Linear(D, D)
+        self.out = nn.Linear(D, D)
+
+    def forward(self, x, edges):
+        source, target = edges[0], edges[1]
+        h = self.norm(x)
+        q, k, v = self.query(h)[target], self.key(h)[source], self.value(h)[source]
+        # Bounded, so that no maximum has to be scattered; an edge to itself stands for none.
+        logit = 8.0 * torch.tanh((q * k).sum(-1, keepdim=True) / (8.0 * D ** 0.5))
+        weight = torch.exp(logit) * (source != target).to(x.dtype).unsqueeze(-1)
+        place = target.unsqueeze(-1)
+        total = torch.zeros_like(x[:, :1]).scatter_add(0, place, weight)
+        taken = torch.zeros_like(x).scatter_add(0, place.expand(-1, D), weight * v)
+        return x + self.out(taken / (total + 1e-6))
+
+
+class Net(nn.Module):
+    """See the module."""
+
+    def __init__(self, layout, n_families, gone=()):
+        super().__init__()
+        names = layout["columns"]
+        place = lambda test: [i for i, name in enumerate(names) if test(name)]
+        is_flag = lambda name: name.startswith("unknown.")
+        groups = {
+            "detectors": place(lambda n: n.startswith("p.") or is_flag(n) and "." not in n[8:]),
+            "log": place(lambda n: n.startswith("log.")),
+            "query": place(lambda n: n.startswith("query.")),
+            "graph": place(lambda n: n.startswith("graph.")),
+            "shard": place(lambda n: n.startswith(("time.", "shard."))),
+        }
+        self.first = place(lambda n: n.startswith("own."))[0]
+        self.n_metrics = len(layout["metrics"])
+        self.sizes = {name: len(columns) for name, columns in groups.items()}
+        self.order = ["detectors", "log", "query", "graph"]
+        for name, columns in groups.items():
+            self.register_buffer("at_" + name, torch.tensor(columns, dtype=torch.long))
+        keep = torch.ones(len(names))
+        keep[list(gone)] = 0
+        self.register_buffer("keep", keep)
+        # Which way is bad, as the catalogue says, so that worse is positive for every metric.
+        bad = torch.tensor([float(metric["bad"] or 1) for metric in layout["metrics"]])
+        self.register_buffer("bad", torch.stack([bad, bad, torch.ones_like(bad)], dim=-1))
+        self.register_buffer("mean", torch.zeros(len(names)))
+        self.register_buffer("scale", torch.ones(len(names)))
+        self.patch = nn.Linear(3 * STEPS, D)
+        self.names = nn.Parameter(0.02 * torch.randn(self.n_metrics, D))
+        self.look = nn.Linear(D, 2)
+        self.mix = nn.ModuleList([nn.Linear(D, D) for _ in range(4)])
+        self.tokens = nn.ModuleDict({name: nn.Linear(2 * self.sizes[name], D) for name in self.order})
+        self.about = nn.Linear(self.sizes["shard"], D)
+        self.position = nn.Parameter(0.02 * torch.randn(1, 1 + 4 + len(self.order), D))
+        self.blocks = nn.ModuleList([Block(), Block()])
+        self.graph = nn.ModuleList([GraphAttention(), GraphAttention()])
+        self.norm = nn.LayerNorm(D)
+        self.heads = nn.Linear(D, 2 + 1 + n_families)
+
+    @staticmethod
+    def squash(x):
+        """Deviations reach 30: their sign and logarithm."""
+        return torch.sign(x) * torch.log1p(torch.abs(x))
+
+    def fit_scale(self, rows):
+        """Mean and spread of training rows, for all columns but the metrics, which are in robust deviations already."""
+        x = np.sign(rows) * np.log1p(np.abs(rows))
+        self.mean.copy_(torch.tensor(x.mean(0)))
+        self.scale.copy_(torch.tensor(np.maximum(x.std(0), 0.05)))
+
+    def metrics(self, x):
+        """Four tokens of what the metrics show."""
+        part = x[:, :, self.first:self.first + 3 * self.n_metrics] * self.keep[self.first:self.first + 3 * self.n_metrics]
+        part = self.squash(part).view(-1, STEPS, self.n_metrics, 3) * self.bad
+        h = self.patch(part.permute(0, 2, 1, 3).reshape(-1, self.n_metrics, 3 * STEPS))
+        if not self.training or torch.rand(()) > NAMELESS:
+            h = h + self.names
+        h = torch.relu(h)
+        attended = torch.softmax(self.look(h), dim=1).transpose(1, 2) @ h
+        pooled = [h.max(dim=1).values, h.mean(dim=1), attended[:, 0], attended[:, 1]]
+        return torch.stack([mix(one) for mix, one in zip(self.mix, pooled)], dim=1)
+
+    def forward(self, history, edges):
+        x = (self.squash(history) - self.mean) / self.scale * self.keep
+        tokens = [self.metrics(history)]
+        for name in self.order:
+            part = x[:, :, getattr(self, "at_" + name)]
+            both = torch.cat([part[:, -1], part.mean(1)], dim=-1)
+            tokens.append(self.tokens[name](both).unsqueeze(1))
+        about = self.about(x[:, -1][:, self.at_shard]).unsqueeze(1)
+        h = torch.cat([torch.zeros_like(about), *tokens], dim=1) + self.position + about
+        for block in self.blocks:
+            h = block(h)
+        h = h[:, 0]
+        for layer in self.graph:
+            h = layer(h, edges)
+        heads = self.heads(self.norm(h))
+        return heads[:, 0], heads[:, 1], heads[:, 2:]
+
+
+class Fused(nn.Module):
+    """What the trees read: order statistics over metrics rather than the metrics, so that a kind of fault nobody has seen looks like
+    those that were; by tier and family of the catalogue; the detectors; lines, statements and graph; and where the shard stands among
+    all of its batch. Nothing here is learned. In: history of one cluster. Out: (shard, feature)."""
+
+    def __init__(self, layout, gone=()):
+        super().__init__()
+        names, metrics = layout["columns"], layout["metrics"]
+        self.first = names.index("own." + metrics[0]["name"])
+        self.n_metrics = len(metrics)
+        keep = torch.ones(len(names))
+        keep[list(gone)] = 0
+        self.register_buffer("keep", keep)
+        bad = torch.tensor([float(metric["bad"]) for metric in metrics])
+        self.register_buffer("sign", bad)
+        self.register_buffer("either", (bad == 0).float())
+        groups = [("tier " + t, [m["tier"] == t for m in metrics]) for t in ("activity", "symptom", "cause")]
+        groups += [("family " + f, [m["family"] == f for m in metrics]) for f in sorted({m["family"] for m in metrics})]
+        groups = [(name, mask) for name, mask in groups if any(mask)]
+        self.group_names = [name for name, _ in groups]
+        for at, (_, mask) in enumerate(groups):
+            self.register_buffer(f"group_{at}", torch.tensor([i for i, m in enumerate(mask) if m], dtype=torch.long))
+        rest = [i for i, n in enumerate(names) if n.startswith(("p.", "log.", "query.", "graph.", "shard.")) or n.startswith("unknown.") and "." not in n[8:]]
+        self.register_buffer("rest", torch.tensor(rest, dtype=torch.long))
+        self.register_buffer("surprises", torch.tensor([i for i, n in enumerate(names) if n.startswith("p.")], dtype=torch.long))
+        self.rest_names = [names[i] for i in rest]
+        self.p_names = [n for n in names if n.startswith("p.")]
+
+    def names(self):
+        """Of the features, in order."""
+        told = []
+        for name in ("now", "five", "all"):
+            told += [f"both.{name}.top{i}" for i in range(1, 6)] + [f"both.{name}.over{i}" for i in (3, 5, 10)] + [f"both.{name}.sum"]
+        told += [f"own.top{i}" for i in (1, 2, 3)] + [f"apart.top{i}" for i in (1, 2, 3)] + [f"better.top{i}" for i in (1, 2)]
+        told += ["max of " + name for name in self.group_names] + ["unknown now", "unknown more"]
+        told += self.rest_names + ["mean " + name for name in self.p_names]
+        return told + ["sum over shards", "largest of shards", "below largest", "own over shards"]
+
+    def forward(self, history):
+        x = history * self.keep
+        part = x[:, :, self.first:self.first + 3 * self.n_metrics].reshape(-1, 16, self.n_metrics, 3)
+        own, apart, unknown = part[..., 0], part[..., 1], part[..., 2]
+        agree = (own * apart > 0).to(x.dtype)
+        least = torch.minimum(own.abs(), apart.abs()) * agree
+        side = torch.sign(own) * self.sign + self.either
+        both, worse = torch.relu(least * side), own * self.sign + own.abs() * self.either
+        aside = apart * self.sign + apart.abs() * self.either
+        told = []
+        five = both[:, -5:].mean(1)
+        for one in (both[:, -1], five, both.mean(1)):
+            told += [torch.topk(one, 5, dim=1).values]
+            told += [(one > level).to(x.dtype).sum(1, keepdim=True) for level in (3.0, 5.0, 10.0)]
+            told += [one.sum(1, keepdim=True)]
+        told += [torch.topk(worse[:, -5:].mean(1), 3, dim=1).values, torch.topk(aside[:, -5:].mean(1), 3, dim=1).values]
+        told += [torch.topk(torch.relu(-worse[:, -5:].mean(1)), 2, dim=1).values]
+        told += [five[:, getattr(self, f"group_{at}")].max(dim=1, keepdim=True).values for at in range(len(self.group_names))]
+        told += [unknown[:, -1].mean(1, keepdim=True), (unknown[:, -1] - unknown[:, 0]).mean(1, keepdim=True)]
+        told += [x[:, -1][:, self.rest], x[:, :, self.surprises].mean(1)]
+        total = five.sum(1, keepdim=True)
+        zero = total * 0
+        largest = total.max(dim=0, keepdim=True).values
+        told += [zero + total.mean(0, keepdim=True), zero + largest, total - largest]
+        told += [zero + worse[:, -5:].mean(1).max(dim=1, keepdim=True).values.mean(0, keepdim=True)]
+        return torch.cat(told, dim=1)

@@ -1,0 +1,343 @@
+"""Trains the models: python3 train.py --data DIR --out DIR [--net-minutes M].
+
+DIR is what `tests/evaluate features --out DIR` wrote. Five kinds of fault are held out at a time, rotated, and with them a third of
+the runs (other seeds, other topologies). Each fold's result is a file under OUT and is not made again: an interrupted run goes on.
+A model is enabled only if it beats the calibrated statistical fusion on kinds it has not seen: the mean difference of average
+precision over kinds lies above 0 with its whole 90 % bootstrap interval. Seeds are fixed; one fold takes at most 15 minutes on two cores.
+"""
+import argparse
+import json
+import os
+import time
+
+import numpy as np
+import torch
+
+import data
+import export
+import trees as forest
+from net import Fused, Net
+
+SEED = 1
+torch.set_num_threads(2)
+
+ABLATIONS = {
+    "no metrics": lambda n: n.startswith(("own.", "apart.")) or (n.startswith("unknown.") and "." in n[8:]),
+    "no detectors": lambda n: n.startswith("p.") or (n.startswith("unknown.") and "." not in n[8:]),
+    "no log": lambda n: n.startswith("log.") or n.endswith(".templates"),
+    "no queries": lambda n: n.startswith("query.") or n.endswith(".fingerprints"),
+    "no graph": lambda n: n.startswith("graph.") or n.endswith(".structure"),
+    "no siblings": lambda n: n.endswith(".siblings") or n.startswith("shard.siblings"),
+}
+
+
+def without_siblings(history, layout):
+    """What siblings bring to the metrics is taken away: apart from them becomes own."""
+    history = history.copy()
+    apart = [i for i, n in enumerate(layout["columns"]) if n.startswith("apart.")]
+    history[..., apart] = history[..., [i - 1 for i in apart]]
+    return history
+
+
+def fuse_all(runs, layout, name, gone=(), siblings=True):
+    """Fused features of all runs, with columns taken away."""
+    fused = Fused(layout, gone)
+
+    def make(block):
+        block = block if siblings else without_siblings(block, layout)
+        with torch.no_grad():
+            return fused(torch.tensor(block)).numpy()
+
+    for at, run in enumerate(runs):
+        run.fuse(make, name)
+        print(f"\r  fused {at + 1}/{len(runs)} runs ({name})", end="", flush=True)
+    print(flush=True)
+    return fused
+
+
+def train_net(runs, layout, held_out, seed, minutes):
+    """Snapshots of whole clusters, several at a time, until time is up or three passes have brought nothing."""
+    torch.manual_seed(seed)
+    rng = np.random.default_rng(seed)
+    families = layout["families"]
+    net = Net(layout, len(families))
+    labels = [run.labels(families) for run in runs]
+    places = [(r, int(w)) for r, run in enumerate(runs) for w in data.snapshots(run, families, held_out, rng)]
+    sample = np.concatenate([runs[r].rows[w] for r, w in places[:: max(1, len(places) // 400)]])
+    net.fit_scale(np.asarray(sample))
+    optimiser = torch.optim.AdamW(net.parameters(), lr=1.5e-3, weight_decay=1e-2)
+    n_passes = 6
+    begun, step, total = time.time(), 0, None
+    for epoch in range(n_passes):
+        order = rng.permutation(len(places))
+        at, loss_sum, n_batches = 0, 0.0, 0
+        while at < len(order):
+            rows, edges, ys, ss, fs, keeps, n = [], [], [], [], [], [], 0
+            while at < len(order) and n < 512:
+                r, w = places[order[at]]
+                at += 1
+                sick, soon, family, ignored = labels[r]
+                block = data.history(runs[r], w)
+                rows.append(block)
+                edges.append(runs[r].edges + n)
+                ys.append(sick[w]), ss.append(soon[w]), fs.append(family[w]), keeps.append(~ignored[w])
+                n += len(block)
+            total = total or max(1, int(n_passes * len(order) / max(1, at)))
+            y, s = torch.tensor(np.concatenate(ys)), torch.tensor(np.concatenate(ss))
+            f, keep = torch.tensor(np.concatenate(fs)), torch.tensor(np.concatenate(keeps))
+            a, b, c = net(torch.tensor(np.concatenate(rows)), torch.tensor(np.concatenate(edges, axis=1)))
+            weight = torch.tensor(4.0)
+            loss = torch.nn.functional.binary_cross_entropy_with_logits(a[keep], y[keep], pos_weight=weight)
+            loss = loss + 0.2 * torch.nn.functional.binary_cross_entropy_with_logits(b, s)
+            loss = loss + 0.2 * torch.nn.functional.cross_entropy(c[keep], f[keep])
+            for group in optimiser.param_groups:
+                done = min(1.0, max(step / total, (time.time() - begun) / (60 * minutes)))
+                group["lr"] = 1.5e-3 * min(1.0, (step + 1) / 50) * (0.02 + 0.98 * 0.5 * (1 + np.cos(np.pi * done)))
+            optimiser.zero_grad()
+            loss.backward()
+            torch.nn.utils.clip_grad_norm_(net.parameters(), 1.0)
+            optimiser.step()
+            step, loss_sum, n_batches = step + 1, loss_sum + loss.item(), n_batches + 1
+            if time.time() - begun > 60 * minutes:
+                break
+        print(f"  pass {epoch + 1}/{n_passes}: loss {loss_sum / n_batches:.4f}, {time.time() - begun:.0f} s", flush=True)
+        if time.time() - begun > 60 * minutes:
+            break
+    net.eval()
+    return net
+
+
+def net_logits(net, run, windows, edges=True):
+    """(window, shard) logits of sick and soon."""
+    sick, soon = [], []
+    with torch.no_grad():
+        for at in range(0, len(windows), 16):
+            chunk = windows[at:at + 16]
+            blocks = np.concatenate([data.history(run, int(w)) for w in chunk])
+            n = len(run.shards)
+            joined = np.concatenate([run.edges + i * n for i in range(len(chunk))], axis=1) if edges else np.zeros((2, 1), np.int64)
+            a, b, _ = net(torch.tensor(blocks), torch.tensor(joined))
+            sick.append(a.numpy().reshape(len(chunk), n))
+            soon.append(b.numpy().reshape(len(chunk), n))
+    return np.concatenate(sick), np.concatenate(soon)
+
+
+def platt(logits, y):
+    """Logistic regression of the label on logits, columns side by side: the calibration, and the weights of the mixture."""
+    from sklearn.linear_model import LogisticRegression
+
+    fit = LogisticRegression(C=10.0, max_iter=500).fit(logits, y)
+    return fit.coef_[0].astype(float).tolist(), float(fit.intercept_[0])
+
+
+def collect(run, layout, kinds, held_out, scorers):
+    """Scores, labels and kinds of a test run's rows."""
+    windows = data.test_windows(run, kinds, held_out)
+    windows = windows[windows >= data.N_STEPS]
+    if not len(windows):
+        return None
+    sick, soon, _, ignored = run.labels(layout["families"])
+    kind = np.full(sick.shape, -1)
+    for fault in run.truth:
+        if fault["kind"] in held_out:
+            kind[fault["from"]:fault["to"], fault["at"]] = held_out.index(fault["kind"])
+    keep = ~ignored[windows]
+    told = {name: scorer(run, windows)[keep] for name, scorer in scorers.items()}
+    return told, kind[windows][keep], soon[windows][keep], keep.sum()
+
+
+def evaluate(runs, layout, kinds, held_out, scorers):
+    """Average precision of each scorer for each held-out kind, against all rows that are well."""
+    parts = [part for run in runs if (part := collect(run, layout, kinds, held_out, scorers))]
+    kind = np.concatenate([part[1] for part in parts])
+    soon = np.concatenate([part[2] for part in parts])
+    told = {name: np.concatenate([part[0][name] for part in parts]) for name in scorers}
+    table = {}
+    for at, name in enumerate(held_out):
+        rows = (kind == at) | (kind == -1)
+        y = (kind[rows] == at).astype(float)
+        if y.sum() == 0:
+            continue
+        table[name] = {"prevalence": float(y.mean()), **{s: data.average_precision(y, told[s][rows]) for s in scorers}}
+    pooled = {"prevalence": float((kind >= 0).mean())}
+    return table, pooled, (told, kind, soon)
+
+
+def tree_scorer(predict):
+    def score(run, windows):
+        x = run.fused(windows)
+        return predict(x.reshape(-1, x.shape[-1])).reshape(x.shape[:2])
+
+    return score
+
+
+def fold(at, held_out, runs, kinds, layout, minutes, is_full):
+    """Everything of one fold."""
+    begun = time.time()
+    train, test = data.split(runs, at)
+    # Some training runs are kept for the calibration: what a model says of rows it was fitted to is no measure.
+    fit, calibrate = [r for i, r in enumerate(train) if i % 5], [r for i, r in enumerate(train) if not i % 5]
+    x, y, _ = data.table(fit, layout["families"], held_out, SEED)
+    px, py = forest.prepare(x, y, SEED)
+    print(f"  {len(x)} rows, {int(y.sum())} sick; {len(px)} after noise and synthetic rows", flush=True)
+    booster = forest.ours(px, py, SEED)
+    raw = lambda rows: booster.predict(rows, raw_score=True, num_threads=2)
+    bases = layout["bases"]
+    scorers = {name: (lambda b: lambda run, windows: np.asarray(run.bases[windows][:, :, b]))(b) for b, name in enumerate(bases)}
+    columns = layout["columns"]
+    surprises = [i for i, n in enumerate(columns) if n.startswith("p.")]
+    worst = [i for i, n in enumerate(columns) if n.startswith("apart.")]
+    scorers["threshold"] = lambda run, windows: np.abs(np.asarray(run.rows[windows])[:, :, worst]).max(-1)
+    if any(np.asarray(run.rows[-1])[:, surprises].any() for run in test):
+        scorers["detectors summed"] = lambda run, windows: np.asarray(run.rows[windows])[:, :, surprises].sum(-1)
+    scorers["boosting"] = tree_scorer(raw)
+    net = train_net(fit, layout, held_out, SEED, minutes)
+    scorers["transformer"] = lambda run, windows: net_logits(net, run, windows)[0]
+    scorers["transformer without edges"] = lambda run, windows: net_logits(net, run, windows, edges=False)[0]
+    # Mixture and calibration from the calibration runs, without the held-out kinds.
+    logits, ys = [], []
+    for run in calibrate:
+        sick, _, _, ignored = run.labels(layout["families"])
+        windows = data.snapshots(run, layout["families"], held_out, np.random.default_rng(SEED), 24, 9)
+        if not len(windows):
+            continue
+        keep = ~ignored[windows]
+        both = np.stack([net_logits(net, run, windows)[0], tree_scorer(raw)(run, windows)], -1)
+        logits.append(both[keep])
+        ys.append(sick[windows][keep])
+    weights, bias = platt(np.concatenate(logits), np.concatenate(ys))
+    scorers["both"] = lambda run, windows: weights[0] * net_logits(net, run, windows)[0] + weights[1] * tree_scorer(raw)(run, windows) + bias
+    if is_full:
+        for name, make in forest.five(SEED).items():
+            model = make().fit(px, py)
+            scorers[name] = tree_scorer(lambda rows, m=model: m.predict_proba(rows)[:, 1])
+    table, pooled, (told, kind, soon) = evaluate(test, layout, kinds, held_out, scorers)
+    probability = 1 / (1 + np.exp(-told["both"]))
+    bins = np.minimum((probability * 10).astype(int), 9)
+    calibration = [
+        {"said": float(probability[bins == b].mean()), "was": float((kind[bins == b] >= 0).mean()), "rows": int((bins == b).sum())}
+        for b in range(10) if (bins == b).any()
+    ]
+    if is_full:
+        ablate(table, (fit, test), runs, kinds, layout, held_out)
+    return {"held_out": held_out, "kinds": table, "pooled": pooled, "calibration": calibration, "weights": [*weights, bias],
+            "rows": len(x), "seconds": round(time.time() - begun)}
+
+
+def ablate(table, parts, runs, kinds, layout, held_out):
+    """The boosted model without a modality, trained anew each time."""
+    fit, test = parts
+    for name, test_column in ABLATIONS.items():
+        gone = [i for i, n in enumerate(layout["columns"]) if test_column(n)]
+        fuse_all(fit + test, layout, name.replace(" ", "-"), gone, siblings=name != "no siblings")
+        x, y, _ = data.table(fit, layout["families"], held_out, SEED)
+        model = forest.ours(*forest.prepare(x, y, SEED), SEED)
+        scorer = tree_scorer(lambda rows: model.predict(rows, raw_score=True, num_threads=2))
+        told, _, _ = evaluate(test, layout, kinds, held_out, {"boosting, " + name: scorer})
+        for kind, row in told.items():
+            table[kind].update({k: v for k, v in row.items() if k != "prevalence"})
+    fuse_all(runs, layout, "fused")
+
+
+def summarise(results, base):
+    """Mean average precision over kinds, and the paired difference to the statistical fusion with its bootstrap interval."""
+    kinds = {kind: row for result in results for kind, row in result["kinds"].items()}
+    # A scorer that only some folds measured would be compared over other kinds.
+    names = [n for n in next(iter(kinds.values())) if all(n in row for row in kinds.values())]
+    mean = {name: float(np.nanmean([row[name] for row in kinds.values()])) for name in names}
+    rng = np.random.default_rng(SEED)
+    gains = {}
+    for name in ("both", "boosting", "transformer"):
+        difference = np.array([row[name] - row[base] for row in kinds.values()])
+        draws = rng.choice(difference, (5_000, len(difference))).mean(1)
+        gains[name] = {"mean": float(difference.mean()), "low": float(np.quantile(draws, 0.05)), "high": float(np.quantile(draws, 0.95)),
+                       "better_for": int((difference > 0).sum()), "kinds": len(difference)}
+    return mean, gains, kinds
+
+
+def final(runs, layout, minutes, out, name, weights_of_folds):
+    """The models that are shipped, trained on all kinds; mixture and calibration are the folds' means (each on unseen runs)."""
+    x, y, _ = data.table(runs, layout["families"], [], SEED)
+    px, py = forest.prepare(x, y, SEED)
+    booster = forest.ours(px, py, SEED)
+    trees = forest.flatten(booster)
+    sample = x[:: max(1, len(x) // 300)]
+    off = np.abs(forest.margin(trees, sample) - booster.predict(sample, raw_score=True)).max()
+    assert off < 1e-9, f"the walk over the trees differs by {off}"
+    net = train_net(runs, layout, [], SEED, minutes)
+    mixed = np.mean(weights_of_folds, axis=0)
+    logits, ys = [], []
+    for run in runs[::7]:
+        _, soon, _, ignored = run.labels(layout["families"])
+        windows = data.snapshots(run, layout["families"], [], np.random.default_rng(SEED), 42, 42)
+        if len(windows):
+            logits.append(net_logits(net, run, windows)[1][~ignored[windows]])
+            ys.append(soon[windows][~ignored[windows]])
+    soon_scale, soon_bias = platt(np.concatenate(logits)[:, None], np.concatenate(ys))
+    weights = {"net": float(mixed[0]), "trees": float(mixed[1]), "bias": float(mixed[2]), "soon_scale": soon_scale[0], "soon_bias": soon_bias}
+    path = os.path.join(out, name + ".onnx")
+    fused = Fused(layout)
+    model = export.net_to_onnx(net, fused, len(layout["columns"]), path)
+    export.combine(model, trees, weights, path)
+    differs = export.agreement(path, net, fused, trees, weights, len(layout["columns"]))
+    print(f"torch and ONNX Runtime differ by {differs:.2e} at most", flush=True)
+    assert differs < 1e-3
+    forest.save_json(trees, fused.names(), os.path.join(out, name + ".trees.json"))
+    return path, weights, differs, sum(p.numel() for p in net.parameters())
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--data", required=True)
+    parser.add_argument("--out", required=True)
+    parser.add_argument("--name", default="hypershard-1")
+    parser.add_argument("--net-minutes", type=float, default=6.0, help="minutes for the transformer, a fold")
+    parser.add_argument("--folds", type=int, default=0, help="only so many folds (0: all)")
+    parser.add_argument("--full-folds", type=int, default=2, help="folds with the five classifiers and the ablations")
+    arguments = parser.parse_args()
+    os.makedirs(arguments.out, exist_ok=True)
+    runs, kinds, layout = data.load(arguments.data)
+    print(f"{len(runs)} runs, {len(kinds)} kinds, layout {layout['name']}", flush=True)
+    fused = fuse_all(runs, layout, "fused")
+    assert len(fused.names()) == runs[0].made.shape[2]
+    results = []
+    for at, held_out in enumerate(data.folds(kinds)):
+        if arguments.folds and at >= arguments.folds:
+            break
+        path = os.path.join(arguments.out, f"fold-{at}.json")
+        if not os.path.exists(path):
+            print(f"fold {at}: without {', '.join(held_out)}", flush=True)
+            result = fold(at, held_out, runs, kinds, layout, arguments.net_minutes, at < arguments.full_folds)
+            with open(path + ".new", "w", encoding="utf8") as file:
+                json.dump(result, file, indent=1)
+            os.replace(path + ".new", path)
+        with open(path, encoding="utf8") as file:
+            results.append(json.load(file))
+        for kind, row in results[-1]["kinds"].items():
+            print(f"  {kind:20}", "  ".join(f"{k} {v:.3f}" for k, v in row.items()), flush=True)
+    base = layout["bases"][0]
+    mean, gains, by_kind = summarise(results, base)
+    print("mean over kinds:", json.dumps(mean, indent=1), json.dumps(gains, indent=1), flush=True)
+    full = [r for i, r in enumerate(results) if i < arguments.full_folds]
+    ablation, _, _ = summarise(full, base)
+    path, weights, differs, n_parameters = final(runs, layout, arguments.net_minutes, arguments.out, arguments.name, [r["weights"] for r in results])
+    gain = gains["both"]
+    enabled = bool(gain["low"] > 0)
+    said = (f"on {gain['kinds']} kinds it had not seen, average precision {mean['both']:.3f} against {mean[base]:.3f} of {base}: "
+            f"{gain['mean']:+.3f} (90 % interval {gain['low']:+.3f} to {gain['high']:+.3f})")
+    about = {
+        "data": {"runs": len(runs), "seeds": [run.seed for run in runs], "kinds": kinds, "source": "tests/evaluate features",
+                 "split": "five kinds held out, rotated, and a third of the runs (seed and topology) with them"},
+        "training": {"seed": SEED, "parameters": n_parameters, "net_minutes": arguments.net_minutes, "weights": weights,
+                     "versions": {"torch": torch.__version__}},
+        "metrics": {"mean_average_precision": mean, "gain_over_" + base.replace(" ", "_"): gains, "by_kind": by_kind},
+        "ablation": {"folds": len(full), "mean_average_precision": ablation},
+        "calibration": [r["calibration"] for r in results], "agreement_with_torch": differs, "families": layout["families"],
+    }
+    export.write_card(os.path.join(arguments.out, arguments.name + ".json"), arguments.name, layout, path, enabled,
+                      ("it beats the statistical fusion: " if enabled else "it does not beat the statistical fusion for certain: ") + said, about)
+    print(said, "-> enabled" if enabled else "-> off", flush=True)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,65 @@
+// Why: what sets a bad time apart, which known cause it looks like, what to do first; and the operator's word on it.
+
+import { ago, amount, clock, h } from './draw.js';
+
+const percent = (share) => `${Math.round(share * 100)} %`;
+
+/** A bar as long as a probability. */
+function bar(value, name) {
+  return h('meter', { class: 'weight', min: 0, max: 1, value, 'aria-label': `probability of ${name}` });
+}
+
+function causes(why, confirm) {
+  if (why.causes.length === 0) return h('p', { class: 'quiet small' }, 'No cause is known yet.');
+  const row = (name, p, action) => h('li', null, bar(p, name), h('span', { class: 'share' }, percent(p)), h('span', null, name), action);
+  return h('ul', { class: 'causes' },
+    why.causes.filter((one) => one.probability >= 0.01).map((one) => row(one.cause, one.probability,
+      confirm && !one.is_harmless && h('button', { type: 'button', 'data-key': `is-${one.cause}`, title: `known from ${one.cases} cases`, click: () => confirm(one.cause) }, 'This is it'))),
+    row('none of the known causes', why.none, null));
+}
+
+function reasons(why) {
+  if (why.predicates.length === 0) return h('p', { class: 'quiet small' }, 'Nothing sets this time apart from what was before and from the siblings.');
+  return h('ul', { class: 'reasons' }, why.predicates.map((one) => h('li', { title: `holds in ${percent(one.power)} more of the bad seconds than of all others; ${one.node}` }, one.sentence)));
+}
+
+function culprits(why) {
+  if (why.culprits.length < 2) return null;
+  const said = (one) => `${one.shard} ${percent(one.share)}${one.since === null ? '' : ` (since ${clock(one.since)} ± ${one.since_uncertain_s.toFixed(1)} s)`}`;
+  return h('p', { class: 'small' }, h('span', { class: 'quiet' }, 'Who explains the others: '), why.culprits.map(said).join(', '));
+}
+
+function similar(why) {
+  if (why.similar.length === 0) return null;
+  return h('p', { class: 'small' }, h('span', { class: 'quiet' }, 'Looked alike: '), why.similar.map((one, at) => [at > 0 && ', ',
+    h('a', { href: `#incident/${one.id}` }, `${one.shard}${one.cause ? ` (${one.cause})` : ''}`), ` ${percent(one.alike)}, `, ago(one.started_at)]));
+}
+
+function first(why) {
+  const best = why.causes[0];
+  return best?.action && best.probability > why.none && h('p', { class: 'first' }, h('b', null, 'First: '), best.action);
+}
+
+/** The explanation's parts; `confirm` says that a cause is it. */
+function parts(why, confirm) {
+  return [h('p', { class: 'verdict' }, h('b', null, 'Why: '), why.verdict), first(why), reasons(why), causes(why, confirm), culprits(why), similar(why)];
+}
+
+/** The explanation within an incident's card; `say` sends the operator's word, `name` asks for a new name. */
+export function whyBlock(incident, say, name) {
+  const { why } = incident;
+  if (!why) return incident.cause ? h('p', { class: 'quiet small' }, `Looked like ${incident.cause.cause} (${percent(incident.cause.probability)}).`) : null;
+  return h('section', { class: 'why', 'aria-label': 'Why' }, parts(why, (cause) => say({ cause })),
+    h('div', { class: 'actions' },
+      h('button', { type: 'button', 'data-key': `name-${incident.id}`, click: name }, why.feedback ? 'Another cause …' : 'Name the cause …'),
+      !why.feedback?.false_alarm && h('button', { type: 'button', 'data-key': `false-${incident.id}`, title: 'the next that looks like it says so; nothing is hidden', click: () => say({ false_alarm: true }) }, 'False alarm')));
+}
+
+/** What was asked by dragging over a chart. */
+export function whyDialog(dialog, why) {
+  dialog.replaceChildren(h('h2', { id: 'dialog-title' }, `${why.shard}, ${clock(why.from)} to ${clock(why.to)}`),
+    h('div', { class: 'why' }, parts(why, null)),
+    h('p', { class: 'quiet small' }, `Against ${clock(why.normal_from)} to ${clock(why.normal_to)} and ${amount(why.siblings)} siblings; ${amount(why.attributes)} attributes.`),
+    h('div', { class: 'actions' }, h('button', { type: 'button', class: 'main', click: () => dialog.close() }, 'Close')));
+  dialog.showModal();
+}

@@ -1,0 +1,146 @@
+//! What happens in a healthy cluster and must be nobody's incident.
+//!
+//! In: a [`Disturbance`]. Out: changes of nodes' parameters at each second, of all shards alike, of one after the other, or
+//! of one within its habit.
+
+use crate::random::wave;
+use crate::stress::Stress;
+
+macro_rules! harmless {
+    ($($kind:ident $name:literal $about:literal)*) => {
+        /// What is harmless.
+        #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+        pub enum Harmless {
+            $(#[doc = $about] $kind),*
+        }
+
+        impl Harmless {
+            /// Every kind.
+            pub const ALL: &[Self] = &[$(Self::$kind),*];
+
+            /// As commands and files name it.
+            #[must_use]
+            pub const fn name(self) -> &'static str {
+                match self { $(Self::$kind => $name),* }
+            }
+
+            /// One line for people.
+            #[must_use]
+            pub const fn about(self) -> &'static str {
+                match self { $(Self::$kind => $about),* }
+            }
+        }
+    };
+}
+
+harmless! {
+    LoadDouble "load-surge-all" "twice the load on all shards alike"
+    Burst "burst" "waves of load on all shards alike, half a minute each"
+    RollingDeploy "rolling-deploy" "clients of one shard after the other connect anew"
+    NightBatch "night-batch" "a batch job updates rows on every shard"
+    Backup "backup" "each shard in turn is read from end to end, slowly"
+    VacuumAll "vacuum-all" "vacuum runs on one shard after the other"
+    AnalyzeAll "analyze-all" "statistics are gathered on every shard at once"
+    ReportRush "report-rush" "three times the reports on all shards"
+    NewTenant "new-tenant" "a tenant of usual size moves in on one shard"
+    TenantGrows "tenant-grows" "a tenant sends a fifth more, over ten minutes"
+    Checkpoints "checkpoints" "a planned checkpoint on each shard in turn"
+    PlannedFailover "planned-failover" "the replica of a shard is restarted, as planned"
+}
+
+/// One of them.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Disturbance {
+    /// Which.
+    pub kind: Harmless,
+    /// The shard it begins at, or that it is about, from 0.
+    pub shard: usize,
+    /// First second.
+    pub from: u32,
+    /// First second without it.
+    pub until: u32,
+}
+
+impl Harmless {
+    /// The kind of that name.
+    #[must_use]
+    pub fn parse(name: &str) -> Option<Self> {
+        Self::ALL.iter().copied().find(|kind| kind.name() == name)
+    }
+}
+
+impl Disturbance {
+    /// Changes the parameters of a node of `shard` in second `at`.
+    pub(crate) fn apply(
+        &self,
+        at: u32,
+        shard: usize,
+        n_shards: usize,
+        is_replica: bool,
+        stress: &mut Stress,
+    ) {
+        if !(self.from..self.until).contains(&at) {
+            return;
+        }
+        let (since, span) = (at - self.from, (self.until - self.from).max(1));
+        let is_subject = shard == self.shard % n_shards.max(1);
+        // Whose turn it is where one goes after the other.
+        let turn = (u64::from(since) * n_shards as u64 / u64::from(span)) as usize;
+        let is_turn = (self.shard + turn) % n_shards.max(1) == shard;
+        match self.kind {
+            Harmless::LoadDouble => stress.load *= 2.0,
+            Harmless::Burst => stress.load *= 1.0 + 0.4 * (1.0 + wave(f64::from(since) / 30.0)),
+            Harmless::RollingDeploy if is_turn => stress.reconnects = 0.34,
+            Harmless::NightBatch => stress.batch += 0.5,
+            Harmless::Backup if is_turn => stress.backup_reads += 0.1,
+            Harmless::VacuumAll if is_turn => stress.vacuum_now = 1.0,
+            Harmless::AnalyzeAll => stress.vacuum_now = 0.5,
+            Harmless::ReportRush => stress.reports *= 3.0,
+            Harmless::NewTenant if is_subject => {
+                stress.load *= 1.12;
+                stress.newcomer = 2.0;
+            }
+            Harmless::TenantGrows if is_subject => {
+                let grown = f64::from(since.min(600)) / 600.0;
+                stress.tenant_load *= 1.0 + 0.2 * grown;
+            }
+            Harmless::Checkpoints if is_turn => {
+                let turns = (span as usize / n_shards.max(1)).max(1);
+                if (since as usize).is_multiple_of(turns) {
+                    stress.checkpoints += 1.0;
+                }
+            }
+            Harmless::PlannedFailover if is_subject && is_replica && since < 4 => {
+                stress.reconnects = 0.5;
+            }
+            _ => {}
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_changes_something_on_some_shard_and_there_are_enough() {
+        assert!(Harmless::ALL.len() >= 8);
+        for kind in Harmless::ALL {
+            let disturbance = Disturbance {
+                kind: *kind,
+                shard: 1,
+                from: 0,
+                until: 60,
+            };
+            let changed = (0..60).any(|at| {
+                (0..3).any(|shard| {
+                    let mut stress = Stress::default();
+                    disturbance.apply(at, shard, 3, true, &mut stress);
+                    stress != Stress::default()
+                })
+            });
+            assert!(changed, "{}", kind.name());
+            assert_eq!(Harmless::parse(kind.name()), Some(*kind));
+        }
+    }
+}
