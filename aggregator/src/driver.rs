@@ -24,6 +24,7 @@ use hsw_types::{HotKind, Monotonic, NodeId, WallTime};
 use tokio::sync::{broadcast, mpsc, oneshot, watch};
 
 use crate::ingest::Agents;
+use crate::record::{self, Taps};
 use crate::shared::{
     Counter, Counters, IncidentChange, IncidentEvent, Question, Snapshot, StoreStatus,
 };
@@ -83,6 +84,8 @@ pub struct Driver {
     pub triggers: Triggers,
     /// The model, if there is one.
     pub scorer: Scorer,
+    /// The engine's limits, for recordings.
+    pub config: hsw_engine::Config,
     /// Name of the cluster, for the snapshot.
     pub cluster: String,
     /// Agents' connections.
@@ -106,6 +109,8 @@ struct Loop {
     began: Instant,
     is_replayed: bool,
     ticks: u64,
+    /// Whoever records.
+    taps: Taps,
     /// Incidents the store has not taken yet.
     unsaved: BTreeMap<IncidentId, Arc<Incident>>,
     /// Minutes and names the store has not taken yet.
@@ -135,6 +140,7 @@ pub fn start(
         began: Instant::now(),
         is_replayed: false,
         ticks: 0,
+        taps: Taps::default(),
         unsaved: BTreeMap::new(),
         unsaved_hot: Default::default(),
         unsaved_weights: None,
@@ -270,6 +276,7 @@ impl Loop {
     /// Tells the engine and does what it says next.
     fn tell(&mut self, input: Input) {
         let now = self.now();
+        self.taps.note(now, &input);
         self.driver.engine.handle(now, input);
         while let Some(output) = self.driver.engine.poll_output() {
             let (change, incident) = match output {
@@ -466,6 +473,13 @@ impl Loop {
                 let _nobody_waits = reply.send(lists.in_span(kind, &counts, seconds, limit));
             }
             Question::Weights(question) => self.answer_about_weights(question),
+            Question::Record { reply } => {
+                let now = self.now();
+                let driver = &self.driver;
+                let header = record::header(&driver.cluster, &driver.config, driver.engine.map());
+                let tapped = self.taps.begin(header, now, wall_now());
+                let _nobody_waits = reply.send(tapped);
+            }
             Question::SeriesNames { node, reply } => {
                 let _nobody_waits = reply.send(self.driver.engine.series_names(&node));
             }

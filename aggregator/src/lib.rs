@@ -16,6 +16,7 @@ pub mod causes;
 pub mod inference;
 
 pub mod driver;
+pub mod record;
 pub mod shared;
 
 pub mod alerts;

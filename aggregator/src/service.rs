@@ -81,6 +81,7 @@ impl Service {
         let driver_thread = driver::start(
             Driver {
                 engine: Engine::new(inference::engine(config, &scorer)?, map.clone()),
+                config: inference::engine(config, &scorer)?,
                 triggers,
                 scorer,
                 cluster: config.cluster.clone(),

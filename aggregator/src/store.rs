@@ -177,6 +177,13 @@ pub enum Command {
         /// The answer.
         reply: oneshot::Sender<Result<Vec<Arc<Incident>>, StoreError>>,
     },
+    /// Summaries received since a moment, as at a start.
+    Recent {
+        /// Since when.
+        since: WallTime,
+        /// The answer.
+        reply: oneshot::Sender<Result<Vec<Committed>, StoreError>>,
+    },
     /// Silences in force at `now`.
     Silences {
         /// The aggregator's clock.

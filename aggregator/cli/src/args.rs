@@ -8,9 +8,9 @@ use hsw_types::NodeId;
 
 use crate::hot;
 use crate::offline::{
-    detect, explain, fingerprint, graph, learn, logstats, rca, sketch, templates, timeline,
+    detect, explain, fingerprint, graph, learn, logstats, rca, replay, sketch, templates, timeline,
 };
-use crate::{trigger, weights, why};
+use crate::{record, trigger, weights, why};
 
 /// HyperShardWatch: which shard, since when, and why.
 #[derive(Debug, Parser)]
@@ -76,6 +76,10 @@ pub enum Command {
     /// Keep messages back for a while.
     #[command(subcommand)]
     Silence(Silence),
+    /// Record what the aggregator is told, to be played again.
+    Record(record::Options),
+    /// Play a recording through the engine and print its incidents.
+    Replay(replay::Options),
     /// Certificates of agents and aggregator.
     #[command(subcommand)]
     Cert(Cert),

@@ -7,8 +7,9 @@ use std::time::Duration;
 use anyhow::Context as _;
 use http_body_util::{BodyExt as _, Full, Limited};
 use hyper::body::Bytes;
+use hyper::body::Incoming;
 use hyper::header::{ACCEPT, AUTHORIZATION, CONTENT_TYPE, USER_AGENT};
-use hyper::{Method, Request, StatusCode};
+use hyper::{Method, Request, Response, StatusCode};
 use hyper_rustls::{ConfigBuilderExt as _, HttpsConnectorBuilder};
 use hyper_util::client::legacy::Client;
 use hyper_util::rt::TokioExecutor;
@@ -102,6 +103,41 @@ impl Api {
         Ok(())
     }
 
+    /// Takes a long answer piece by piece.
+    ///
+    /// # Errors
+    /// One line: not reached, not let in, what the aggregator refused, that it broke off, or what `take` says.
+    pub async fn download(
+        &self,
+        path: &str,
+        take: &mut dyn FnMut(&[u8]) -> anyhow::Result<()>,
+    ) -> anyhow::Result<()> {
+        let mut request = Request::builder().uri(format!("{}/api/v1/{path}", self.url));
+        if let Some(token) = &self.token {
+            request = request.header(AUTHORIZATION, format!("Bearer {token}"));
+        }
+        let request = request
+            .body(Full::new(Bytes::new()))
+            .context("the URL or the token is not valid in HTTP: check --url and --token-file")?;
+        let response = tokio::time::timeout(TIMEOUT, self.send(request)).await;
+        let response = response.with_context(|| format!("no answer from {}", self.url))??;
+        let status = response.status();
+        let mut body = response.into_body();
+        if !status.is_success() {
+            let body = Limited::new(body, ANSWER_MAX).collect().await;
+            let body = body.map_err(|error| anyhow::anyhow!("the answer broke off: {error}"))?;
+            self.read(status, &body.to_bytes())?;
+            anyhow::bail!("{} answered {status}", self.url);
+        }
+        while let Some(frame) = body.frame().await {
+            let frame = frame.context("the answer broke off")?;
+            if let Some(bytes) = frame.data_ref() {
+                take(bytes)?;
+            }
+        }
+        Ok(())
+    }
+
     async fn patiently(
         &self,
         request: Request<Full<Bytes>>,
@@ -118,13 +154,23 @@ impl Api {
     }
 
     async fn exchange(&self, request: Request<Full<Bytes>>) -> anyhow::Result<(StatusCode, Bytes)> {
+        let response = self.send(request).await?;
+        let status = response.status();
+        let body = Limited::new(response.into_body(), ANSWER_MAX)
+            .collect()
+            .await
+            .map_err(|error| anyhow::anyhow!("the answer broke off: {error}"))?;
+        Ok((status, body.to_bytes()))
+    }
+
+    async fn send(&self, request: Request<Full<Bytes>>) -> anyhow::Result<Response<Incoming>> {
         let connector = HttpsConnectorBuilder::new()
             .with_tls_config(self.tls.clone())
             .https_or_http()
             .enable_http1()
             .build();
         let client = Client::builder(TokioExecutor::new()).build(connector);
-        let response = client.request(request).await.map_err(|error| {
+        client.request(request).await.map_err(|error| {
             let mut cause: &dyn std::error::Error = &error;
             while let Some(inner) = cause.source() {
                 cause = inner;
@@ -133,13 +179,7 @@ impl Api {
                 "cannot reach the aggregator at {} ({cause}): is it running? Give --url or HSW_URL if it is elsewhere",
                 self.url
             )
-        })?;
-        let status = response.status();
-        let body = Limited::new(response.into_body(), ANSWER_MAX)
-            .collect()
-            .await
-            .map_err(|error| anyhow::anyhow!("the answer broke off: {error}"))?;
-        Ok((status, body.to_bytes()))
+        })
     }
 
     fn read(&self, status: StatusCode, body: &Bytes) -> anyhow::Result<Value> {

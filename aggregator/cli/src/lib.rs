@@ -20,4 +20,6 @@ mod show_shards;
 
 pub mod offline;
 
+pub mod record;
+
 pub mod run;

@@ -17,6 +17,7 @@ use crate::client::Api;
 use crate::hot;
 use crate::offline;
 use crate::offline::graph::Command as Graph;
+use crate::record;
 use crate::show::{self, Paint};
 use crate::{show_graph, show_shards};
 use crate::{trigger, weights, why};
@@ -25,6 +26,8 @@ use crate::{trigger, weights, why};
 pub const FINE: u8 = 0;
 /// `hsw status`: an incident is open or the aggregator is not ready.
 pub const NOT_WELL: u8 = 3;
+/// `hsw graph audit`: the graph gives away more than was asked for.
+pub const NOT_PASSED: u8 = 1;
 const URL: &str = "http://127.0.0.1:8080";
 
 /// Runs one command and returns the exit code.
@@ -45,10 +48,12 @@ pub fn run(cli: Cli) -> anyhow::Result<u8> {
         Command::Explain(options) => {
             return offline::explain::run(options, cli.json).map(|()| FINE);
         }
+        Command::Replay(options) => return offline::replay::run(options, cli.json).map(|()| FINE),
         Command::Learn(options) => return offline::learn::run(options, cli.json).map(|()| FINE),
         Command::Sketch(command) => return offline::sketch::run(command, cli.json).map(|()| FINE),
         Command::Graph(command) if !command.is_online() => {
-            return offline::graph::run(command, cli.json).map(|()| FINE);
+            return offline::graph::run(command, cli.json)
+                .map(|is_passed| if is_passed { FINE } else { NOT_PASSED });
         }
         Command::Trigger(trigger::Command::Eval(options)) => {
             return offline::trigger::run(options, cli.json).map(|()| FINE);
@@ -90,42 +95,23 @@ async fn online(cli: &Cli, api: &Api) -> anyhow::Result<u8> {
             let text = show::incidents(&answer, *all, paint);
             (answer, text, FINE)
         }
-        Command::Incident { id, why } => {
-            let answer = incident(api, id).await?;
-            let mut text = show::incident(&answer, paint);
-            if *why {
-                text.push_str(&why::text(&answer["why"]));
-            }
-            (answer, text, FINE)
-        }
-        Command::Why(options) => {
-            let (answer, text) = why::ask(options, api, unix_now()).await?;
-            (answer, text, FINE)
-        }
+        Command::Incident { id, why } => fine(one_incident(id, *why, api, paint).await?),
+        Command::Why(options) => fine(why::ask(options, api, unix_now()).await?),
         Command::Feedback(word) => {
             let one = incident(api, &word.id).await?;
-            let (answer, text) = why::feedback(word, &show::clean(&one["id"]), api).await?;
-            (answer, text, FINE)
+            fine(why::feedback(word, &show::clean(&one["id"]), api).await?)
         }
-        Command::Causes(command) => {
-            let (answer, text) = why::causes(command, api).await?;
-            (answer, text, FINE)
-        }
-        Command::Graph(command) => graph(command, api).await?,
+        Command::Causes(command) => fine(why::causes(command, api).await?),
+        Command::Graph(command) => fine(graph(command, api).await?),
         Command::Hot(options) => {
             let path = hot::path(options, unix_now());
             let answer = api.ask(Method::GET, &path, None).await?;
             let text = hot::text(&answer);
             (answer, text, FINE)
         }
-        Command::Trigger(command) => {
-            let (answer, text) = trigger::ask(command, api).await?;
-            (answer, text, FINE)
-        }
-        Command::Weights(command) => {
-            let (answer, text) = weights::ask(command, api).await?;
-            (answer, text, FINE)
-        }
+        Command::Trigger(command) => fine(trigger::ask(command, api).await?),
+        Command::Record(options) => fine(record::run(options, api).await?),
+        Command::Weights(command) => fine(weights::ask(command, api).await?),
         Command::Silence(command) => silence(command, api).await?,
         Command::Cert(_)
         | Command::Templates(_)
@@ -136,30 +122,49 @@ async fn online(cli: &Cli, api: &Api) -> anyhow::Result<u8> {
         | Command::Detect(_)
         | Command::Explain(_)
         | Command::Learn(_)
+        | Command::Replay(_)
         | Command::Sketch(_) => unreachable!("answered before the API is asked"),
     };
     say(cli, &answer, &text)?;
     Ok(code)
 }
 
-fn unix_now() -> i64 {
-    let now = SystemTime::now().duration_since(UNIX_EPOCH);
-    now.map_or(0, |now| i64::try_from(now.as_secs()).unwrap_or(i64::MAX))
+/// An answer and what people read of it, where nothing is amiss.
+fn fine((answer, text): (Value, String)) -> (Value, String, u8) {
+    (answer, text, FINE)
 }
 
-/// The graph: the API's answer, the same for people, the exit code.
-async fn graph(command: &Graph, api: &Api) -> anyhow::Result<(Value, String, u8)> {
+async fn one_incident(
+    id: &str,
+    with_why: bool,
+    api: &Api,
+    paint: Paint,
+) -> anyhow::Result<(Value, String)> {
+    let answer = incident(api, id).await?;
+    let mut text = show::incident(&answer, paint);
+    if with_why {
+        text.push_str(&why::text(&answer["why"]));
+    }
+    Ok((answer, text))
+}
+
+async fn graph(command: &Graph, api: &Api) -> anyhow::Result<(Value, String)> {
     let Graph::Accept { id } = command else {
         let answer = api.ask(Method::GET, "graph", None).await?;
         let text = show_graph::text(command, &answer);
-        return Ok((answer, text, FINE));
+        return Ok((answer, text));
     };
     let one = incident(api, id).await?;
     let id = show::clean(&one["id"]);
     let path = format!("incidents/{id}/accept");
     api.ask(Method::POST, &path, Some(&json!({}))).await?;
     let text = format!("incident {id} is over; its edges are to be expected from now on\n");
-    Ok((json!({ "accepted": id }), text, FINE))
+    Ok((json!({ "accepted": id }), text))
+}
+
+fn unix_now() -> i64 {
+    let now = SystemTime::now().duration_since(UNIX_EPOCH);
+    now.map_or(0, |now| i64::try_from(now.as_secs()).unwrap_or(i64::MAX))
 }
 
 /// Silences: the API's answer, the same for people, the exit code.

@@ -154,13 +154,13 @@ pub fn incident(one: &Value, paint: Paint) -> String {
         fact("who", client.to_owned());
     }
     fact("began", utc(number(&one["started_at"])));
-    fact(
-        "noticed",
-        format!(
-            "after {}",
-            duration(number(&one["raised_at"]) - number(&one["started_at"]))
-        ),
-    );
+    let after_s = number(&one["raised_at"]) - number(&one["started_at"]);
+    let noticed = if after_s < 1.0 {
+        "at once".to_owned()
+    } else {
+        format!("after {}", duration(after_s))
+    };
+    fact("noticed", noticed);
     if let Some(ended) = one["ended_at"].as_f64() {
         fact(
             "ended",

@@ -170,6 +170,20 @@ fn landmarks(text: &mut String, answer: &Value, labels: &BTreeMap<&str, &Value>)
     for id in landmarks {
         let _ = writeln!(text, "{}", label(labels, id));
     }
+    for (field, said) in [
+        (
+            "waiting",
+            "clients are suspected beyond the incidents that may be open: end or accept some",
+        ),
+        (
+            "left_out",
+            "edges, accesses and grants are beyond the limits: nothing is known of them",
+        ),
+    ] {
+        if let Some(n) = answer[field].as_u64().filter(|n| *n > 0) {
+            let _ = writeln!(text, "{n} {said}");
+        }
+    }
     let nodes = list(answer, "landmark_nodes").iter();
     let nodes: Vec<&str> = nodes.filter_map(Value::as_str).collect();
     if !nodes.is_empty() {

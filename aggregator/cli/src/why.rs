@@ -144,19 +144,19 @@ pub fn text(why: &Value) -> String {
         text.push_str("\nWhy\n  nothing is kept of what this looked like\n");
         return text;
     }
-    let _ = writeln!(text, "\nWhy: {}", clean(&why["verdict"]));
-    let span = |from: &str, to: &str| {
-        let (from, to) = (utc(number(&why[from])), utc(number(&why[to])));
-        format!("{} to {}", &from[..19], &to[11..])
-    };
-    let _ = writeln!(
-        text,
-        "  {} against {}; {} siblings, {} attributes",
-        span("from", "to"),
-        span("normal_from", "normal_to"),
+    text.push('\n');
+    wrap(&mut text, "Why: ", &clean(&why["verdict"]));
+    let at = |name: &str| utc(number(&why[name]));
+    let looked = format!(
+        "{} to {} against {} to {}; {} siblings, {} attributes",
+        at("from").trim_end_matches(" UTC"),
+        &at("to")[11..],
+        &at("normal_from")[11..19],
+        &at("normal_to")[11..],
         why["siblings"],
         why["attributes"]
     );
+    wrap(&mut text, "  ", &looked);
     let reasons = list(why, "predicates");
     if reasons.is_empty() {
         text.push_str(
@@ -246,6 +246,26 @@ mod tests {
             said.lines().all(|line| line.chars().count() <= 80),
             "{said}"
         );
-        expect![[r#""#]].assert_eq(&said);
+        expect![[r#"
+
+            Why: looks like lock-storm (86 %)
+              2023-11-14 22:13:20 to 22:13:50 UTC against 22:10:00 to 22:13:14 UTC; 4
+              siblings, 131 attributes
+               97 %  client sessions waiting for a lock ≥ 7 while every sibling stays ≤ 0
+                     (before: ≤ 0)
+
+            Causes that are known
+               86 %  lock-storm
+                5 %  deadlocks 
+                9 %  none of them
+              First: find the session that blocks the others and end it
+
+            Who explains the others
+               80 %  shard-3, since 22:13:20 UTC (± 1.0 s)
+
+            Looked alike
+               93 %  9f3c2ab177d04e15  2023-11-13 18:26:40 UTC shard-1: lock-storm
+        "#]]
+        .assert_eq(&said);
     }
 }

@@ -165,6 +165,8 @@ pub(crate) struct Counters {
     pub(crate) summaries: u64,
     pub(crate) summaries_shifted: u64,
     pub(crate) nodes_without_shard: u64,
+    pub(crate) looks: u64,
+    pub(crate) looks_too_late: u64,
 }
 
 impl Counters {
@@ -178,6 +180,8 @@ impl Counters {
             ("values_of_unknown_series", self.unknown_ids),
             ("series_over_limit", self.over_limit),
             ("summaries_without_shard", self.nodes_without_shard),
+            ("explanations", self.looks),
+            ("explanations_too_late", self.looks_too_late),
         ]
     }
 }

@@ -12,7 +12,6 @@ use std::time::Duration;
 
 use hsw_detect::{Detector, Finding};
 use hsw_fusion::Scoring;
-use hsw_fusion::layout::Features;
 use hsw_graph::{InteractionGraph, Watch};
 use hsw_hot::{HotLists, HotRow};
 use hsw_state::{Cluster, NodeIndex};
@@ -24,7 +23,7 @@ use hsw_types::{
 use crate::contract::{Config, Counters, Input, Output};
 use crate::features::Gatherer;
 use crate::hot;
-use crate::incident::{Incident, IncidentId, IncidentState};
+use crate::incident::{Incident, IncidentId};
 use crate::intrusion::{self, Intrusions, Scene};
 use crate::judgement::Judges;
 use crate::liveness::{self, Heard};
@@ -68,8 +67,6 @@ pub struct Engine {
     judged: Option<WindowIndex>,
     findings: Vec<Finding>,
     gatherer: Gatherer,
-    /// What each shard showed at the newest judged window, where a model or somebody else reads it.
-    pub(crate) features: Vec<(ShardId, Features)>,
     pub(crate) scoring: Option<Scoring>,
     minute: WindowIndex,
     /// When the graph was last looked at for changes.
@@ -103,7 +100,6 @@ impl Engine {
             judged: None,
             findings: Vec::new(),
             gatherer: Gatherer::default(),
-            features: Vec::new(),
             scoring: None,
             minute: WindowIndex(i64::MIN),
             followed: WindowIndex(i64::MIN),
@@ -192,16 +188,6 @@ impl Engine {
                 self.decide();
                 self.look(wall);
             }
-        }
-    }
-
-    fn restore(&mut self, incident: Incident) {
-        let now = self.judged.unwrap_or(incident.raised);
-        let is_open = incident.state == IncidentState::Open;
-        if is_open && incident.intrusion.is_some() {
-            self.intrusions.restore(incident, now);
-        } else {
-            self.policy.restore(incident, now);
         }
     }
 
@@ -485,7 +471,8 @@ impl Engine {
     }
 
     /// The newest judged window.
-    pub(crate) const fn judged(&self) -> Option<WindowIndex> {
+    #[must_use]
+    pub const fn judged(&self) -> Option<WindowIndex> {
         self.judged
     }
 }

@@ -1,6 +1,6 @@
 //! The incident: one cause, one root shard, all its symptoms. (steps 10–14)
 
-use hsw_graph::{EdgeId, InteractionGraph};
+use hsw_graph::{EdgeId, InteractionGraph, Vertex};
 use hsw_structure::Pattern;
 use hsw_types::{
     EdgeKind, Family, LogSample, NodeId, SeriesKey, ShardId, Unit, WallTime, WindowIndex,
@@ -131,6 +131,8 @@ pub struct Intrusion {
     pub p: f64,
     /// Distances to landmarks that these edges changed.
     pub n_distances: usize,
+    /// An operator has said that it is none: its edges are to be expected, after a restart too.
+    pub is_accepted: bool,
 }
 
 /// One edge of an [`Intrusion`].
@@ -158,5 +160,14 @@ impl IntrusionEdge {
             users: users.into_iter().flatten().collect(),
             since,
         }
+    }
+
+    /// The edge of these names; `None` where they are no vertices'.
+    pub(crate) fn id(&self) -> Option<EdgeId> {
+        Some(EdgeId {
+            from: Vertex::of_id(&self.from)?,
+            to: Vertex::of_id(&self.to)?,
+            kind: self.kind,
+        })
     }
 }

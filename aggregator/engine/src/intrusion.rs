@@ -52,7 +52,7 @@ pub(crate) struct Scene<'a> {
 struct Open {
     client: Vertex,
     incident: Incident,
-    /// Its edges, as the graph knows them; of an incident taken back after a restart those since.
+    /// Its edges, as the graph knows them.
     edges: Vec<EdgeId>,
     last_seen: WindowIndex,
     told_at: WindowIndex,
@@ -65,6 +65,8 @@ pub(crate) struct Intrusions {
     open: Vec<Open>,
     /// Clients whose new pair was a reason of a shard's incident.
     explained: BTreeSet<Vertex>,
+    /// Clients that are suspected and for whose incident there is no room.
+    n_waiting: usize,
 }
 
 impl Intrusions {
@@ -73,9 +75,10 @@ impl Intrusions {
         let client = incident.intrusion.as_ref();
         let client = client.and_then(|intrusion| Vertex::of_id(&intrusion.client));
         if let Some(client) = client {
+            let edges = incident.intrusion.iter().flat_map(Intrusion::ids);
             self.open.push(Open {
                 client,
-                edges: Vec::new(),
+                edges: edges.collect(),
                 last_seen: now.max(incident.raised),
                 told_at: incident.raised,
                 incident,
@@ -93,17 +96,25 @@ impl Intrusions {
     ) -> Vec<Told> {
         let mut told = Vec::new();
         let mut by_client: BTreeMap<&Vertex, Vec<&Suspicion>> = BTreeMap::new();
+        // Clients in the order of their strongest suspicion: where there is no room for all, names do not decide.
+        let mut clients: Vec<&Vertex> = Vec::new();
         for suspicion in suspicions {
-            by_client
-                .entry(&suspicion.client)
-                .or_default()
-                .push(suspicion);
+            let own = by_client.entry(&suspicion.client).or_default();
+            if own.is_empty() {
+                clients.push(&suspicion.client);
+            }
+            own.push(suspicion);
         }
         self.explained
             .retain(|client| by_client.contains_key(client));
-        for (client, suspicions) in by_client {
+        self.n_waiting = 0;
+        for client in clients {
+            let suspicions = &by_client[client];
             let at = self.open.iter().position(|open| open.client == *client);
-            if at.is_none() && !self.opens(window, client, &suspicions, scene) {
+            if at.is_none() && self.open.len() >= N_OPEN && !self.explained.contains(client) {
+                self.n_waiting += 1;
+            }
+            if at.is_none() && !self.opens(window, client, suspicions, scene) {
                 continue;
             }
             let is_new = at.is_none();
@@ -113,7 +124,7 @@ impl Intrusions {
                 self.open.len() - 1
             });
             let open = &mut self.open[at];
-            open.feed(window, &suspicions, scene);
+            open.feed(window, suspicions, scene);
             if is_new {
                 open.is_changed = false;
                 told.push(Told::Raised(Arc::new(open.incident.clone())));
@@ -130,8 +141,16 @@ impl Intrusions {
         window: WindowIndex,
     ) -> Option<(Vec<EdgeId>, Arc<Incident>)> {
         let at = self.open.iter().position(|open| open.incident.id == id)?;
-        let open = self.open.remove(at);
+        let mut open = self.open.remove(at);
+        if let Some(intrusion) = &mut open.incident.intrusion {
+            intrusion.is_accepted = true;
+        }
         Some((open.edges, closed(open.incident, window)))
+    }
+
+    /// Clients that are suspected and for whose incident there is no room.
+    pub(crate) const fn n_waiting(&self) -> usize {
+        self.n_waiting
     }
 
     /// Open ones.
@@ -192,6 +211,13 @@ impl Intrusions {
     }
 }
 
+impl Intrusion {
+    /// Its edges, as the graph knows them.
+    pub(crate) fn ids(&self) -> impl Iterator<Item = EdgeId> {
+        self.edges.iter().filter_map(IntrusionEdge::id)
+    }
+}
+
 impl Open {
     fn new(client: &Vertex, window: WindowIndex, first: &Suspicion, scene: &Scene<'_>) -> Self {
         let since = first.since.window();
@@ -223,6 +249,7 @@ impl Open {
                     reasons: Vec::new(),
                     p: first.p,
                     n_distances: 0,
+                    is_accepted: false,
                 }),
                 revision: 1,
             },

@@ -86,6 +86,25 @@ impl World {
 }
 
 #[test]
+fn where_there_is_no_room_for_all_the_strongest_are_raised_whatever_their_names() {
+    let mut world = World::new();
+    // As the model gives them: the strongest first, here the last by name.
+    let mut all: Vec<Suspicion> = (0..=N_OPEN)
+        .map(|n| suspicion(Pattern::FanOut, &format!("tool-{n:03}"), &[1, 2, 3]))
+        .collect();
+    all.reverse();
+    all[0].strength = 9.0;
+    let told = world.run(1, &all);
+    let raised = told
+        .iter()
+        .filter_map(|(_, incident)| incident.intrusion.as_ref());
+    let raised: Vec<&str> = raised.map(|intrusion| intrusion.client.as_str()).collect();
+    assert_eq!(raised.len(), N_OPEN);
+    assert_eq!(raised[0], format!("client:10.0.0.9/tool-{N_OPEN:03}"));
+    assert_eq!(world.intrusions.n_waiting(), 1);
+}
+
+#[test]
 fn a_client_that_reaches_every_shard_is_one_incident_at_once_and_ends() {
     let mut world = World::new();
     let reach = suspicion(Pattern::FanOut, "pg_dump", &[1, 2, 3, 4]);

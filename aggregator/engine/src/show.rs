@@ -289,6 +289,8 @@ pub(crate) fn graph(engine: &Engine) -> GraphView {
         is_resolved: engine.watch.is_resolved(),
         n_twins: engine.watch.n_twins(),
         n_alone: engine.watch.n_alone(),
+        n_waiting: engine.intrusions.n_waiting(),
+        n_left_out: engine.graph.n_left_out() + engine.structure.n_left_out(),
         twin_bound: engine.watch.twin_bound(),
         twin_bound_uncoloured: engine.watch.twin_bound_uncoloured(),
         landmark_nodes: engine.watch.landmark_nodes().into_iter().collect(),

@@ -186,6 +186,10 @@ pub struct GraphView {
     pub twin_bound_uncoloured: usize,
     /// Nodes whose agents stand for landmarks: they look at connections and ship more often.
     pub landmark_nodes: Vec<NodeId>,
+    /// Clients that are suspected while as many incidents about edges are open as there may be.
+    pub n_waiting: usize,
+    /// Edges, accesses and grants beyond the limits, since the start: nothing is known of them.
+    pub n_left_out: u64,
     /// Edges that came and went, newest first.
     pub changes: Vec<ChangeView>,
     /// From when on it is judged whether an edge was to be expected; `None` until the first edge is known.

@@ -128,7 +128,7 @@ fn scored(batch: &Batch) -> Scores {
         window: batch.window,
         shards: batch.shards.clone(),
         sick: vec![0.25; batch.shards.len()],
-        soon: Vec::new(),
+        ..Scores::default()
     }
 }
 
@@ -143,6 +143,7 @@ fn a_batch_a_second_holds_all_shards_and_what_they_show() {
     assert!(batches.len() > 200, "{}", batches.len());
     assert!(batches.iter().all(|batch| batch.check().is_none()));
     let last = batches.last().unwrap();
+    assert_eq!(engine.shown(last.window).count(), N);
     assert_eq!(last.shards, (0..N).map(shard).collect::<Vec<_>>());
     let newest = last.newest();
     let waiting = AT_METRICS + 3 * metric_index("pg.sessions_waiting_lock").unwrap();
@@ -186,7 +187,7 @@ fn what_is_answered_in_time_counts_and_what_is_late_or_missing_does_not() {
 fn without_a_model_nothing_is_asked_for() {
     let mut engine = engine(None);
     run(&mut engine, (1, 60), |_| panic!("nobody scores"));
-    assert!(engine.features().is_empty());
+    assert!(engine.shown(engine.judged().unwrap()).next().is_none());
 }
 
 #[test]

@@ -391,3 +391,50 @@ fn a_look_takes_a_few_milliseconds() {
     println!("{} series: {ms:.1} ms a look", names.len());
     assert!(ms < 20.0 || cfg!(debug_assertions));
 }
+
+/// As much as an aggregator keeps: [`hsw_engine::CASES_LEARNED_MAX`] cases of 20 causes, 120 attributes each.
+#[test]
+#[ignore = "a measurement; run it with --run-ignored only --no-capture"]
+#[expect(
+    clippy::disallowed_methods,
+    clippy::print_stdout,
+    reason = "it measures and says what it measured"
+)]
+fn learning_all_that_is_kept_takes_a_while_and_is_done_elsewhere() {
+    let level = |case: usize, at: usize| {
+        let noise = ((case * 31 + at * 17) % 97) as f64;
+        let step = if (at + case % 20).is_multiple_of(7) {
+            300.0
+        } else {
+            0.0
+        };
+        hsw_explain::Levels {
+            before: 50.0 + noise / 10.0,
+            drift: noise / 50.0 - 1.0,
+            during: 50.0 + noise / 9.0 + step,
+        }
+    };
+    let case = |case: usize| hsw_explain::Case {
+        levels: (0..120)
+            .map(|at| (format!("metric.{at}"), level(case, at)))
+            .collect(),
+    };
+    let cases: Vec<_> = (0..hsw_engine::CASES_LEARNED_MAX)
+        .map(|at| (format!("cause {}", at % 20), case(at)))
+        .collect();
+    let named: Vec<_> = cases
+        .iter()
+        .map(|(cause, case)| (cause.as_str(), case))
+        .collect();
+    let began = Instant::now();
+    let known = Known::learn(&named);
+    let learned = began.elapsed().as_secs_f64();
+    let began = Instant::now();
+    assert_eq!(known.diagnose(&case(41)).causes[0].0, "cause 1");
+    let judged = began.elapsed().as_secs_f64();
+    println!(
+        "learning {} cases: {learned:.2} s, judging one: {:.2} ms",
+        cases.len(),
+        judged * 1e3
+    );
+}

@@ -51,6 +51,28 @@ impl<'a> Column<'a> {
         }
     }
 
+    /// A column of counts of what may not be there at all, such as a template, a fingerprint, an edge or a kind of wait: nothing
+    /// was counted where it is missing. Counts are never taken for a counter's levels.
+    ///
+    /// ```
+    /// let column = hsw_explain::Column::counts("template 7", &[f64::NAN, 2.0]);
+    /// assert_eq!(column.values, hsw_explain::Values::Numbers([0.0, 2.0][..].into()));
+    /// ```
+    #[must_use]
+    pub fn counts(name: &'a str, values: &'a [f64]) -> Self {
+        let known = |value: &f64| if value.is_nan() { 0.0 } else { *value };
+        let values = if values.iter().any(|value| value.is_nan()) {
+            Cow::Owned(values.iter().map(known).collect())
+        } else {
+            Cow::Borrowed(values)
+        };
+        Self {
+            name,
+            values: Values::Numbers(values),
+            is_difference: false,
+        }
+    }
+
     /// A column of categories.
     #[must_use]
     pub const fn categories(name: &'a str, levels: &'a [String], codes: &'a [u32]) -> Self {

@@ -31,6 +31,9 @@ pub use judge::{ATTRIBUTES_MAX, Judge, NONE, SHORT_LIST, Verdict};
 mod separate;
 pub use separate::{NEAR_BEST, POWER_MIN, separating};
 
+mod controlled;
+pub use controlled::{Controlled, SIBLINGS_MAX, controlled};
+
 mod region;
 pub use region::{ROWS_MAX, Search, find};
 

@@ -65,14 +65,15 @@ pub fn separating(
 /// Of a partition.
 const HAIR: f64 = 1e-6;
 
-struct Range {
-    condition: Condition,
+/// A range and what speaks for it.
+pub(crate) struct Range {
+    pub(crate) condition: Condition,
     quality: f64,
-    shift: f64,
+    pub(crate) shift: f64,
 }
 
 /// Rows of both regions by partition, and the partitions that have some; kept from attribute to attribute.
-struct Laid {
+pub(crate) struct Laid {
     abnormal: Parts<i32>,
     normal: Parts<i32>,
     /// The first `n` of each: partitions with rows, ascending, and what they add to the quality of a range that holds them.
@@ -82,7 +83,7 @@ struct Laid {
 }
 
 impl Laid {
-    const fn new() -> Self {
+    pub(crate) const fn new() -> Self {
         Self {
             abnormal: [0; PARTS_MAX + 1],
             normal: [0; PARTS_MAX + 1],
@@ -122,7 +123,7 @@ impl Laid {
 }
 
 /// The range with the greatest quality; `None` where a region has no value, or all values are equal.
-fn best_range(
+pub(crate) fn best_range(
     values: &[f64],
     regions: &Regions,
     n_partitions: usize,

@@ -275,6 +275,37 @@ fn files_of_another_kind_or_a_newer_version_say_so() {
     assert!(matches!(read(broken), Err(FormatError::Wrong(_))));
 }
 
+/// As the first release wrote it.
+const VERSION_1: &str = r#"{"format":"hsw-causes","version":1,
+"causes":[
+{"cause":"disk full","cases":1,"in_common":[
+ {"attribute":"shard|queue","max":null,"min":12.5,"power":0.9375,"shift":0.5,"shift_of_labels":0.25}],
+"originals":[
+ {"levels":{"shard|queue":[1.5,null,20.0],"state=full":[0.0,0.0,1.0],"reads per row":[3.0,0.5,9.0]},"predicates":[{"attribute":"shard|queue","max":null,"min":12.5,"power":0.9375,"shift":0.5,"shift_of_labels":0.25},{"attribute":"state","in":["full"],"power":1.0,"shift":1.0,"shift_of_labels":1.0},{"attribute":"reads","max":99.0,"min":null,"per_row":true,"power":0.5,"shift":0.1,"shift_of_labels":0.1}]}]}
+]}
+"#;
+
+#[test]
+fn a_file_of_version_1_is_read_for_ever() {
+    let cases = format::read(VERSION_1).unwrap();
+    assert_eq!((cases.len(), cases[0].cause.as_str()), (1, "disk full"));
+    let said: Vec<String> = cases[0]
+        .predicates
+        .iter()
+        .map(ToString::to_string)
+        .collect();
+    assert_eq!(
+        said,
+        ["shard|queue ≥ 12.5", "state is full", "reads per row < 99"]
+    );
+    let levels = cases[0].case.levels["shard|queue"];
+    assert!(levels.drift.is_nan() && (levels.during - 20.0).abs() < 1e-12);
+    let older = VERSION_1.replace("\"version\":1", "\"version\":0");
+    assert_eq!(format::read(&older).unwrap().len(), 1);
+    let found = Known::learn(&[("disk full", &cases[0].case)]).diagnose(&cases[0].case);
+    assert_eq!(found.causes[0].0, "disk full");
+}
+
 fn values() -> impl Strategy<Value = Vec<f64>> {
     let value = prop_oneof![9 => (-50_i32..50).prop_map(f64::from), 1 => Just(f64::NAN)];
     proptest::collection::vec(value, N)
@@ -353,6 +384,31 @@ proptest! {
         let sum: f64 = found.causes.iter().map(|(_, probability)| probability).sum();
         prop_assert!((sum + found.none - 1.0).abs() < 1e-9);
         prop_assert!(found.causes.iter().all(|(_, p)| (0.0..=1.0).contains(p)));
+    }
+
+    /// FO-2: whatever was done to a file, it is causes that can be learned from, or an error.
+    #[test]
+    fn prop_any_text_is_causes_or_an_error(
+        cuts in proptest::collection::vec((0_usize..1_200, 0_usize..8, "[-\\[\\]{}\",:0-9e.a-z]{0,4}"), 1..4),
+    ) {
+        let mut text = VERSION_1.to_owned();
+        for (at, n, instead) in cuts {
+            let from = at.min(text.len());
+            let to = (from + n).min(text.len());
+            if text.is_char_boundary(from) && text.is_char_boundary(to) {
+                text.replace_range(from..to, &instead);
+            }
+        }
+        if let Ok(cases) = format::read(&text) {
+            let _ = format::read(&format::write(&cases)).unwrap();
+            let of: Vec<_> = cases.iter().map(|case| (case.cause.as_str(), &case.case)).collect();
+            let known = Known::learn(&of);
+            for case in &cases {
+                let found = known.diagnose(&case.case);
+                prop_assert!((0.0..=1.0).contains(&found.none));
+                prop_assert!(found.causes.iter().all(|(_, p)| (0.0..=1.0).contains(p)));
+            }
+        }
     }
 
     /// Identical data names itself.

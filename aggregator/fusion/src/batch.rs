@@ -3,6 +3,8 @@
 //! Invariants: BA-1 a batch that passes [`Batch::check`] has one finite row a shard and edges among its rows only.
 //! Does not: know what a feature means (the layout does).
 
+use std::collections::BTreeMap;
+
 use hsw_types::{ShardId, WindowIndex};
 
 /// Step of a quantised score, in logits: differences between providers are a hundred times smaller.
@@ -72,6 +74,8 @@ pub struct Scores {
     pub sick: Vec<f32>,
     /// Probability that it is in an incident within ten minutes, quantised; empty where the model does not say.
     pub soon: Vec<f32>,
+    /// Of shards that are probably sick: what adds most to the margin of the model's trees, and how much, strongest first.
+    pub reasons: BTreeMap<ShardId, Vec<(String, f32)>>,
 }
 
 /// The nearest of the probabilities that lie an eighth of a logit apart, so that what two providers say of one batch is

@@ -53,6 +53,7 @@ impl Scoring {
                 shards: Vec::new(),
                 sick: Vec::new(),
                 soon: Vec::new(),
+                reasons: BTreeMap::new(),
             },
             n_asked: 0,
             n_taken: 0,
@@ -74,6 +75,14 @@ impl Scoring {
                 rows.pop_front();
             }
         }
+    }
+
+    /// What each shard showed at a window that is still kept, in order of their names.
+    pub fn shown(&self, window: WindowIndex) -> impl Iterator<Item = (&ShardId, &Features)> {
+        self.rows.iter().filter_map(move |(shard, rows)| {
+            let at = rows.binary_search_by_key(&window, |(at, _)| *at).ok()?;
+            Some((shard, &rows[at].1))
+        })
     }
 
     /// The batch to score now: shards that showed something at `window`, with the edges among them. `None` while an
@@ -152,6 +161,15 @@ impl Scoring {
         self.told(&self.in_force.soon, shard, window)
     }
 
+    /// What adds most to the model's verdict on a shard, strongest first; empty where it is well or nobody says.
+    #[must_use]
+    pub fn reasons(&self, shard: &ShardId, window: WindowIndex) -> &[(String, f32)] {
+        match self.sick(shard, window) {
+            Some(_) => self.in_force.reasons.get(shard).map_or(&[], Vec::as_slice),
+            None => &[],
+        }
+    }
+
     /// Counts since the start: batches asked for, answered in time, answered late or unasked.
     #[must_use]
     pub const fn counts(&self) -> [(&'static str, u64); 3] {
@@ -211,7 +229,7 @@ mod tests {
             window: WindowIndex(window),
             shards: vec![shard("a"), shard("b")],
             sick: vec![sick, 0.5],
-            soon: Vec::new(),
+            ..Scores::default()
         }
     }
 

@@ -46,6 +46,18 @@ pub struct Card {
     pub outputs: Vec<Port>,
     /// How far it may differ from the model it replaces.
     pub bounds: Bounds,
+    /// Its trees once more, for exact contributions; a model without them gives no reasons.
+    #[serde(default)]
+    pub trees: Option<Trees>,
+}
+
+/// The file of a model's trees.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+pub struct Trees {
+    /// Its name, in the card's folder.
+    pub file: String,
+    /// SHA-256 of it, 64 hex digits.
+    pub sha256: String,
 }
 
 /// An input or output: its name and sizes, −1 where they follow the batch.
@@ -86,9 +98,6 @@ impl Card {
 
     fn wrong(&self, layout: &str) -> Option<String> {
         let is_hex = |text: &str| text.bytes().all(|b| b.is_ascii_hexdigit());
-        let is_plain = Path::new(&self.file)
-            .file_name()
-            .is_some_and(|n| n == self.file.as_str());
         let within = |share: f64| (0.0..=1.0).contains(&share);
         if self.format != FORMAT {
             return Some(format!("format {} is not known, {FORMAT} is", self.format));
@@ -99,11 +108,16 @@ impl Card {
                 self.layout
             ));
         }
-        if !is_plain {
-            return Some(format!("`{}` is no file beside the card", self.file));
-        }
-        if self.sha256.len() != 64 || !is_hex(&self.sha256) {
-            return Some("sha256 is not 64 hex digits".to_owned());
+        let model = (&self.file, &self.sha256);
+        let trees = self.trees.iter().map(|trees| (&trees.file, &trees.sha256));
+        for (file, sha256) in trees.chain([model]) {
+            let name = Path::new(file).file_name();
+            if name.is_none_or(|name| name != file.as_str()) {
+                return Some(format!("`{file}` is no file beside the card"));
+            }
+            if sha256.len() != 64 || !is_hex(sha256) {
+                return Some("sha256 is not 64 hex digits".to_owned());
+            }
         }
         if self.name.is_empty() || self.name.len() > 64 {
             return Some("name may have 1 to 64 bytes".to_owned());
@@ -123,19 +137,38 @@ impl Card {
     /// # Errors
     /// A file that cannot be read, is longer than `bytes_max`, or is another one than the card speaks of.
     pub fn model(&self, folder: &Path, bytes_max: u64) -> Result<Vec<u8>, Error> {
-        let path: PathBuf = folder.join(&self.file);
+        self.file(folder, (&self.file, &self.sha256), bytes_max)
+    }
+
+    /// The trees' bytes, likewise; `None` where the card names none.
+    ///
+    /// # Errors
+    /// As [`Self::model`].
+    pub fn trees(&self, folder: &Path, bytes_max: u64) -> Result<Option<Vec<u8>>, Error> {
+        let trees = self.trees.as_ref();
+        trees
+            .map(|trees| self.file(folder, (&trees.file, &trees.sha256), bytes_max))
+            .transpose()
+    }
+
+    fn file(
+        &self,
+        folder: &Path,
+        (file, sha256): (&str, &str),
+        bytes_max: u64,
+    ) -> Result<Vec<u8>, Error> {
+        let path: PathBuf = folder.join(file);
         let bytes = read(&path, bytes_max)?;
         let found: String = Sha256::digest(&bytes)
             .iter()
             .map(|byte| format!("{byte:02x}"))
             .collect();
-        if !found.eq_ignore_ascii_case(&self.sha256) {
+        if !found.eq_ignore_ascii_case(sha256) {
             return Err(Error::Model {
                 name: self.name.clone(),
                 why: format!(
-                    "{} has checksum {found}, the card says {}",
-                    path.display(),
-                    self.sha256
+                    "{} has checksum {found}, the card says {sha256}",
+                    path.display()
                 ),
             });
         }
@@ -188,6 +221,11 @@ mod tests {
             ("l/1/0", "l/2/0", "layout l/2/0"),
             ("m.onnx", "../m.onnx", "no file beside the card"),
             ("m.onnx", "", "no file beside the card"),
+            (
+                "\"seeds\"",
+                "\"trees\":{\"file\":\"/etc/passwd\",\"sha256\":\"\"},\"seeds\"",
+                "no file beside the card",
+            ),
             (ABC, "abc", "64 hex digits"),
             ("0.1", "1.5", "shares"),
             ("\"enabled\":true,", "", "enabled"),

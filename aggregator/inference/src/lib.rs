@@ -9,12 +9,14 @@ mod library;
 mod runtime;
 
 mod card;
+mod contributions;
 mod model;
 
 mod scorer;
 mod shadow;
 
-pub use card::{Bounds, CARD_BYTES_MAX, Card, Port};
+pub use card::{Bounds, CARD_BYTES_MAX, Card, Port, Trees};
+pub use contributions::{Forest, N_NODES_MAX, N_TREES_MAX};
 pub use library::{Found, find};
 pub use model::{MODEL_BYTES_MAX, Model};
 pub use runtime::{Device, Provider, Runtime};

@@ -4,6 +4,7 @@
 //! MO-2 scores are one a shard, finite, between 0 and 1, quantised. MO-3 a batch is handed over where it lies: nothing
 //! is copied but what a GPU copies. Limits: [`MODEL_BYTES_MAX`], `N_SHARDS_WARM`. Does not: decide when to score.
 
+use std::collections::BTreeMap;
 use std::fmt::Display;
 use std::path::Path;
 
@@ -12,7 +13,7 @@ use hsw_types::ShardId;
 use ort::session::{Session, SessionInputValue, SessionOutputs};
 use ort::value::{Outlet, TensorElementType, TensorRef};
 
-use crate::{Card, Error, Port, Runtime};
+use crate::{Card, Error, Forest, Port, Runtime};
 
 /// A larger model is refused.
 pub const MODEL_BYTES_MAX: u64 = 64 << 20;
@@ -21,6 +22,11 @@ pub const MODEL_BYTES_MAX: u64 = 64 << 20;
 const N_SHARDS_WARM: usize = 16;
 /// Batches a session is warmed with: the first allocates, the second runs as later ones will.
 const N_WARM: usize = 2;
+/// What the trees read.
+const FUSED: &str = "fused";
+/// Shards explained in a batch, and reasons of each: a few milliseconds.
+const N_EXPLAINED: usize = 8;
+const N_REASONS: usize = 5;
 /// Steps and features of a row at most.
 const SIZE_MAX: i64 = 65_536;
 
@@ -30,6 +36,7 @@ pub struct Model {
     card: Card,
     n_steps: usize,
     n_features: usize,
+    forest: Option<Forest>,
 }
 
 impl std::fmt::Debug for Model {
@@ -57,6 +64,10 @@ impl Model {
         if let Some(why) = wrong(&card, &session) {
             return Err(refused(why));
         }
+        let forest = card
+            .trees(folder, MODEL_BYTES_MAX)?
+            .map(|text| forest(&card, &text).map_err(refused))
+            .transpose()?;
         let size = |name: &str, place: usize| {
             let port = card.inputs.iter().find(|port| port.name == name);
             port.map(|port| port.dims[place] as usize)
@@ -72,6 +83,7 @@ impl Model {
             card,
             n_steps,
             n_features,
+            forest,
         };
         for _ in 0..N_WARM {
             model.score(&model.blank(N_SHARDS_WARM))?;
@@ -113,6 +125,18 @@ impl Model {
     /// # Errors
     /// A batch of another shape, a run that fails, scores that are none.
     pub fn score(&mut self, batch: &Batch) -> Result<Scores, Error> {
+        let mut scores = self.probabilities(batch)?;
+        for p in scores.sick.iter_mut().chain(&mut scores.soon) {
+            *p = quantise(*p);
+        }
+        Ok(scores)
+    }
+
+    /// The same before it is quantised, for comparisons.
+    ///
+    /// # Errors
+    /// As [`Self::score`].
+    pub fn probabilities(&mut self, batch: &Batch) -> Result<Scores, Error> {
         let name = self.card.name.clone();
         let failed = |why: String| Error::Score {
             name: name.clone(),
@@ -141,7 +165,7 @@ impl Model {
             .map_err(|why| failed(why.to_string()))?;
         let told = |port: &str| probabilities(&outputs, port, n).map_err(failed);
         let has = |port: &str| self.card.outputs.iter().any(|p| p.name == port);
-        Ok(Scores {
+        let mut scores = Scores {
             window: batch.window,
             shards: batch.shards.clone(),
             sick: told("sick")?,
@@ -150,8 +174,65 @@ impl Model {
             } else {
                 Vec::new()
             },
-        })
+            ..Scores::default()
+        };
+        if let Some(forest) = &self.forest {
+            scores.reasons = reasons(&outputs, forest, &scores).map_err(failed)?;
+        }
+        Ok(scores)
     }
+}
+
+/// What adds most to the verdict on the shards that are most probably sick.
+fn reasons(
+    outputs: &SessionOutputs<'_>,
+    forest: &Forest,
+    scores: &Scores,
+) -> Result<BTreeMap<ShardId, Vec<(String, f32)>>, String> {
+    let mut sick: Vec<usize> = (0..scores.sick.len())
+        .filter(|&row| scores.sick[row] > 0.5)
+        .collect();
+    sick.sort_by(|&a, &b| scores.sick[b].total_cmp(&scores.sick[a]));
+    sick.truncate(N_EXPLAINED);
+    if sick.is_empty() {
+        return Ok(BTreeMap::new());
+    }
+    let value = outputs.get(FUSED).ok_or("there is no output `fused`")?;
+    let (_, values) = value
+        .try_extract_tensor::<f32>()
+        .map_err(|why| why.to_string())?;
+    let n = forest.features().len();
+    let of = |row: usize| {
+        let row = values.get(row * n..(row + 1) * n)?;
+        let names = forest.features().iter();
+        let mut told: Vec<(&String, f64)> = names
+            .zip(forest.contributions(row))
+            .filter(|(_, adds)| *adds > 0.0)
+            .collect();
+        told.sort_by(|a, b| b.1.total_cmp(&a.1));
+        let told = told.into_iter().take(N_REASONS);
+        Some(
+            told.map(|(name, adds)| (name.clone(), adds as f32))
+                .collect(),
+        )
+    };
+    let told = sick.into_iter();
+    Ok(told
+        .filter_map(|row| Some((scores.shards[row].clone(), of(row)?)))
+        .collect())
+}
+
+/// The trees of a card, which must read what the model's output `fused` says.
+fn forest(card: &Card, text: &[u8]) -> Result<Forest, String> {
+    let forest = Forest::read(text).map_err(|why| format!("its trees: {why}"))?;
+    let fused = card.outputs.iter().find(|port| port.name == FUSED);
+    let n = forest.features().len() as i64;
+    if fused.is_none_or(|port| port.dims != [-1, n]) {
+        return Err(format!(
+            "its trees read {n} features, its output `{FUSED}` is another"
+        ));
+    }
+    Ok(forest)
 }
 
 /// What a run reads, where it lies: values in the batch, the rest made here.
@@ -205,7 +286,7 @@ impl<'b> Lent<'b> {
     }
 }
 
-/// An output as quantised probabilities, one a shard.
+/// An output as probabilities, one a shard.
 fn probabilities(outputs: &SessionOutputs<'_>, port: &str, n: usize) -> Result<Vec<f32>, String> {
     let said = |why: &dyn Display| format!("output `{port}`: {why}");
     let value = outputs.get(port).ok_or_else(|| said(&"it is not there"))?;
@@ -219,7 +300,7 @@ fn probabilities(outputs: &SessionOutputs<'_>, port: &str, n: usize) -> Result<V
     if let Some(odd) = values.iter().find(|p| !is_probability(p)) {
         return Err(said(&format!("{odd} is no probability")));
     }
-    Ok(values.iter().map(|&p| quantise(p)).collect())
+    Ok(values.iter().map(|p| p.clamp(0.0, 1.0)).collect())
 }
 
 /// What of the session is not as the card says.

@@ -41,7 +41,9 @@ class Run:
         path = f"{self.path}.{name}.npy"
         if not os.path.exists(path):
             windows = range(WARM_WINDOWS, self.n_windows, EVERY)
-            np.save(path + ".new.npy", np.stack([make(history(self, w)) for w in windows]))
+            parts = [windows[at:at + 32] for at in range(0, len(windows), 32)]
+            told = [make(np.concatenate([history(self, w) for w in part]), len(part)) for part in parts]
+            np.save(path + ".new.npy", np.concatenate(told))
             os.replace(path + ".new.npy", path)
         self.made = np.load(path, mmap_mode="r")
 
@@ -113,7 +115,7 @@ def split(runs, fold):
     return train, test
 
 
-def snapshots(run, families, held_out, rng, stride_quiet=18, stride_sick=6):
+def snapshots(run, families, held_out, rng, stride_quiet=12, stride_sick=3):
     """Windows of a training run worth a look: not those in which a held-out kind works, more of those in which something does."""
     sick, _, _, _ = run.labels(families)
     forbidden = run.active(held_out)

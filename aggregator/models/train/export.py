@@ -30,8 +30,9 @@ class Shipped(torch.nn.Module):
         self.net, self.fused = net, fused
 
     def forward(self, history, edges):
-        sick, soon, _ = self.net(history, edges)
-        return sick, soon, self.fused(history)
+        fused = self.fused(history)
+        sick, soon, _ = self.net(history, edges, fused)
+        return sick, soon, fused
 
 
 def combine(model, trees, weights, path):
@@ -56,6 +57,8 @@ def combine(model, trees, weights, path):
     ])
     del graph.output[:]
     graph.output.extend(h.make_tensor_value_info(name, TensorProto.FLOAT, ["shards"]) for name in ("sick", "soon"))
+    # Contributions of the trees' features are computed from these.
+    graph.output.append(h.make_tensor_value_info("fused", TensorProto.FLOAT, ["shards", weights["fused"]]))
     model.opset_import.append(h.make_opsetid("ai.onnx.ml", 3))
     onnx.checker.check_model(model)
     onnx.save(model, path)
@@ -76,13 +79,36 @@ def agreement(path, net, fused, trees, weights, n_features, seed=1):
         edges = np.concatenate([edges, edges[:, : n]], axis=1).astype(np.int64)
         sick, soon = session.run(["sick", "soon"], {"history": history, "edges": edges})
         with torch.no_grad():
-            a, s, _ = net(torch.tensor(history), torch.tensor(edges))
-            margin = forest.margin(trees, fused(torch.tensor(history)).numpy())
+            made = fused(torch.tensor(history))
+            a, s, _ = net(torch.tensor(history), torch.tensor(edges), made)
+            margin = forest.margin(trees, made.numpy())
         logit = weights["net"] * a.numpy() + weights["trees"] * margin + weights["bias"]
         expected = 1 / (1 + np.exp(-logit))
         expected_soon = 1 / (1 + np.exp(-(weights["soon_scale"] * s.numpy() + weights["soon_bias"])))
         worst = max(worst, float(np.abs(sick - expected).max()), float(np.abs(soon - expected_soon).max()))
     return worst
+
+
+def check_batch(n, n_features):
+    """The batch of tests/bench inference, by the same rule in whole numbers."""
+    at = np.arange(n * 16 * n_features, dtype=np.int64)
+    history = ((at * 7919) % 4001).astype(np.float32) / np.float32(500) - np.float32(4)
+    edge = np.arange(2 * n)
+    return history.reshape(n, 16, n_features), np.stack([edge % n, (edge * 7 + 1) % n]).astype(np.int64)
+
+
+def write_check(path, net, fused, trees, weights, n_features, n=32):
+    """What torch and the walk over the trees say of that batch."""
+    history, edges = check_batch(n, n_features)
+    with torch.no_grad():
+        made = fused(torch.tensor(history))
+        a, s, _ = net(torch.tensor(history), torch.tensor(edges), made)
+        margin = forest.margin(trees, made.numpy())
+    sick = 1 / (1 + np.exp(-(weights["net"] * a.numpy() + weights["trees"] * margin + weights["bias"])))
+    soon = 1 / (1 + np.exp(-(weights["soon_scale"] * s.numpy() + weights["soon_bias"])))
+    with open(path, "w", encoding="utf8") as file:
+        json.dump({"sick": [round(float(p), 7) for p in sick], "soon": [round(float(p), 7) for p in soon]}, file)
+        file.write("\n")
 
 
 def sha256(path):
@@ -91,14 +117,15 @@ def sha256(path):
         return hashlib.sha256(file.read()).hexdigest()
 
 
-def write_card(path, name, layout, model_path, enabled, why, about):
+def write_card(path, name, layout, n_fused, model_path, enabled, why, about):
     """The card: what the aggregator checks first, then what people read."""
     n_features = len(layout["columns"])
     card = {
         "format": 1, "name": name, "file": name + ".onnx", "sha256": sha256(model_path), "layout": layout["name"],
         "enabled": enabled, "why": why,
         "inputs": [{"name": "history", "dims": [-1, 16, n_features]}, {"name": "edges", "dims": [2, -1]}],
-        "outputs": [{"name": "sick", "dims": [-1]}, {"name": "soon", "dims": [-1]}],
+        "outputs": [{"name": "sick", "dims": [-1]}, {"name": "soon", "dims": [-1]}, {"name": "fused", "dims": [-1, n_fused]}],
+        "trees": {"file": name + ".trees.json", "sha256": sha256(model_path.replace(".onnx", ".trees.json"))},
         "bounds": {"difference_mean_max": 0.05, "verdicts_differ_max": 0.02},
         **about,
     }

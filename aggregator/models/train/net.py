@@ -2,7 +2,7 @@
 
 Tokens: each metric's sixteen windows are a patch, embedded with weights that all metrics share and the metric's own vector, which is
 left out at random in training: what a sick series looks like is to be learned, not which series were sick. The patches become four
-tokens (their maximum, mean, and two that are attended to). One token each of the detectors, the log templates, the fingerprints and
+tokens (their maximum, mean, and two that are attended to). One token each of what the trees read (Fused), of the detectors, the log templates, the fingerprints and
 the graph (distances to landmarks among them), newest and mean of the steps. Time and kind of shard are added to all. Identity of a
 shard is no input: it would be learned by heart and mean nothing elsewhere. Shards that talk to each other then attend to one another
 along the edges, twice. Heads: sick, incident within ten minutes, family of the cause.
@@ -16,7 +16,8 @@ HEADS = 4
 FF = 128
 STEPS = 16
 # Share of training batches in which metrics have no names.
-NAMELESS = 0.5
+NAMELESS = 0.75
+TIERS = ("activity", "symptom", "cause")
 
 
 class Block(nn.Module):
@@ -63,7 +64,7 @@ class GraphAttention(nn.Module):
 class Net(nn.Module):
     """See the module."""
 
-    def __init__(self, layout, n_families, gone=()):
+    def __init__(self, layout, n_families, n_fused, gone=()):
         super().__init__()
         names = layout["columns"]
         place = lambda test: [i for i, name in enumerate(names) if test(name)]
@@ -89,13 +90,19 @@ class Net(nn.Module):
         self.register_buffer("bad", torch.stack([bad, bad, torch.ones_like(bad)], dim=-1))
         self.register_buffer("mean", torch.zeros(len(names)))
         self.register_buffer("scale", torch.ones(len(names)))
-        self.patch = nn.Linear(3 * STEPS, D)
+        # How much a metric says alone is no name.
+        weigh = {"cause": 1.0, "symptom": 0.5, "activity": 0.2}
+        self.register_buffer("tier", torch.tensor([[weigh.get(m["tier"], 0.0)] for m in layout["metrics"]]))
+        self.patch, self.of_tier = nn.Linear(3 * STEPS, D), nn.Linear(1, D)
+        self.register_buffer("fused_mean", torch.zeros(n_fused))
+        self.register_buffer("fused_scale", torch.ones(n_fused))
+        self.of_fused = nn.Linear(n_fused, D)
         self.names = nn.Parameter(0.02 * torch.randn(self.n_metrics, D))
         self.look = nn.Linear(D, 2)
         self.mix = nn.ModuleList([nn.Linear(D, D) for _ in range(4)])
         self.tokens = nn.ModuleDict({name: nn.Linear(2 * self.sizes[name], D) for name in self.order})
         self.about = nn.Linear(self.sizes["shard"], D)
-        self.position = nn.Parameter(0.02 * torch.randn(1, 1 + 4 + len(self.order), D))
+        self.position = nn.Parameter(0.02 * torch.randn(1, 2 + 4 + len(self.order), D))
         self.blocks = nn.ModuleList([Block(), Block()])
         self.graph = nn.ModuleList([GraphAttention(), GraphAttention()])
         self.norm = nn.LayerNorm(D)
@@ -106,17 +113,20 @@ class Net(nn.Module):
         """Deviations reach 30: their sign and logarithm."""
         return torch.sign(x) * torch.log1p(torch.abs(x))
 
-    def fit_scale(self, rows):
+    def fit_scale(self, rows, fused):
         """Mean and spread of training rows, for all columns but the metrics, which are in robust deviations already."""
         x = np.sign(rows) * np.log1p(np.abs(rows))
         self.mean.copy_(torch.tensor(x.mean(0)))
         self.scale.copy_(torch.tensor(np.maximum(x.std(0), 0.05)))
+        x = np.sign(fused) * np.log1p(np.abs(fused))
+        self.fused_mean.copy_(torch.tensor(x.mean(0)))
+        self.fused_scale.copy_(torch.tensor(np.maximum(x.std(0), 0.05)))
 
     def metrics(self, x):
         """Four tokens of what the metrics show."""
         part = x[:, :, self.first:self.first + 3 * self.n_metrics] * self.keep[self.first:self.first + 3 * self.n_metrics]
         part = self.squash(part).view(-1, STEPS, self.n_metrics, 3) * self.bad
-        h = self.patch(part.permute(0, 2, 1, 3).reshape(-1, self.n_metrics, 3 * STEPS))
+        h = self.patch(part.permute(0, 2, 1, 3).reshape(-1, self.n_metrics, 3 * STEPS)) + self.of_tier(self.tier)
         if not self.training or torch.rand(()) > NAMELESS:
             h = h + self.names
         h = torch.relu(h)
@@ -124,9 +134,10 @@ class Net(nn.Module):
         pooled = [h.max(dim=1).values, h.mean(dim=1), attended[:, 0], attended[:, 1]]
         return torch.stack([mix(one) for mix, one in zip(self.mix, pooled)], dim=1)
 
-    def forward(self, history, edges):
+    def forward(self, history, edges, fused):
         x = (self.squash(history) - self.mean) / self.scale * self.keep
-        tokens = [self.metrics(history)]
+        told = self.of_fused((self.squash(fused) - self.fused_mean) / self.fused_scale)
+        tokens = [self.metrics(history), told.unsqueeze(1)]
         for name in self.order:
             part = x[:, :, getattr(self, "at_" + name)]
             both = torch.cat([part[:, -1], part.mean(1)], dim=-1)
@@ -158,11 +169,13 @@ class Fused(nn.Module):
         bad = torch.tensor([float(metric["bad"]) for metric in metrics])
         self.register_buffer("sign", bad)
         self.register_buffer("either", (bad == 0).float())
-        groups = [("tier " + t, [m["tier"] == t for m in metrics]) for t in ("activity", "symptom", "cause")]
-        groups += [("family " + f, [m["family"] == f for m in metrics]) for f in sorted({m["family"] for m in metrics})]
-        groups = [(name, mask) for name, mask in groups if any(mask)]
-        self.group_names = [name for name, _ in groups]
-        for at, (_, mask) in enumerate(groups):
+        # A cause says more than a symptom, a symptom more than activity (the engine's weights); each family counts once.
+        weigh = {"cause": 3.0, "symptom": 1.0, "activity": 0.4}
+        self.register_buffer("weight", torch.tensor([weigh.get(m["tier"], 0.0) for m in metrics]))
+        groups = [[m["tier"] == t for m in metrics] for t in TIERS]
+        groups += [[m["family"] == f for m in metrics] for f in sorted({m["family"] for m in metrics})]
+        self.n_groups = len(groups)
+        for at, mask in enumerate(groups):
             self.register_buffer(f"group_{at}", torch.tensor([i for i, m in enumerate(mask) if m], dtype=torch.long))
         rest = [i for i, n in enumerate(names) if n.startswith(("p.", "log.", "query.", "graph.", "shard.")) or n.startswith("unknown.") and "." not in n[8:]]
         self.register_buffer("rest", torch.tensor(rest, dtype=torch.long))
@@ -176,11 +189,25 @@ class Fused(nn.Module):
         for name in ("now", "five", "all"):
             told += [f"both.{name}.top{i}" for i in range(1, 6)] + [f"both.{name}.over{i}" for i in (3, 5, 10)] + [f"both.{name}.sum"]
         told += [f"own.top{i}" for i in (1, 2, 3)] + [f"apart.top{i}" for i in (1, 2, 3)] + [f"better.top{i}" for i in (1, 2)]
-        told += ["max of " + name for name in self.group_names] + ["unknown now", "unknown more"]
+        told += ["max of tier " + tier for tier in TIERS] + ["strength.now", "strength.five", "strength.least"] + ["unknown now", "unknown more"]
         told += self.rest_names + ["mean " + name for name in self.p_names]
         return told + ["sum over shards", "largest of shards", "below largest", "own over shards"]
 
-    def forward(self, history):
+    def rising(self):
+        """1 for each feature whose growth can only speak for sickness."""
+        up = ("both.", "own.top", "apart.top", "max of tier", "strength", "p.", "mean p.", "below largest", "log.error", "log.new", "log.unheard",
+              "log.burst", "query.slow", "query.mix", "query.plan", "graph.deviation", "graph.suspicions")
+        return [int(name.startswith(up)) for name in self.names()]
+
+    def largest(self, values, group):
+        return values[:, getattr(self, f"group_{group}")].max(dim=1, keepdim=True).values
+
+    def strength(self, values):
+        """What the engine's rules add up: over families, their strongest."""
+        weighed = self.weight * torch.clamp(values, max=30.0) / 10.0
+        return sum(self.largest(weighed, at) for at in range(len(TIERS), self.n_groups))
+
+    def forward(self, history, n_batches: int = 1):
         x = history * self.keep
         part = x[:, :, self.first:self.first + 3 * self.n_metrics].reshape(-1, 16, self.n_metrics, 3)
         own, apart, unknown = part[..., 0], part[..., 1], part[..., 2]
@@ -197,12 +224,14 @@ class Fused(nn.Module):
             told += [one.sum(1, keepdim=True)]
         told += [torch.topk(worse[:, -5:].mean(1), 3, dim=1).values, torch.topk(aside[:, -5:].mean(1), 3, dim=1).values]
         told += [torch.topk(torch.relu(-worse[:, -5:].mean(1)), 2, dim=1).values]
-        told += [five[:, getattr(self, f"group_{at}")].max(dim=1, keepdim=True).values for at in range(len(self.group_names))]
+        told += [self.largest(five, at) for at in range(len(TIERS))]
+        told += [self.strength(one) for one in (both[:, -1], five, both[:, -5:].min(dim=1).values)]
         told += [unknown[:, -1].mean(1, keepdim=True), (unknown[:, -1] - unknown[:, 0]).mean(1, keepdim=True)]
         told += [x[:, -1][:, self.rest], x[:, :, self.surprises].mean(1)]
-        total = five.sum(1, keepdim=True)
-        zero = total * 0
-        largest = total.max(dim=0, keepdim=True).values
-        told += [zero + total.mean(0, keepdim=True), zero + largest, total - largest]
-        told += [zero + worse[:, -5:].mean(1).max(dim=1, keepdim=True).values.mean(0, keepdim=True)]
+        # Where a shard stands among all of its cluster; several windows of one cluster can be made at once.
+        total = five.sum(1).view(n_batches, -1)
+        largest = total.max(dim=1, keepdim=True).values
+        own = worse[:, -5:].mean(1).max(dim=1).values.view(n_batches, -1)
+        among = [total * 0 + total.mean(1, keepdim=True), total * 0 + largest, total - largest, own * 0 + own.mean(1, keepdim=True)]
+        told += [one.reshape(-1, 1) for one in among]
         return torch.cat(told, dim=1)

@@ -19,7 +19,7 @@ import trees as forest
 from net import Fused, Net
 
 SEED = 1
-torch.set_num_threads(2)
+torch.set_num_threads(int(os.environ.get("THREADS", "2")))
 
 ABLATIONS = {
     "no metrics": lambda n: n.startswith(("own.", "apart.")) or (n.startswith("unknown.") and "." in n[8:]),
@@ -43,10 +43,11 @@ def fuse_all(runs, layout, name, gone=(), siblings=True):
     """Fused features of all runs, with columns taken away."""
     fused = Fused(layout, gone)
 
-    def make(block):
+    def make(block, n):
         block = block if siblings else without_siblings(block, layout)
         with torch.no_grad():
-            return fused(torch.tensor(block)).numpy()
+            told = fused(torch.tensor(block), n).numpy()
+        return told.reshape(n, -1, told.shape[1])
 
     for at, run in enumerate(runs):
         run.fuse(make, name)
@@ -60,11 +61,11 @@ def train_net(runs, layout, held_out, seed, minutes):
     torch.manual_seed(seed)
     rng = np.random.default_rng(seed)
     families = layout["families"]
-    net = Net(layout, len(families))
+    net = Net(layout, len(families), runs[0].made.shape[2])
     labels = [run.labels(families) for run in runs]
     places = [(r, int(w)) for r, run in enumerate(runs) for w in data.snapshots(run, families, held_out, rng)]
-    sample = np.concatenate([runs[r].rows[w] for r, w in places[:: max(1, len(places) // 400)]])
-    net.fit_scale(np.asarray(sample))
+    few = places[:: max(1, len(places) // 400)]
+    net.fit_scale(np.concatenate([runs[r].rows[w] for r, w in few]), np.concatenate([runs[r].fused(w) for r, w in few]))
     optimiser = torch.optim.AdamW(net.parameters(), lr=1.5e-3, weight_decay=1e-2)
     n_passes = 6
     begun, step, total = time.time(), 0, None
@@ -72,20 +73,21 @@ def train_net(runs, layout, held_out, seed, minutes):
         order = rng.permutation(len(places))
         at, loss_sum, n_batches = 0, 0.0, 0
         while at < len(order):
-            rows, edges, ys, ss, fs, keeps, n = [], [], [], [], [], [], 0
+            rows, made, edges, ys, ss, fs, keeps, n = [], [], [], [], [], [], [], 0
             while at < len(order) and n < 512:
                 r, w = places[order[at]]
                 at += 1
                 sick, soon, family, ignored = labels[r]
                 block = data.history(runs[r], w)
                 rows.append(block)
+                made.append(runs[r].fused(w))
                 edges.append(runs[r].edges + n)
                 ys.append(sick[w]), ss.append(soon[w]), fs.append(family[w]), keeps.append(~ignored[w])
                 n += len(block)
             total = total or max(1, int(n_passes * len(order) / max(1, at)))
             y, s = torch.tensor(np.concatenate(ys)), torch.tensor(np.concatenate(ss))
             f, keep = torch.tensor(np.concatenate(fs)), torch.tensor(np.concatenate(keeps))
-            a, b, c = net(torch.tensor(np.concatenate(rows)), torch.tensor(np.concatenate(edges, axis=1)))
+            a, b, c = net(torch.tensor(np.concatenate(rows)), torch.tensor(np.concatenate(edges, axis=1)), torch.tensor(np.concatenate(made)))
             weight = torch.tensor(4.0)
             loss = torch.nn.functional.binary_cross_entropy_with_logits(a[keep], y[keep], pos_weight=weight)
             loss = loss + 0.2 * torch.nn.functional.binary_cross_entropy_with_logits(b, s)
@@ -116,7 +118,8 @@ def net_logits(net, run, windows, edges=True):
             blocks = np.concatenate([data.history(run, int(w)) for w in chunk])
             n = len(run.shards)
             joined = np.concatenate([run.edges + i * n for i in range(len(chunk))], axis=1) if edges else np.zeros((2, 1), np.int64)
-            a, b, _ = net(torch.tensor(blocks), torch.tensor(joined))
+            fused = run.fused(chunk).reshape(len(blocks), -1)
+            a, b, _ = net(torch.tensor(blocks), torch.tensor(joined), torch.tensor(fused))
             sick.append(a.numpy().reshape(len(chunk), n))
             soon.append(b.numpy().reshape(len(chunk), n))
     return np.concatenate(sick), np.concatenate(soon)
@@ -127,6 +130,10 @@ def platt(logits, y):
     from sklearn.linear_model import LogisticRegression
 
     fit = LogisticRegression(C=10.0, max_iter=500).fit(logits, y)
+    if (fit.coef_ < 0).any():
+        # A part that would count against itself is left out.
+        logits = np.where(fit.coef_ < 0, 0.0, logits)
+        fit = LogisticRegression(C=10.0, max_iter=500).fit(logits, y)
     return fit.coef_[0].astype(float).tolist(), float(fit.intercept_[0])
 
 
@@ -175,13 +182,17 @@ def fold(at, held_out, runs, kinds, layout, minutes, is_full):
     """Everything of one fold."""
     begun = time.time()
     train, test = data.split(runs, at)
-    # Some training runs are kept for the calibration: what a model says of rows it was fitted to is no measure.
-    fit, calibrate = [r for i, r in enumerate(train) if i % 5], [r for i, r in enumerate(train) if not i % 5]
+    # Mixture and calibration come from kinds that neither part has seen either, on training runs kept for that: what a model says of
+    # kinds it was fitted to is no measure of what it says of others.
+    fit, calibrate = [r for i, r in enumerate(train) if i % 4], [r for i, r in enumerate(train) if not i % 4]
+    others = sorted(set(kinds) - set(held_out))
+    inner = np.random.default_rng(SEED + at).choice(others, 6, replace=False).tolist()
+    rising = Fused(layout).rising()
     x, y, _ = data.table(fit, layout["families"], held_out, SEED)
     px, py = forest.prepare(x, y, SEED)
     print(f"  {len(x)} rows, {int(y.sum())} sick; {len(px)} after noise and synthetic rows", flush=True)
-    booster = forest.ours(px, py, SEED)
-    raw = lambda rows: booster.predict(rows, raw_score=True, num_threads=2)
+    booster = forest.ours(px, py, SEED, rising)
+    raw = lambda rows: booster.predict(rows, raw_score=True, num_threads=forest.THREADS)
     bases = layout["bases"]
     scorers = {name: (lambda b: lambda run, windows: np.asarray(run.bases[windows][:, :, b]))(b) for b, name in enumerate(bases)}
     columns = layout["columns"]
@@ -191,20 +202,21 @@ def fold(at, held_out, runs, kinds, layout, minutes, is_full):
     if any(np.asarray(run.rows[-1])[:, surprises].any() for run in test):
         scorers["detectors summed"] = lambda run, windows: np.asarray(run.rows[windows])[:, :, surprises].sum(-1)
     scorers["boosting"] = tree_scorer(raw)
-    net = train_net(fit, layout, held_out, SEED, minutes)
+    net = train_net(fit, layout, held_out + inner, SEED, minutes)
     scorers["transformer"] = lambda run, windows: net_logits(net, run, windows)[0]
     scorers["transformer without edges"] = lambda run, windows: net_logits(net, run, windows, edges=False)[0]
-    # Mixture and calibration from the calibration runs, without the held-out kinds.
+    ix, iy, _ = data.table(fit, layout["families"], held_out + inner, SEED)
+    without = forest.ours(*forest.prepare(ix, iy, SEED), SEED, rising)
+    raw_inner = lambda rows: without.predict(rows, raw_score=True, num_threads=forest.THREADS)
     logits, ys = [], []
     for run in calibrate:
         sick, _, _, ignored = run.labels(layout["families"])
-        windows = data.snapshots(run, layout["families"], held_out, np.random.default_rng(SEED), 24, 9)
-        if not len(windows):
-            continue
-        keep = ~ignored[windows]
-        both = np.stack([net_logits(net, run, windows)[0], tree_scorer(raw)(run, windows)], -1)
-        logits.append(both[keep])
-        ys.append(sick[windows][keep])
+        windows = data.test_windows(run, kinds, inner)
+        if len(windows):
+            keep = ~ignored[windows]
+            both = np.stack([net_logits(net, run, windows)[0], tree_scorer(raw_inner)(run, windows)], -1)
+            logits.append(both[keep])
+            ys.append(sick[windows][keep])
     weights, bias = platt(np.concatenate(logits), np.concatenate(ys))
     scorers["both"] = lambda run, windows: weights[0] * net_logits(net, run, windows)[0] + weights[1] * tree_scorer(raw)(run, windows) + bias
     if is_full:
@@ -231,8 +243,8 @@ def ablate(table, parts, runs, kinds, layout, held_out):
         gone = [i for i, n in enumerate(layout["columns"]) if test_column(n)]
         fuse_all(fit + test, layout, name.replace(" ", "-"), gone, siblings=name != "no siblings")
         x, y, _ = data.table(fit, layout["families"], held_out, SEED)
-        model = forest.ours(*forest.prepare(x, y, SEED), SEED)
-        scorer = tree_scorer(lambda rows: model.predict(rows, raw_score=True, num_threads=2))
+        model = forest.ours(*forest.prepare(x, y, SEED), SEED, Fused(layout).rising())
+        scorer = tree_scorer(lambda rows: model.predict(rows, raw_score=True, num_threads=forest.THREADS))
         told, _, _ = evaluate(test, layout, kinds, held_out, {"boosting, " + name: scorer})
         for kind, row in told.items():
             table[kind].update({k: v for k, v in row.items() if k != "prevalence"})
@@ -259,7 +271,7 @@ def final(runs, layout, minutes, out, name, weights_of_folds):
     """The models that are shipped, trained on all kinds; mixture and calibration are the folds' means (each on unseen runs)."""
     x, y, _ = data.table(runs, layout["families"], [], SEED)
     px, py = forest.prepare(x, y, SEED)
-    booster = forest.ours(px, py, SEED)
+    booster = forest.ours(px, py, SEED, Fused(layout).rising())
     trees = forest.flatten(booster)
     sample = x[:: max(1, len(x) // 300)]
     off = np.abs(forest.margin(trees, sample) - booster.predict(sample, raw_score=True)).max()
@@ -274,7 +286,8 @@ def final(runs, layout, minutes, out, name, weights_of_folds):
             logits.append(net_logits(net, run, windows)[1][~ignored[windows]])
             ys.append(soon[windows][~ignored[windows]])
     soon_scale, soon_bias = platt(np.concatenate(logits)[:, None], np.concatenate(ys))
-    weights = {"net": float(mixed[0]), "trees": float(mixed[1]), "bias": float(mixed[2]), "soon_scale": soon_scale[0], "soon_bias": soon_bias}
+    weights = {"net": float(mixed[0]), "trees": float(mixed[1]), "bias": float(mixed[2]), "soon_scale": soon_scale[0], "soon_bias": soon_bias,
+               "fused": len(Fused(layout).names())}
     path = os.path.join(out, name + ".onnx")
     fused = Fused(layout)
     model = export.net_to_onnx(net, fused, len(layout["columns"]), path)
@@ -282,6 +295,7 @@ def final(runs, layout, minutes, out, name, weights_of_folds):
     differs = export.agreement(path, net, fused, trees, weights, len(layout["columns"]))
     print(f"torch and ONNX Runtime differ by {differs:.2e} at most", flush=True)
     assert differs < 1e-3
+    export.write_check(os.path.join(out, name + ".check.json"), net, fused, trees, weights, len(layout["columns"]))
     forest.save_json(trees, fused.names(), os.path.join(out, name + ".trees.json"))
     return path, weights, differs, sum(p.numel() for p in net.parameters())
 
@@ -334,7 +348,7 @@ def main():
         "ablation": {"folds": len(full), "mean_average_precision": ablation},
         "calibration": [r["calibration"] for r in results], "agreement_with_torch": differs, "families": layout["families"],
     }
-    export.write_card(os.path.join(arguments.out, arguments.name + ".json"), arguments.name, layout, path, enabled,
+    export.write_card(os.path.join(arguments.out, arguments.name + ".json"), arguments.name, layout, weights["fused"], path, enabled,
                       ("it beats the statistical fusion: " if enabled else "it does not beat the statistical fusion for certain: ") + said, about)
     print(said, "-> enabled" if enabled else "-> off", flush=True)
 

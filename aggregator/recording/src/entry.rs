@@ -1,7 +1,10 @@
 //! What a recording holds: its header, and one entry for each thing the engine was told.
 
+use std::collections::BTreeMap;
+
 use hsw_engine::{Config, IncidentId, Input, ShardEntry, ShardMap};
-use hsw_types::{Monotonic, NodeId, ShardId, ShardSummary, WallTime};
+use hsw_fusion::Scores;
+use hsw_types::{Monotonic, NodeId, ShardId, ShardSummary, WallTime, WindowIndex};
 
 use crate::Error;
 use crate::code::{Cursor, put_bytes, put_i64, put_u64};
@@ -52,6 +55,7 @@ impl Header {
         put_u64(out, self.config.n_series_per_node_max as u64);
         put_u64(out, self.config.n_incidents_max as u64);
         put_u64(out, u64::from(self.config.learn_s));
+        put_u64(out, self.config.score_ms_max.map_or(0, u64::from));
         out.push(u8::from(self.is_open));
         put_u64(out, self.shards.len() as u64);
         for shard in &self.shards {
@@ -76,6 +80,10 @@ impl Header {
             n_series_per_node_max: limit(cursor.u64()?, 100_000),
             n_incidents_max: limit(cursor.u64()?, 100_000),
             learn_s: u32::try_from(cursor.u64()?).unwrap_or(u32::MAX),
+            score_ms_max: match cursor.u64()? {
+                0 => None,
+                ms => Some(u32::try_from(ms).unwrap_or(u32::MAX)),
+            },
             ..Config::default()
         };
         let is_open = cursor.u8()? != 0;
@@ -113,6 +121,65 @@ fn count(cursor: &mut Cursor<'_>) -> Result<u64, Error> {
 
 fn node(cursor: &mut Cursor<'_>) -> Result<NodeId, Error> {
     NodeId::new(&cursor.text()?).map_err(|_| Error::Damaged("a node's name"))
+}
+
+fn put_scores(out: &mut Vec<u8>, scores: &Scores) {
+    put_i64(out, scores.window.0);
+    put_u64(out, scores.shards.len() as u64);
+    for shard in &scores.shards {
+        put_bytes(out, shard.as_str().as_bytes());
+    }
+    for list in [&scores.sick, &scores.soon] {
+        put_u64(out, list.len() as u64);
+        out.extend(list.iter().flat_map(|score| score.to_bits().to_le_bytes()));
+    }
+    put_u64(out, scores.reasons.len() as u64);
+    for (shard, reasons) in &scores.reasons {
+        put_bytes(out, shard.as_str().as_bytes());
+        put_u64(out, reasons.len() as u64);
+        for (name, share) in reasons {
+            put_bytes(out, name.as_bytes());
+            out.extend(share.to_bits().to_le_bytes());
+        }
+    }
+}
+
+fn scores(cursor: &mut Cursor<'_>) -> Result<Scores, Error> {
+    let window = WindowIndex(cursor.i64()?);
+    let mut shards = Vec::new();
+    for _ in 0..count(cursor)? {
+        shards.push(shard(cursor)?);
+    }
+    let mut lists = [Vec::new(), Vec::new()];
+    for list in &mut lists {
+        for _ in 0..count(cursor)? {
+            list.push(float(cursor)?);
+        }
+    }
+    let mut reasons = BTreeMap::new();
+    for _ in 0..count(cursor)? {
+        let shard = shard(cursor)?;
+        let one = |cursor: &mut Cursor<'_>| Ok((cursor.text()?, float(cursor)?));
+        let list = (0..count(cursor)?).map(|_| one(cursor));
+        reasons.insert(shard, list.collect::<Result<_, Error>>()?);
+    }
+    let [sick, soon] = lists;
+    Ok(Scores {
+        window,
+        shards,
+        sick,
+        soon,
+        reasons,
+    })
+}
+
+fn shard(cursor: &mut Cursor<'_>) -> Result<ShardId, Error> {
+    ShardId::new(&cursor.text()?).map_err(|_| Error::Damaged("a shard's name"))
+}
+
+fn float(cursor: &mut Cursor<'_>) -> Result<f32, Error> {
+    let bits = [cursor.u8()?, cursor.u8()?, cursor.u8()?, cursor.u8()?];
+    Ok(f32::from_bits(u32::from_le_bytes(bits)))
 }
 
 /// One thing the engine was told, at a moment of timer time.
@@ -153,8 +220,8 @@ pub enum Entry {
         /// The aggregator's clock.
         wall: WallTime,
     },
-    /// Scores of a model, as whoever scores encodes them; read and not yet used.
-    Scores(Vec<u8>),
+    /// What the model said of a batch.
+    Scored(Scores),
     /// The recording ends as it should; entries that found no room are counted.
     End {
         /// How many were lost.
@@ -168,7 +235,7 @@ const STOPPED: u8 = 3;
 const ACCEPTED: u8 = 4;
 const REPLAY_DONE: u8 = 5;
 const CLOCK: u8 = 6;
-const SCORES: u8 = 7;
+const SCORED: u8 = 7;
 const END: u8 = 8;
 
 impl Entry {
@@ -196,6 +263,7 @@ impl Entry {
             },
             Input::Stopped { node } => Self::Stopped { node: node.clone() },
             Input::Accepted(id) => Self::Accepted(*id),
+            Input::Scored(scores) => Self::Scored(scores.clone()),
             Input::ReplayDone { wall } => Self::ReplayDone { wall: *wall },
             Input::Clock { wall } => Self::Clock { wall: *wall },
             _ => return None,
@@ -228,7 +296,8 @@ impl Entry {
             Self::Accepted(id) => Input::Accepted(id),
             Self::ReplayDone { wall } => Input::ReplayDone { wall },
             Self::Clock { wall } => Input::Clock { wall },
-            Self::Scores(_) | Self::End { .. } => return None,
+            Self::Scored(scores) => Input::Scored(scores),
+            Self::End { .. } => return None,
         })
     }
 
@@ -240,7 +309,7 @@ impl Entry {
             Self::Accepted(_) => ACCEPTED,
             Self::ReplayDone { .. } => REPLAY_DONE,
             Self::Clock { .. } => CLOCK,
-            Self::Scores(_) => SCORES,
+            Self::Scored(_) => SCORED,
             Self::End { .. } => END,
         };
         out.push(kind);
@@ -268,7 +337,7 @@ impl Entry {
             Self::Stopped { node } => put_bytes(out, node.as_str().as_bytes()),
             Self::Accepted(id) => put_u64(out, id.0),
             Self::ReplayDone { wall } | Self::Clock { wall } => put_i64(out, wall.0),
-            Self::Scores(bytes) => put_bytes(out, bytes),
+            Self::Scored(scores) => put_scores(out, scores),
             Self::End { lost } => put_u64(out, *lost),
         }
         Ok(())
@@ -303,7 +372,7 @@ impl Entry {
             CLOCK => Self::Clock {
                 wall: WallTime(cursor.i64()?),
             },
-            SCORES => Self::Scores(cursor.bytes()?.to_vec()),
+            SCORED => Self::Scored(scores(cursor)?),
             END => Self::End {
                 lost: cursor.u64()?,
             },

@@ -106,14 +106,14 @@ impl Played {
     fn hear(&mut self, now: Monotonic, input: Input, take: &mut dyn FnMut(Arc<Incident>)) {
         self.engine.handle(now, input);
         while let Some(output) = self.engine.poll_output() {
-            match output {
-                Output::IncidentRaised(incident)
-                | Output::IncidentChanged(incident)
-                | Output::IncidentClosed(incident) => take(incident),
-                // Why, learned causes and scores make no incident.
-                Output::Explained(..) | Output::Causes(_) | Output::Learn(_) | Output::Score(_) => {
-                }
-            }
+            let (Output::IncidentRaised(incident)
+            | Output::IncidentChanged(incident)
+            | Output::IncidentClosed(incident)) = output
+            else {
+                // What a model would be asked is answered by the recording.
+                continue;
+            };
+            take(incident);
         }
         // Rows of what is hot are for a store; here nobody keeps them.
         while self.engine.poll_hot_row().is_some() {}

@@ -5,10 +5,12 @@
 )]
 
 use hsw_engine::{Config, Engine, IncidentId, Input, ShardEntry, ShardMap};
+use hsw_fusion::Scores;
 use hsw_recording::{Entry, Error, Header, Reader, Writer, play};
 use hsw_simulator::{Fault, Injection, Scenario, Simulation, Topology};
-use hsw_types::{Monotonic, NodeId, ShardId, WallTime};
+use hsw_types::{Monotonic, NodeId, ShardId, WallTime, WindowIndex};
 use proptest::prelude::*;
+use std::collections::BTreeMap;
 
 const START: i64 = 1_795_000_000;
 
@@ -124,7 +126,17 @@ fn every_entry_comes_back_and_the_file_is_small() {
     ));
     entries.push((now, Entry::Stopped { node }));
     entries.push((now, Entry::Accepted(IncidentId(7))));
-    entries.push((now, Entry::Scores(vec![1, 2, 3])));
+    let shards = vec![ShardId::new("shard-1").unwrap()];
+    let (sick, soon) = (vec![0.25], vec![0.5]);
+    let window = WindowIndex(7);
+    let scores = Scores {
+        window,
+        reasons: BTreeMap::from([(shards[0].clone(), vec![("locks".to_owned(), 0.75)])]),
+        shards,
+        sick,
+        soon,
+    };
+    entries.push((now, Entry::Scored(scores)));
     let bytes = written(&entries);
     assert!(bytes.len() < 120_000, "{} bytes", bytes.len());
     let mut reader = Reader::new(bytes.as_slice()).unwrap();

@@ -347,6 +347,7 @@ mod tests {
             reasons: vec!["nobody called pg_dump was seen before".to_owned()],
             p: 1e-4,
             n_distances: 0,
+            is_accepted: false,
         });
         let [shard, edge] = [&of_shard, &of_edge].map(|it| Alert::of(it, &sender()));
         assert_ne!(shard.fingerprint(), edge.fingerprint());

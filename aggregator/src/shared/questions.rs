@@ -12,6 +12,7 @@ use hsw_sketch::HeavyHitters;
 use hsw_types::{HotKind, NodeId, SeriesKey, ShardId, WindowIndex};
 use tokio::sync::{mpsc, oneshot};
 
+use crate::record::Tapped;
 use crate::triggers::{Refusal, Spec};
 
 /// A question for the engine.
@@ -109,6 +110,11 @@ pub enum Question {
     },
     /// About the detectors' weights.
     Weights(super::weights::Question),
+    /// Everything the engine is told from now on.
+    Record {
+        /// Where the answer goes.
+        reply: oneshot::Sender<Tapped>,
+    },
     /// Names of a node's series, ascending.
     SeriesNames {
         /// The node.
@@ -292,7 +298,7 @@ impl DriverHandle {
         }
     }
 
-    pub(super) fn ask(&self, question: Question) -> Result<(), Unanswered> {
+    pub(crate) fn ask(&self, question: Question) -> Result<(), Unanswered> {
         self.questions.try_send(question).map_err(|_| Unanswered)
     }
 }

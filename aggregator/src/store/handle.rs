@@ -9,7 +9,7 @@ use hsw_sketch::HeavyHitters;
 use hsw_types::{HotKind, NodeId, WallTime, WindowIndex};
 use tokio::sync::{mpsc, oneshot};
 
-use super::{Command, Received, Resume};
+use super::{Command, Committed, Received, Resume};
 use crate::shared::Silence;
 
 /// How long a question may take before it is given up: a store that cannot write answers nothing.
@@ -40,6 +40,14 @@ impl StoreHandle {
     pub async fn silences(&self) -> Result<Vec<Silence>, StoreError> {
         let now = wall_now();
         self.ask(|reply| Command::Silences { now, reply }).await?
+    }
+
+    /// Summaries received since a moment, as a start tells them.
+    ///
+    /// # Errors
+    /// [`StoreError`] when the store does not answer, cannot read, or they are too many.
+    pub async fn recent(&self, since: WallTime) -> Result<Vec<Committed>, StoreError> {
+        self.ask(|reply| Command::Recent { since, reply }).await?
     }
 
     /// Adds a silence (its `id` is ignored) and returns its id.

@@ -39,7 +39,10 @@ pub(super) struct Replayed {
     pub(super) unreadable: u64,
 }
 
-/// Open incidents and the newest closed ones, oldest first.
+/// Incidents that an operator accepted, told at most: the newest.
+const N_ACCEPTED: i64 = 1_000;
+
+/// Open incidents, the newest closed ones, and those about edges that an operator has said are none, oldest first.
 pub(super) fn incidents(
     connection: &Connection,
     n_closed: usize,
@@ -51,7 +54,14 @@ pub(super) fn incidents(
         &[&i64::try_from(n_closed).unwrap_or(i64::MAX)],
     )?;
     found.extend(select_incidents(connection, "WHERE state = 'open'", &[])?);
+    // As `stored_incident` writes it; a text that holds it would have its quotes escaped.
+    found.extend(select_incidents(
+        connection,
+        "WHERE state = 'closed' AND body LIKE '%\"is_accepted\":true%' ORDER BY started DESC, id DESC LIMIT ?1",
+        &[&N_ACCEPTED],
+    )?);
     found.sort_by_key(|incident| (incident.started, incident.id));
+    found.dedup_by_key(|incident| incident.id);
     for incident in found {
         tell(Committed::Restored(Box::new(incident)));
     }

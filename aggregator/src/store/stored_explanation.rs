@@ -295,15 +295,9 @@ fn reason_of(dto: ReasonDto) -> Result<Reason, StoreError> {
 /// An explanation with something in every place.
 #[cfg(test)]
 pub(crate) fn example(started: i64) -> std::sync::Arc<Explanation> {
-    use hsw_explain::{Case, Condition, Levels, Predicate};
     use hsw_types::{NodeId, ShardId, Unit};
 
     let shard = ShardId::new("shard-3").expect("a shard's name");
-    let levels = Levels {
-        before: 0.25,
-        drift: -0.125,
-        during: 7.0,
-    };
     std::sync::Arc::new(Explanation {
         shard: shard.clone(),
         abnormal: (WindowIndex(started), WindowIndex(started + 40)),
@@ -356,25 +350,38 @@ pub(crate) fn example(started: i64) -> std::sync::Arc<Explanation> {
             alike: 0.93,
             cause: Some("lock-storm".to_owned()),
         }],
-        case: NamedCase {
-            cause: String::new(),
-            predicates: vec![Predicate {
-                attribute: "pg.sessions_waiting_lock".to_owned(),
-                is_difference: false,
-                condition: Condition::Range {
-                    min: Some(1.5),
-                    max: None,
-                },
-                power: 0.97,
-                shift: 0.9,
-                shift_of_labels: 0.8,
-            }],
-            case: Case {
-                levels: [("pg.sessions_waiting_lock".to_owned(), levels)].into(),
-            },
-        },
+        case: example_case(),
         feedback: Some(Feedback::FalseAlarm),
     })
+}
+
+/// The case of it.
+#[cfg(test)]
+fn example_case() -> NamedCase {
+    use hsw_explain::{Case, Condition, Levels, Predicate};
+
+    let levels = Levels {
+        before: 0.25,
+        drift: -0.125,
+        during: 7.0,
+    };
+    NamedCase {
+        cause: String::new(),
+        predicates: vec![Predicate {
+            attribute: "pg.sessions_waiting_lock".to_owned(),
+            is_difference: false,
+            condition: Condition::Range {
+                min: Some(1.5),
+                max: None,
+            },
+            power: 0.97,
+            shift: 0.9,
+            shift_of_labels: 0.8,
+        }],
+        case: Case {
+            levels: [("pg.sessions_waiting_lock".to_owned(), levels)].into(),
+        },
+    }
 }
 
 #[cfg(test)]

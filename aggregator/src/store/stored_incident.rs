@@ -90,6 +90,8 @@ struct IntrusionDto {
     reasons: Vec<String>,
     p: Option<f64>,
     n_distances: usize,
+    #[serde(default)]
+    is_accepted: bool,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -220,6 +222,7 @@ impl From<&Intrusion> for IntrusionDto {
             reasons: intrusion.reasons.clone(),
             p: Some(intrusion.p),
             n_distances: intrusion.n_distances,
+            is_accepted: intrusion.is_accepted,
         }
     }
 }
@@ -248,6 +251,7 @@ impl TryFrom<IntrusionDto> for Intrusion {
             reasons: dto.reasons,
             p: number(dto.p),
             n_distances: dto.n_distances,
+            is_accepted: dto.is_accepted,
         })
     }
 }
@@ -399,6 +403,7 @@ pub(super) mod tests {
             reasons: vec!["new".to_owned()],
             p: 1e-9,
             n_distances: 12,
+            is_accepted: true,
         }
     }
 

@@ -28,6 +28,8 @@ const SWEEP: Duration = Duration::from_secs(3600);
 /// Closed incidents told at start, as many as the engine keeps by default.
 const RESTORED_CLOSED: usize = 1_000;
 
+/// Summaries that a recording begins with, at most.
+const RECENT_MAX: usize = 100_000;
 /// Explanations told at start, as many as the engine keeps.
 const RESTORED_EXPLANATIONS: usize = 300;
 
@@ -119,6 +121,24 @@ impl Store {
         );
         tell(Committed::ReplayDone);
         Ok(())
+    }
+
+    /// Summaries received since `since`, as a start tells them; refused when they are too many to hold.
+    fn recent(&self, since: WallTime) -> Result<Vec<Committed>, StoreError> {
+        let mut all = Vec::new();
+        let mut n = 0;
+        replay::summaries(&self.connection, &self.marks, since, &mut |committed| {
+            n += 1;
+            if n <= RECENT_MAX {
+                all.push(committed);
+            }
+        })?;
+        if n > RECENT_MAX {
+            return Err(StoreError(format!(
+                "{n} summaries are too many to begin a recording with: ask for a shorter time before it"
+            )));
+        }
+        Ok(all)
     }
 
     /// Carries out commands in one transaction; on success the caller carries out the effects.
@@ -292,6 +312,9 @@ fn take(
         Command::Silences { now, reply } => {
             let _nobody_waits = reply.send(commit::silences(&store.connection, now));
         }
+        Command::Recent { since, reply } => {
+            let _nobody_waits = reply.send(store.recent(since));
+        }
         Command::HotSpan {
             nodes,
             kind,
@@ -364,6 +387,7 @@ fn write(batch: &mut Batch<'_>, command: &Command) -> Result<Written, StoreError
         Command::RemoveSilence { id, .. } => Written::Existed(batch.remove_silence(*id)?),
         Command::Incidents { .. }
         | Command::HotSpan { .. }
+        | Command::Recent { .. }
         | Command::Silences { .. }
         | Command::Maintain { .. }
         | Command::Close { .. } => Written::Nothing,

@@ -126,6 +126,7 @@ async fn answer(mut asked: mpsc::Receiver<Question>, snapshot: watch::Receiver<A
                 why.shard = shard;
                 drop(reply.send(Ok(Box::new(why))));
             }
+            Question::Record { .. } => {}
             Question::SeriesNames { reply, .. } => {
                 drop(reply.send(vec![SeriesKey::node("pg.commits")]));
             }
@@ -383,6 +384,8 @@ fn graph(now: WallTime) -> GraphView {
         is_resolved: true,
         n_twins: (0, 0),
         n_alone: (13, 13),
+        n_waiting: 0,
+        n_left_out: 0,
         twin_bound: 0,
         twin_bound_uncoloured: 4,
         landmark_nodes: vec![NodeId::new("router-a").unwrap()],

@@ -181,6 +181,7 @@ fn intrusion(intrusion: &Intrusion) -> Value {
         "reasons": intrusion.reasons,
         "p": intrusion.p,
         "n_distances": intrusion.n_distances,
+        "accepted": intrusion.is_accepted,
     })
 }
 
@@ -283,6 +284,8 @@ pub(super) fn graph(view: &GraphView) -> Value {
         "twin_classes": view.n_twins.1,
         "alone": view.n_alone.0,
         "with_edges": view.n_alone.1,
+        "waiting": view.n_waiting,
+        "left_out": view.n_left_out,
         "twin_bound": view.twin_bound,
         "judged_from": view.judged_from.map(WallTime::as_unix_seconds),
         "twin_bound_uncoloured": view.twin_bound_uncoloured,

@@ -16,6 +16,7 @@ mod listen;
 mod metrics;
 mod page;
 mod probes;
+mod recording;
 mod series;
 mod triggers;
 mod weights;
@@ -147,6 +148,7 @@ fn router(parts: Parts, guard: Arc<Guard>) -> Router {
         )
         .route("/triggers", get(triggers::list).post(triggers::add))
         .route("/triggers/{name}", delete(triggers::remove))
+        .route("/recording", get(recording::recording))
         .route("/events", get(events::events));
     Router::new()
         .nest("/api/v1", api)

@@ -213,6 +213,7 @@ async fn an_incident_about_edges_names_them_and_can_be_accepted() {
         reasons: vec!["nobody called pg_dump was seen before".to_owned()],
         p: 1e-4,
         n_distances: 12,
+        is_accepted: false,
     });
     let (address, _kept) = started(snapshot, None).await;
     let told = get_json(address, &format!("/api/v1/incidents/{id}")).await;

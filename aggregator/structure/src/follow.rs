@@ -23,6 +23,8 @@ pub const LEARNING_US: i64 = 3 * 60 * 1_000_000;
 const BEGINNING_US: i64 = 60 * 1_000_000;
 /// Raised is what honest change shows less often than this.
 const CHANCE_MAX: f64 = 0.05;
+/// Edges remembered that an operator said are fine; the rest is known as any habit is.
+const N_ACCEPTED_MAX: usize = 20_000;
 /// Refusals that go on are looked up once a minute: they matter for half an hour.
 const RENEW_US: i64 = 60 * 1_000_000;
 const SWEEP_US: i64 = 3_600 * 1_000_000;
@@ -43,6 +45,8 @@ pub struct Structure {
     swept: WallTime,
     renewed: WallTime,
     suspicions: Vec<Suspicion>,
+    /// Edges that an operator said are fine.
+    accepted: BTreeSet<EdgeId>,
     drift: Drift,
 }
 
@@ -69,6 +73,7 @@ impl Structure {
             swept: WallTime(i64::MIN / 2),
             renewed: WallTime(i64::MIN / 2),
             suspicions: Vec::new(),
+            accepted: BTreeSet::new(),
             drift: Drift::default(),
         }
     }
@@ -162,8 +167,10 @@ impl Structure {
         self.began.map(|began| WallTime(began.0 + self.learning_us))
     }
 
-    /// An operator says that these edges are fine: they are to be expected from now on.
+    /// An operator says, or has said before a restart, that these edges are fine: they are to be expected from now on.
     pub fn accept(&mut self, edges: &[EdgeId]) {
+        let n_free = N_ACCEPTED_MAX.saturating_sub(self.accepted.len());
+        self.accepted.extend(edges.iter().take(n_free).cloned());
         let edges: BTreeSet<&EdgeId> = edges.iter().collect();
         let (habits, evidence) = (&mut self.habits, &mut self.evidence);
         let mut origins = BTreeSet::new();
@@ -228,7 +235,8 @@ impl Structure {
             }
             if let Some(grant) = Grant::of(&id, place) {
                 self.grants.note(&grant, now);
-                if is_beginning || self.grants.is_known(&grant) {
+                let is_fine = is_beginning || self.accepted.contains(&id);
+                if is_fine || self.grants.is_known(&grant) {
                     self.grants.learn(&grant);
                 } else {
                     self.given.insert(&id, grant, now);
@@ -272,7 +280,11 @@ impl Structure {
             .collect();
         self.evidence.look(fresh.len());
         for (edge, access) in fresh {
-            self.candidates.insert(&edge, access, now);
+            if self.accepted.contains(&edge) {
+                self.habits.learn(&access, now, true);
+            } else {
+                self.candidates.insert(&edge, access, now);
+            }
         }
     }
 

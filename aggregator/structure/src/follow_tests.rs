@@ -220,7 +220,7 @@ fn look_by_chance(
     for _ in 0..n_looks {
         for shard in 1..=4 {
             state = state.wrapping_mul(0xd134_2543_de82_ef95).wrapping_add(1);
-            if (state >> 33) % every == 0 {
+            if (state >> 33).is_multiple_of(every) {
                 let node = NodeId::new(&format!("orders-{shard}-a")).unwrap();
                 let at = WallTime(world.now.0 + LOOK_US);
                 world

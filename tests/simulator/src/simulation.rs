@@ -250,7 +250,7 @@ impl Simulation {
             let reports = if is_reader {
                 reports * stress.reports * stress.load / readers
             } else {
-                0.1 * reports * stress.reports * stress.load
+                0.4 * reports * stress.reports * stress.load
             };
             let random = &mut place.node.random;
             let offered = Offered {

@@ -56,7 +56,7 @@ impl Topology {
         }
         // A cluster has one class of machine; its load leaves room, as an operator sizes it.
         let cores = [2.0, 4.0, 8.0][random.below(3)];
-        let per_second = cores * random.between(40.0, 160.0);
+        let per_second = cores * random.between(150.0, 500.0);
         let has_quota = random.chance(0.5);
         let disk = random.between(1.0, 4.0);
         let day_s = 86_400.0;
@@ -78,10 +78,10 @@ impl Topology {
             per_second: per_second * load.weight,
             reports: 0.6 * per_second * load.weight,
             largest_tenant: load.largest,
-            pool: 4 + (per_second * load.weight / 25.0) as u32,
+            pool: pool(per_second * load.weight),
             cache_hit: 0.985,
             rows: 1e6,
-            max_connections: 200.0,
+            max_connections: 60.0 + 2.0 * f64::from(pool(per_second * load.weight)),
             day_s,
             day_height,
             day_phase,
@@ -89,6 +89,11 @@ impl Topology {
         };
         tenants.of_shard.iter().map(plan).collect()
     }
+}
+
+/// Sessions of a pool that is sized generously: a transaction takes a few milliseconds.
+fn pool(per_second: f64) -> u32 {
+    6 + (per_second / 60.0) as u32
 }
 
 /// One node's machine.

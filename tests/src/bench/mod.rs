@@ -25,6 +25,7 @@ mod database_loss;
 mod detection;
 mod explain;
 mod graph;
+mod inference;
 mod log_lines;
 mod path;
 mod peers;
@@ -33,7 +34,6 @@ mod rows;
 mod sketch_updates;
 mod spooled;
 mod templates;
-mod tick;
 mod trigger_grid;
 mod trigger_peers;
 mod triggers;
@@ -43,7 +43,7 @@ mod watched;
 #[derive(Clone, Debug, Parser)]
 #[command(name = "hsw-bench", version)]
 pub struct Args {
-    /// Benchmarks: wire, templates, spool, detect, rows, graph, explain, agent-cost, log-storm, roles, database-loss, sketch-updates, trigger-grid, aggregator-200, aggregator-2000, trigger-messages.
+    /// Benchmarks: wire, templates, spool, detect, rows, graph, explain, inference, agent-cost, log-storm, roles, database-loss, sketch-updates, trigger-grid, aggregator-200, aggregator-2000, trigger-messages.
     #[arg(required = true, value_parser = NAMES)]
     names: Vec<String>,
     /// Write NAME.json into this folder.
@@ -64,18 +64,22 @@ pub struct Args {
     /// Port of the aggregator's page, on 127.0.0.1.
     #[arg(long, default_value_t = 18_280)]
     web: u16,
+    /// inference on the GPU instead of one core (deploy/onnxruntime --gpu brings the library).
+    #[arg(long)]
+    gpu: bool,
     /// Folder of `hsw`, `hsw-agent`, `hsw-aggregator`; beside this program when absent.
     #[arg(long)]
     programs: Option<PathBuf>,
 }
 
-const NAMES: [&str; 16] = [
+const NAMES: [&str; 17] = [
     "wire",
     "templates",
     "spool",
     "detect",
     "rows",
     "graph",
+    "inference",
     "explain",
     "agent-cost",
     "log-storm",
@@ -103,6 +107,9 @@ impl Args {
         let mut command = format!("tests/bench {name}");
         if let Some(seconds) = self.seconds {
             command.push_str(&format!(" --seconds {seconds}"));
+        }
+        if name == "inference" && self.gpu {
+            command.push_str(" --gpu");
         }
         if name == "database-loss" && self.pairs != 120 {
             command.push_str(&format!(" --pairs {}", self.pairs));
@@ -148,6 +155,7 @@ fn measure(name: &str, args: &Args, stop: &Stop) -> Result<Report> {
         "detect" => detection::detect(),
         "rows" => rows::rows(),
         "graph" => graph::graph(args),
+        "inference" => inference::inference(args),
         "explain" => explain::explain(args),
         "agent-cost" => agent_cost::agent_cost(args, stop),
         "log-storm" => agent_cost::log_storm(args, stop),

@@ -22,6 +22,7 @@ mod db_logs;
 mod dbpa;
 mod dbsherlock;
 mod detect_score;
+mod features;
 mod graphs;
 mod labelled;
 mod loghub;
@@ -36,7 +37,7 @@ mod structure;
 #[derive(Clone, Debug, Parser)]
 #[command(name = "hsw-evaluate", version)]
 pub struct Args {
-    /// loghub_2k, sql_templates, db_logs, graphs, streams, structure (needs no folder), petshop, rcd, nezha_tt, nezha_ob, asd, nab,
+    /// loghub_2k, sql_templates, db_logs, graphs, streams, structure and features (these need no folder), petshop, rcd, nezha_tt, nezha_ob, asd, nab,
     /// dbsherlock, dbpa, smd (laid out as asd), ms_cloud (as nab); `SET=FOLDER` reads a folder of the same layout. All, when none is given.
     #[arg(value_name = "SET[=FOLDER]")]
     sets: Vec<String>,
@@ -117,7 +118,7 @@ fn run(args: &Args) -> Result<bool> {
     let mut is_reached = true;
     for set in &sets {
         let task = match set.as_str() {
-            "structure" => Task::without_data(set, args),
+            "structure" | "features" => Task::without_data(set, args),
             _ => task(set, args)?,
         };
         let mut report = match task.set.as_str() {
@@ -127,6 +128,7 @@ fn run(args: &Args) -> Result<bool> {
             "graphs" => graphs::answer(&task),
             "streams" => streams::answer(&task),
             "structure" => structure::answer(),
+            "features" => features::answer(&task.out),
             "petshop" => rca::petshop(&task),
             "rcd" => rca::rcd(&task),
             "nezha_tt" | "nezha_ob" => rca::nezha(&task),

@@ -10,6 +10,7 @@
 //! Does not: learn or choose any constant.
 
 mod dice;
+pub(crate) use dice::Dice;
 
 mod topology;
 pub use topology::{Topology, Truth};

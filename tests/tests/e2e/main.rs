@@ -24,3 +24,4 @@ mod intrusion;
 mod kill;
 mod protocol;
 mod triggers;
+mod why;

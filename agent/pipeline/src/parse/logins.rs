@@ -159,6 +159,18 @@ mod tests {
     }
 
     #[test]
+    fn a_refusal_of_mariadb_which_has_no_code_is_counted() {
+        let mut logins = RefusedLogins::default();
+        let line = "2026-11-20  7:50:48 42 [Warning] Access denied for user 'root'@'10.0.0.8' (using password: YES)";
+        let mut record = LogRecord::default();
+        let defaults = super::super::time::TimeDefaults::default();
+        assert!(super::super::mysql_error::head(line, defaults, &mut record));
+        logins.take(&record);
+        let name = "edge.refused_logins{10.0.0.8 root@ }".to_owned();
+        assert_eq!(told(&mut logins), [(name, Value::Events(1.0))]);
+    }
+
+    #[test]
     fn a_scanner_that_tries_every_name_stays_within_the_limit() {
         let mut logins = RefusedLogins::default();
         for n in 0..N_EDGES_MAX + 7 {

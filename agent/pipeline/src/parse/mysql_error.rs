@@ -187,6 +187,9 @@ fn words(message: &str, record: &mut LogRecord) {
                 .is_some_and(|rest| rest.starts_with([':', ' ']))
         }) {
             record.component.push_str(name);
+        } else if message.starts_with("Access denied for user '") {
+            // MariaDB names no subsystem; 8.0 says this of its server.
+            record.component.push_str("Server");
         }
     }
     let message = if record.severity >= Severity::Warning {

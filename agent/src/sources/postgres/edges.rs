@@ -1,7 +1,8 @@
 //! Who talks to this database, and whom it talks to. (step 1)
 //!
 //! In: grouped sessions, replicas, foreign servers. Out: `edge.*` readings. Invariants: PG-11 an edge that ends says zero
-//! once. PG-12 at most `n_edges_max` edges of a kind; sessions of the rest are counted. PG-13 no digit of an
+//! once. PG-12 at most `n_edges_max` edges of a kind: the largest, and a quarter of the places by turns for all others,
+//! since who has just come has one session; sessions of the rest are counted and said. PG-13 no digit of an
 //! application name leaves the host, so that process ids and tenants in it do not make ever new edges.
 
 use std::collections::BTreeMap;
@@ -11,6 +12,9 @@ use hsw_types::{EdgeKind, EdgeSubject, Reading, SeriesKey};
 
 /// Longest application name kept, in characters.
 const APPLICATION_CHARS_MAX: usize = 40;
+
+/// Of the places, one in so many goes to edges by turns where there are more than places.
+const TURNS_SHARE: usize = 4;
 
 /// What is known of one edge now.
 #[derive(Debug, Clone, Copy, Default, PartialEq)]
@@ -59,11 +63,13 @@ impl Known {
 #[derive(Debug, Default)]
 pub(super) struct Edges {
     known: BTreeMap<EdgeSubject, Known>,
+    /// Where the turns of the smaller ones go on.
+    turn: usize,
 }
 
 impl Edges {
     /// Takes the present edges, adds their readings to `out`; those that are gone say zero once. Returns the sessions
-    /// left out because there are more than `n_max` edges (the smallest are left out; ties by the edge's order).
+    /// left out because there are more than `n_max` edges: the smallest, by turns (ties by the edge's order).
     pub(super) fn update(
         &mut self,
         now: BTreeMap<EdgeSubject, State>,
@@ -74,6 +80,11 @@ impl Edges {
         let mut present: Vec<_> = now.into_iter().collect();
         if present.len() > n_max {
             present.sort_by(|a, b| b.1.sessions.total_cmp(&a.1.sessions));
+            // The smaller ones by turns.
+            let n_turns = n_max / TURNS_SHARE;
+            let rest = &mut present[n_max - n_turns..];
+            rest.rotate_left(self.turn % rest.len());
+            self.turn = self.turn.wrapping_add(n_turns);
             left_out = present
                 .drain(n_max..)
                 .map(|(_, state)| state.sessions)
@@ -206,5 +217,24 @@ mod tests {
             .into();
         assert_eq!(edges.update(now, 1, &mut out), 3);
         assert_eq!(out[0].value, Value::Gauge(5.0));
+    }
+
+    #[test]
+    fn beyond_the_limit_a_newcomer_with_one_session_is_told_within_a_few_looks() {
+        let mut edges = Edges::default();
+        let now = |n: usize| (0..n).map(|k| (client(&format!("10.0.0.{k:03}")), sessions(5.0)));
+        let mut out = Vec::new();
+        edges.update(now(12).collect(), 8, &mut out);
+        let newcomer = (client("10.9.9.9"), sessions(1.0));
+        // Seven take two places by turns.
+        let is_told = (0..4).any(|_| {
+            out.clear();
+            edges.update(now(12).chain([newcomer.clone()]).collect(), 8, &mut out);
+            let told = |reading: &Reading| {
+                reading.key.to_string().contains("10.9.9.9") && reading.value == Value::Gauge(1.0)
+            };
+            out.iter().any(told)
+        });
+        assert!(is_told);
     }
 }

@@ -1,7 +1,8 @@
 //! Edge lists: `u v` by blanks, or CSV with `source,target[,time][,weight or value][,op]`. (step 15)
 //!
 //! In: a file; a line of column names or, without, this order; `#` begins a comment; any string is a name. Out: numbered
-//! vertices in order of appearance, and edges as they stand. Loops are dropped and counted. Limits: 2²⁶ vertices.
+//! vertices in order of appearance, and edges as they stand. Loops are dropped and counted; a time that is none is an error. Limits: 2²⁶
+//! vertices.
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -32,6 +33,8 @@ pub struct Row {
     pub v: u32,
     /// What happens.
     pub op: Op,
+    /// When, in seconds; `None` where the file does not say.
+    pub time: Option<f64>,
 }
 
 /// A file's edges.
@@ -51,6 +54,7 @@ pub struct Edges {
 struct Columns {
     source: usize,
     target: usize,
+    time: Option<usize>,
     op: Option<usize>,
 }
 
@@ -95,11 +99,36 @@ impl Edges {
             "-" | "remove" | "delete" | "-1" => Op::Delete,
             other => anyhow::bail!("op `{other}`: write + or -"),
         };
+        let time = match columns.time.and_then(field) {
+            None => None,
+            Some(text) => Some(seconds(text).with_context(|| {
+                format!("time `{text}`: write seconds or a time such as 2026-11-21T07:30:00Z")
+            })?),
+        };
         let (u, v) = (self.number(source)?, self.number(target)?);
         if u == v {
             self.n_loops += 1;
         } else {
-            self.rows.push(Row { u, v, op });
+            self.rows.push(Row { u, v, op, time });
+        }
+        Ok(())
+    }
+
+    /// Whether rows that have a time are in its order.
+    ///
+    /// # Errors
+    /// Two are not; which.
+    pub fn ensure_order(&self) -> anyhow::Result<()> {
+        let mut last = f64::NEG_INFINITY;
+        for (at, row) in self.rows.iter().enumerate() {
+            if let Some(time) = row.time {
+                ensure!(
+                    time >= last,
+                    "edge {}: time {time} comes after {last}; sort the file by time",
+                    at + 1
+                );
+                last = time;
+            }
         }
         Ok(())
     }
@@ -149,6 +178,53 @@ pub(super) fn each_row(
     })
 }
 
+/// Seconds: a number, or a date and time (RFC 3339, a blank for its T; UTC where it names no zone) since 1970. `None` for anything else.
+fn seconds(text: &str) -> Option<f64> {
+    if let Ok(number) = text.parse::<f64>() {
+        return number.is_finite().then_some(number);
+    }
+    let (date, clock) = text.split_once(['T', 't', ' '])?;
+    let numbers = |text: &str, by: char| -> Option<Vec<f64>> {
+        let of = |part: &str| {
+            part.parse::<f64>()
+                .ok()
+                .filter(|x| *x >= 0.0 && x.is_finite())
+        };
+        text.split(by).map(of).collect()
+    };
+    let [year, month, day] = numbers(date, '-')?[..] else {
+        return None;
+    };
+    let at = clock.find(['Z', 'z', '+', '-']).unwrap_or(clock.len());
+    let (clock, zone) = clock.split_at(at);
+    let zone_s = match zone {
+        "" | "Z" | "z" => 0.0,
+        _ => {
+            let [hours, minutes] = numbers(&zone[1..], ':')?[..] else {
+                return None;
+            };
+            (hours * 60.0 + minutes) * if zone.starts_with('-') { -60.0 } else { 60.0 }
+        }
+    };
+    let (hour, minute, second) = match numbers(clock, ':')?[..] {
+        [hour, minute] => (hour, minute, 0.0),
+        [hour, minute, second] => (hour, minute, second),
+        _ => return None,
+    };
+    let is_possible = (1.0..=12.0).contains(&month)
+        && (1.0..=31.0).contains(&day)
+        && hour < 24.0
+        && minute < 60.0
+        && second < 61.0;
+    // Days of a calendar whose years begin in March (Hinnant: chrono-compatible low-level date algorithms).
+    let years = if month <= 2.0 { year - 1.0 } else { year };
+    let months = (month + 9.0) % 12.0;
+    let in_year = ((153.0 * months + 2.0) / 5.0).floor() + day - 1.0;
+    let leaps = (years / 4.0).floor() - (years / 100.0).floor() + (years / 400.0).floor();
+    let days = years * 365.0 + leaps + in_year - 719_468.0;
+    is_possible.then_some(days * 86_400.0 + hour * 3_600.0 + minute * 60.0 + second - zone_s)
+}
+
 /// Where the columns are, and whether this is a line of names.
 fn heading(fields: &[String]) -> (Columns, bool) {
     let at = |name: &str| {
@@ -161,16 +237,19 @@ fn heading(fields: &[String]) -> (Columns, bool) {
             Columns {
                 source,
                 target,
+                time: at("time"),
                 op: at("op"),
             },
             true,
         ),
         _ => {
+            let time = (fields.len() > 2).then_some(2);
             let op = (fields.len() > 4).then_some(4);
             (
                 Columns {
                     source: 0,
                     target: 1,
+                    time,
                     op,
                 },
                 false,
@@ -229,10 +308,42 @@ mod tests {
             Row {
                 u: 0,
                 v: 1,
-                op: Op::Delete
+                op: Op::Delete,
+                time: None,
             }
         );
         assert_eq!(read("a,b,7,1,-\n").unwrap().rows[0].op, Op::Delete);
+    }
+
+    #[test]
+    fn times_are_read_and_what_is_none_or_out_of_order_is_named() {
+        assert_eq!(seconds("1970-01-02T00:00:01.5Z"), Some(86_401.5));
+        assert_eq!(seconds("2000-03-01 00:00"), Some(951_868_800.0));
+        assert_eq!(seconds("2000-03-01T01:00:00+01:00"), Some(951_868_800.0));
+        for none in [
+            "",
+            "yesterday",
+            "NaN",
+            "inf",
+            "2000-13-01T00:00Z",
+            "2000-03-01T25:00Z",
+            "12:00",
+        ] {
+            assert_eq!(seconds(none), None, "{none}");
+        }
+        let rows = read("target,time,source\na,7,b\na,,c\nb,5.5,c\n").unwrap();
+        assert_eq!(rows.rows[0].time, Some(7.0));
+        let error = rows.ensure_order().unwrap_err().to_string();
+        assert!(
+            error.contains("edge 3") && error.contains("sort"),
+            "{error}"
+        );
+        let error = format!("{:#}", read("a,b,soon\n").unwrap_err());
+        assert!(
+            error.contains("line 1") && error.contains("time `soon`"),
+            "{error}"
+        );
+        assert!(read("a,b,3\nb,c,3\n").unwrap().ensure_order().is_ok());
     }
 
     #[test]

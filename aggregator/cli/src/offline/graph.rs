@@ -18,6 +18,7 @@ use super::trigger::id;
 pub mod features;
 pub mod privacy;
 pub mod replay;
+mod telemetry;
 
 /// Graphs over files.
 #[derive(Debug, Subcommand)]
@@ -37,9 +38,9 @@ pub enum Command {
     Replay(replay::Options),
     /// What a classifier is told of each vertex: degree, clustering, betweenness, distances to landmarks.
     Features(features::Options),
-    /// How small a crowd somebody who holds a few vertices can narrow others down to.
+    /// How small a crowd somebody who holds a few vertices can narrow others down to. Ends with 1 where it is below K.
     Audit(privacy::Asked),
-    /// Publishes a graph that passes the audit.
+    /// Publishes a graph, and telemetry of its vertices, that pass the audit.
     Export(privacy::ExportOptions),
 }
 
@@ -71,21 +72,22 @@ impl Command {
     }
 }
 
-/// Runs it.
+/// Runs it; false where an audit was not passed.
 ///
 /// # Errors
 /// A file cannot be read, a line is no edge, or standard output is gone.
-pub fn run(command: &Command, as_json: bool) -> anyhow::Result<()> {
+pub fn run(command: &Command, as_json: bool) -> anyhow::Result<bool> {
     match command {
+        Command::Audit(asked) => return privacy::audit(asked, as_json),
         Command::Landmarks(options) => landmarks(options, as_json),
         Command::Show | Command::Changes | Command::Accept { .. } => {
             unreachable!("asked of the aggregator")
         }
         Command::Replay(options) => replay::run(options, as_json),
         Command::Features(options) => features::run(options, as_json),
-        Command::Audit(asked) => privacy::audit(asked, as_json),
         Command::Export(options) => privacy::run_export(options, as_json),
     }
+    .map(|()| true)
 }
 
 /// The graph as its rows leave it, and doubles dropped.

@@ -12,7 +12,7 @@ use hsw_types::{EdgeSubject, NodeId, Subject, WallTime, WindowIndex};
 
 use super::{Engine, FOLLOW_EVERY_S, UPKEEP_AFTER_S};
 use crate::contract::Output;
-use crate::incident::IncidentId;
+use crate::incident::{Incident, IncidentId, IncidentState};
 use crate::intrusion::Scene;
 use crate::policy::Told;
 
@@ -118,6 +118,21 @@ impl Engine {
             }
         }
         told
+    }
+
+    /// An incident from the store at start, among those of its kind; what was accepted is to be expected again.
+    pub(super) fn restore(&mut self, incident: Incident) {
+        let now = self.judged.unwrap_or(incident.raised);
+        let is_open = incident.state == IncidentState::Open;
+        if let Some(intrusion) = incident.intrusion.as_ref().filter(|i| i.is_accepted) {
+            let edges: Vec<_> = intrusion.ids().collect();
+            self.structure.accept(&edges);
+        }
+        if is_open && incident.intrusion.is_some() {
+            self.intrusions.restore(incident, now);
+        } else {
+            self.policy.restore(incident, now);
+        }
     }
 
     /// An operator says that an open incident about edges is none: what they are is to be expected from now on.
@@ -323,11 +338,26 @@ mod tests {
             Input::Accepted(open.id),
         );
         raised(&mut engine);
-        assert_eq!(engine.incidents()[0].state, crate::IncidentState::Closed);
+        assert_eq!(engine.incidents()[0].state, IncidentState::Closed);
         for _ in 0..60 {
             look(&mut engine, second, false, &["web", "jobs", "pg_dump"]);
             second += 2;
         }
         assert!(raised(&mut engine).is_empty());
+        // And after a restart, when the store gives it back; without its word it is raised.
+        let accepted = engine.incidents()[0].clone();
+        for is_told in [true, false] {
+            let (mut engine, mut second) = experienced(true);
+            if is_told {
+                engine.handle(Monotonic(1), Input::Restored(Box::new((*accepted).clone())));
+            }
+            let wall = WallTime::from_unix_seconds(START + second);
+            engine.handle(Monotonic(1), Input::ReplayDone { wall });
+            for _ in 0..60 {
+                look(&mut engine, second, false, &["web", "jobs", "pg_dump"]);
+                second += 2;
+            }
+            assert_eq!(raised(&mut engine).is_empty(), is_told);
+        }
     }
 }

@@ -21,10 +21,11 @@ impl Engine {
         self.scoring = Some(Scoring::new(deadline));
     }
 
-    /// What each shard showed at the newest judged window; empty unless somebody scores.
-    #[must_use]
-    pub fn features(&self) -> &[(ShardId, Features)] {
-        &self.features
+    /// What each shard showed at one of the newest judged windows, in order of their names; nothing unless somebody scores.
+    pub fn shown(&self, window: WindowIndex) -> impl Iterator<Item = (&ShardId, &Features)> {
+        self.scoring
+            .iter()
+            .flat_map(move |scoring| scoring.shown(window))
     }
 
     /// Who talks to whom among shards and routers, each pair both ways.
@@ -52,6 +53,15 @@ impl Engine {
         self.scoring.as_ref()?.sick(shard, self.judged?)
     }
 
+    /// What adds most to that, feature by feature in units of the trees' margin, strongest first.
+    #[must_use]
+    pub fn model_reasons(&self, shard: &ShardId) -> &[(String, f32)] {
+        match (&self.scoring, self.judged) {
+            (Some(scoring), Some(judged)) => scoring.reasons(shard, judged),
+            _ => &[],
+        }
+    }
+
     pub(super) fn show_features(&mut self, window: WindowIndex) {
         let Some(scoring) = &mut self.scoring else {
             return;
@@ -63,10 +73,9 @@ impl Engine {
             watch: &self.watch,
             structure: &self.structure,
         };
-        self.features = self.gatherer.gather(&scene, window);
-        for (shard, features) in &mut self.features {
-            self.judges.describe(shard, features);
-            scoring.show(shard, window, features.clone());
+        for (shard, mut features) in self.gatherer.gather(&scene, window) {
+            self.judges.describe(&shard, &mut features);
+            scoring.show(&shard, window, features);
         }
     }
 

@@ -112,8 +112,10 @@ impl Engine {
         let worst = self.book.tracks.get(&incident.id).map(|track| &track.worst);
         // Where too little is kept of the time before, what was said earlier stands.
         let Ok(why) = self.look_at(&look, worst.unwrap_or(&self.liveness)) else {
+            self.counters.looks_too_late += 1;
             return;
         };
+        self.counters.looks += 1;
         let mut why = self.book.judge(why, Some(incident.id));
         if let Some(before) = self.book.explanation(incident.id) {
             why.revision = before.revision + 1;

@@ -28,7 +28,7 @@ pub(super) fn sentence(edge: &EdgeId, users: &[&str]) -> String {
         format!(" as {}", users.join(", "))
     };
     match edge.kind {
-        EdgeKind::Client => format!("{from} talks to {to}{as_whom}, which is not to be expected"),
+        EdgeKind::Client => format!("{from} talks to {to}{as_whom}"),
         EdgeKind::RefusedLogin => format!("{to} refuses logins of {from}{as_whom}"),
         EdgeKind::Membership => match &edge.to {
             Vertex::Role { name, .. } => format!("{from} may now act as {name}"),

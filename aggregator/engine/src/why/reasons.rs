@@ -24,8 +24,10 @@ const PER_FAMILY_MAX: usize = 2;
 const N_PARTITIONS: usize = 250;
 /// Share of windows that a bound "hardly ever" exceeds.
 const HARDLY: f64 = 0.95;
-/// Share of bad windows that a reason speaks of: trouble comes and goes, and a region is drawn a little too wide.
-const MOSTLY: f64 = 0.8;
+/// Least separation of windows: what holds in fewer is no reason.
+const POWER_MIN: f64 = 0.5;
+/// From here on it is not said in how many seconds it held.
+const ALWAYS: f64 = 0.9;
 /// What a change in the direction that is not bad counts: it is a consequence more often than a cause.
 const GOOD_WAY: f64 = 0.25;
 
@@ -80,6 +82,9 @@ fn judge(
     let Condition::Range { min, max } = predicate.condition else {
         return None;
     };
+    if predicate.power < POWER_MIN {
+        return None;
+    }
     let part = |rows: &[f64]| -> Vec<f64> {
         let known = rows.iter().filter(|value| !value.is_nan());
         known.map(|value| value * attribute.scale).collect()
@@ -110,7 +115,12 @@ fn judge(
         siblings: of_siblings.reduce(by_worst),
         sentence: String::new(),
     };
-    let sentence = sentence(attribute, &reason, is_up, &mut during);
+    let n_during = during.len();
+    during.retain(|value| {
+        reason.min.is_none_or(|min| *value >= min) && reason.max.is_none_or(|max| *value < max)
+    });
+    let share = during.len() as f64 / n_during as f64;
+    let sentence = sentence(attribute, &reason, (is_up, share), &mut during);
     let tier = attribute.spec.map_or(Tier::Context, |spec| spec.tier);
     let way = match attribute.spec.map(|spec| spec.bad) {
         Some(Bad::High) if !is_up => GOOD_WAY,
@@ -132,8 +142,14 @@ const fn tier_weight(tier: Tier) -> f64 {
     }
 }
 
-/// `client sessions waiting for a lock ≥ 2 while every sibling stays ≤ 0 (before: ≤ 0)`; only what is so is said.
-fn sentence(attribute: &Attribute, reason: &Reason, is_up: bool, during: &mut [f64]) -> String {
+/// `client sessions waiting for a lock ≥ 2 while every sibling stays ≤ 0 (before: ≤ 0)`; only what is so is said, of those bad
+/// windows that meet the condition.
+fn sentence(
+    attribute: &Attribute,
+    reason: &Reason,
+    (is_up, share): (bool, f64),
+    during: &mut [f64],
+) -> String {
     let about = attribute
         .spec
         .map_or(attribute.key.metric.as_str(), |spec| spec.about);
@@ -143,8 +159,8 @@ fn sentence(attribute: &Attribute, reason: &Reason, is_up: bool, during: &mut [f
         Subject::Node | Subject::Edge(_) => String::new(),
     };
     let said = |value: f64| in_words(value, reason.unit);
-    let share = if is_up { 1.0 - MOSTLY } else { MOSTLY };
-    let edge = quantile(during, share).unwrap_or(reason.during);
+    let at = if is_up { 1.0 - HARDLY } else { HARDLY };
+    let edge = quantile(during, at).unwrap_or(reason.during);
     let (now, other) = if is_up {
         ("≥", "≤")
     } else {
@@ -162,7 +178,12 @@ fn sentence(attribute: &Attribute, reason: &Reason, is_up: bool, during: &mut [f
         let sign = if is_apart(value) { other } else { "up to" };
         format!(" (before: {sign} {})", said(value))
     });
-    format!("{about}{of} {now} {}{beside}{before}", said(edge))
+    let often = if share < ALWAYS {
+        format!(" in {:.0} % of the seconds", share * 100.0)
+    } else {
+        String::new()
+    };
+    format!("{about}{of} {now} {}{often}{beside}{before}", said(edge))
 }
 
 /// The value that a share of all does not exceed; `None` of none.

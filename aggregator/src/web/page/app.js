@@ -178,7 +178,7 @@ function incidentCard(incident, nCharts) {
   const silence = state.silences.find((one) => one.id === incident.silenced_by);
   return h('article', { class: `card incident ${incident.state}` },
     h('div', { class: 'kicker' }, h('span', { class: 'state' }, isOpen ? 'Open' : 'Closed'), h('span', null, 'began ', ago(incident.started_at)),
-      isOpen ? h('span', null, `noticed after ${duration(incident.raised_at - incident.started_at)}`) : h('span', null, `lasted ${duration(incident.ended_at - incident.started_at)}`),
+      isOpen ? h('span', null, incident.raised_at - incident.started_at < 1 ? 'noticed at once' : `noticed after ${duration(incident.raised_at - incident.started_at)}`) : h('span', null, `lasted ${duration(incident.ended_at - incident.started_at)}`),
       h('span', { class: incident.severity === 'critical' && isOpen ? 'tag hot' : 'tag' }, incident.severity),
       silence && h('span', { class: 'tag', title: silence.reason }, 'silenced: ', silence.reason)),
     h('h1', null, h('a', { href: `#incident/${incident.id}` }, incident.summary)),
@@ -314,9 +314,11 @@ function graphPage() {
   // Roles would crowd the picture; those that an alarm is about are drawn.
   const ends = new Set(alarmed.flatMap((edge) => [edge.from, edge.to]));
   const shown = vertices.filter((vertex) => vertex.kind !== 'role' || ends.has(vertex.id));
+  const drawn = new Set(shown.map((vertex) => vertex.id));
+  const unseen = state.graph.landmarks.filter((id) => !drawn.has(id)).length;
   return [h('section', null, h('div', { class: 'head' }, h('h2', null, 'Who talks to whom'), h('span', { class: 'legend' }, `${vertices.length} places, ${edges.length} ways between them`)),
     shown.length <= NET_MAX && h('div', { class: 'card' }, net(shown, edges, (shard) => health.get(shard) ?? '', { landmarks: state.graph.landmarks, fresh: freshEdges(state.graph), alarms })),
-    h('p', { class: 'quiet small' }, `${state.graph.landmarks.length} landmarks (blue border): the distances to them tell places of one kind and shard apart; ${state.graph.twins} places that have the same neighbours as another stay together. Their agents look at connections more often: ${state.graph.landmark_nodes.join(', ') || 'none yet'}.`)),
+    h('p', { class: 'quiet small' }, `${state.graph.landmarks.length} landmarks (blue border${unseen > 0 ? `; ${unseen} are roles, which are not drawn` : ''}): the distances to them tell places of one kind and shard apart; ${state.graph.twins} places that have the same neighbours as another stay together. Their agents look at connections more often: ${state.graph.landmark_nodes.join(', ') || 'none yet'}.${state.graph.waiting > 0 ? ` ${state.graph.waiting} more clients are suspected than incidents can be open: end or accept some.` : ''}${state.graph.left_out > 0 ? ` ${amount(state.graph.left_out)} ways are beyond the limits: nothing is known of them.` : ''}`)),
   changesOf(labels),
   h('div', { class: 'scroll' }, h('table', null,
     h('thead', null, h('tr', null, ['From', 'To', 'Way'].map((name) => h('th', { scope: 'col' }, name)), ['Sessions', 'Active', 'Round trip', 'Sent', 'Received', 'Behind'].map((name) => h('th', { class: 'num', scope: 'col' }, name)), h('th', { scope: 'col' }, 'Last minute'), h('th', { scope: 'col' }, 'First seen'), h('th', { scope: 'col' }, 'Last seen'))),

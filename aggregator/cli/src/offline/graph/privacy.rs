@@ -5,7 +5,7 @@
 use std::collections::hash_map::RandomState;
 use std::hash::BuildHasher as _;
 use std::io::{BufWriter, Write as _};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Instant;
 
 use anyhow::{Context as _, ensure};
@@ -19,6 +19,7 @@ use serde_json::{Value, json};
 use super::super::edges::Edges;
 use super::super::trigger::id;
 use super::graph_of;
+use super::telemetry::{Lost, Telemetry};
 
 /// Vertices of which all distances are held: 800 MB.
 const VERTICES_MAX: usize = 20_000;
@@ -50,6 +51,12 @@ pub struct ExportOptions {
     /// Where the published graph goes: CSV `source,target,weight`.
     #[arg(short, long, value_name = "OUT")]
     pub out: PathBuf,
+    /// CSV `vertex,METRIC,…`, rows of what was measured at vertices (several of one vertex count by their mean).
+    #[arg(long, value_name = "FILE", requires = "telemetry_out")]
+    pub telemetry: Option<PathBuf>,
+    /// Where the published telemetry goes: CSV `group,members,METRIC,…`, the mean of each group.
+    #[arg(long, value_name = "OUT", requires = "telemetry")]
+    pub telemetry_out: Option<PathBuf>,
 }
 
 fn read(asked: &Asked) -> anyhow::Result<(Edges, Topology)> {
@@ -137,11 +144,11 @@ fn told(exposures: &[Exposure], names: &[Value]) -> Vec<Value> {
     .collect()
 }
 
-/// Runs the audit.
+/// Runs the audit; whether it is passed.
 ///
 /// # Errors
 /// The file cannot be read, the graph is too large, or standard output is gone.
-pub fn audit(asked: &Asked, as_json: bool) -> anyhow::Result<()> {
+pub fn audit(asked: &Asked, as_json: bool) -> anyhow::Result<bool> {
     let (edges, graph) = read(asked)?;
     let began = Instant::now();
     let all = all_distances(&graph);
@@ -162,7 +169,8 @@ pub fn audit(asked: &Asked, as_json: bool) -> anyhow::Result<()> {
             "n": graph.n(), "m": graph.m(), "k": asked.k, "l": asked.l, "anonymity": least, "passes": least >= asked.k,
             "attackers": rows, "antiresolving": antiresolving, "seconds": seconds,
         });
-        return writeln!(out, "{answer}").context("write to standard output");
+        writeln!(out, "{answer}").context("write to standard output")?;
+        return Ok(least >= asked.k);
     }
     let verdict = if least >= asked.k {
         "passes"
@@ -188,12 +196,11 @@ pub fn audit(asked: &Asked, as_json: bool) -> anyhow::Result<()> {
             },
         )?;
     }
-    Ok(())
+    Ok(least >= asked.k)
 }
 
-/// Edges under published names: of groups, in an order drawn anew each time, and places in them. Nothing here depends on the order of the
-/// input, which may be that of the original names: who stands where in a group is not said, and lines are sorted.
-fn lines(made: &Export) -> Vec<String> {
+/// The published number of each group.
+fn numbers(made: &Export) -> Vec<usize> {
     let chance = RandomState::new();
     let mut order: Vec<usize> = (0..made.groups.len()).collect();
     order.sort_by_key(|group| chance.hash_one(group));
@@ -201,6 +208,12 @@ fn lines(made: &Export) -> Vec<String> {
     for (name, group) in order.into_iter().enumerate() {
         published[group] = name;
     }
+    published
+}
+
+/// Edges under published names: of groups, in an order drawn anew each time, and places in them. Nothing here depends on the order of the
+/// input, which may be that of the original names: who stands where in a group is not said, and lines are sorted.
+fn lines(made: &Export, published: &[usize]) -> Vec<String> {
     let mut lines = Vec::new();
     for (a, b, share) in &made.edges {
         let size = |group: &u32| made.groups[*group as usize].len();
@@ -226,8 +239,11 @@ fn lines(made: &Export) -> Vec<String> {
 /// The file cannot be read, there are too few vertices, or the result cannot be written.
 pub fn run_export(options: &ExportOptions, as_json: bool) -> anyhow::Result<()> {
     let asked = &options.asked;
-    let (_, graph) = read(asked)?;
+    let (edges, graph) = read(asked)?;
     let (k, l) = (asked.k, asked.l);
+    // Read before anything is written.
+    let told = options.telemetry.as_deref();
+    let told = told.map(|file| Telemetry::read(file, &edges)).transpose()?;
     let made = export(&graph, None, k, l).with_context(|| {
         format!(
             "{} vertices cannot hide among {k} from {l} attackers: {} are needed",
@@ -242,15 +258,18 @@ pub fn run_export(options: &ExportOptions, as_json: bool) -> anyhow::Result<()> 
         least >= k,
         "the published graph does not pass its audit ({least} < {k}): nothing is written; report this"
     );
-    let file = std::fs::File::create(&options.out);
-    let file = file.with_context(|| format!("write {}", options.out.display()))?;
-    let mut out = BufWriter::new(file);
-    writeln!(out, "source,target,weight")?;
-    for line in lines(&made) {
-        writeln!(out, "{line}")?;
+    let published_as = numbers(&made);
+    write(
+        &options.out,
+        "source,target,weight",
+        &lines(&made, &published_as),
+    )?;
+    let mut lost = Vec::new();
+    if let (Some(told), Some(out)) = (&told, &options.telemetry_out) {
+        let public = told.publish(&made, &published_as, k + l);
+        write(out, &public.heading, &public.lines)?;
+        lost = public.lost;
     }
-    out.flush()
-        .with_context(|| format!("write {}", options.out.display()))?;
     let worst = found.iter().map(|one| one.worst_rate).fold(0.0, f64::max);
     let added = published.m() - graph.m();
     let mut out = std::io::stdout().lock();
@@ -258,6 +277,8 @@ pub fn run_export(options: &ExportOptions, as_json: bool) -> anyhow::Result<()> 
         let answer = json!({
             "n": graph.n(), "m": graph.m(), "published_m": published.m(), "groups": made.groups.len(), "edges_added": added,
             "least_class": least, "worst_rate": worst, "k": k, "l": l,
+            "telemetry": lost.iter().map(Lost::as_json).collect::<Vec<_>>(),
+            "rows_of_unknown_vertices": told.as_ref().map_or(0, |told| told.n_unknown),
         });
         writeln!(out, "{answer}")
     } else {
@@ -269,6 +290,17 @@ pub fn run_export(options: &ExportOptions, as_json: bool) -> anyhow::Result<()> 
             published.m(),
             worst * 100.0,
         )
+        .and_then(|()| lost.iter().try_for_each(|lost| writeln!(out, "{lost}")))
     }
     .context("write to standard output")
+}
+
+fn write(path: &Path, heading: &str, lines: &[String]) -> anyhow::Result<()> {
+    let all = || -> std::io::Result<()> {
+        let mut out = BufWriter::new(std::fs::File::create(path)?);
+        writeln!(out, "{heading}")?;
+        lines.iter().try_for_each(|line| writeln!(out, "{line}"))?;
+        out.flush()
+    };
+    all().with_context(|| format!("write {}", path.display()))
 }

@@ -86,7 +86,12 @@ impl Window {
 /// # Errors
 /// The file cannot be read, a line is no edge, verification failed, or standard output is gone.
 pub fn run(options: &Options, as_json: bool) -> anyhow::Result<()> {
+    ensure!(
+        options.window != Some(0),
+        "--window: at least one event; leave it out for all of them"
+    );
     let edges = Edges::read(&options.file)?;
+    edges.ensure_order()?;
     let size = options.window.unwrap_or(edges.rows.len()).max(1);
     let began = Instant::now();
     let mut tracked = Tracked::new(Topology::new(edges.names.len()));

@@ -1,0 +1,307 @@
+//! False incidents on healthy clusters, and what becomes of injected faults, through the engine as it is. Resumable.
+//!
+//! In: how much to play. Out: a line of JSON for each cluster played, appended to a file; and the sums over that file.
+//! A seed that stands in the file is not played again. Invariant: the truth is read only after an incident was raised or the time is over.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fs::{self, OpenOptions};
+use std::io::Write as _;
+use std::path::Path;
+
+use anyhow::Context as _;
+use hsw_engine::{Config, Engine, Input, Output};
+use hsw_simulator::{
+    Disturbance, Fault, Harmless, Injection, Onset, Scenario, Simulation, Target, Topology,
+};
+use hsw_types::Monotonic;
+use serde_json::{Value, json};
+
+/// Begin of the simulated time.
+const START: i64 = 1_795_000_000;
+/// A healthy cluster: shards, hours of each.
+const CALM: (usize, u32) = (20, 3);
+/// A cluster with a fault: shards, seconds before, during and after it.
+const SICK: (usize, u32, u32, u32) = (8, 420, 90, 30);
+/// Seconds in which the engine only learns who there is.
+const LEARNING_S: u32 = 300;
+
+/// Shards before the engine, and what it raised: second, root, summary.
+struct Raised {
+    at: u32,
+    root: String,
+    summary: String,
+    is_intrusion: bool,
+}
+
+fn watch(scenario: Scenario, seconds: u32) -> anyhow::Result<Vec<Raised>> {
+    let mut simulation = Simulation::new(scenario)?;
+    let mut engine = Engine::new(Config::default(), crate::map(&simulation)?);
+    let mut raised = Vec::new();
+    crate::play(
+        &mut simulation,
+        seconds,
+        &mut |now: Monotonic, input: Input| {
+            engine.handle(now, input);
+            while let Some(output) = engine.poll_output() {
+                if let Output::IncidentRaised(incident) = output {
+                    raised.push(Raised {
+                        at: (now.0 / 1_000_000) as u32,
+                        root: incident.root.to_string(),
+                        summary: incident.summary.clone(),
+                        is_intrusion: incident.intrusion.is_some(),
+                    });
+                }
+            }
+            while engine.poll_hot_row().is_some() {}
+            while engine.poll_hot_name().is_some() {}
+        },
+    )?;
+    Ok(raised)
+}
+
+/// A healthy cluster with every harmless disturbance, one after the other with pauses.
+fn calm(seed: u64) -> anyhow::Result<Value> {
+    let seconds = CALM.1 * 3_600;
+    let span = (seconds - LEARNING_S) / Harmless::ALL.len() as u32;
+    let disturbance = |(n, kind): (usize, &Harmless)| Disturbance {
+        kind: *kind,
+        shard: (seed as usize * 7 + n * 3) % CALM.0,
+        from: LEARNING_S + n as u32 * span + span / 4,
+        until: LEARNING_S + (n as u32 + 1) * span,
+    };
+    let disturbances: Vec<Disturbance> =
+        Harmless::ALL.iter().enumerate().map(disturbance).collect();
+    let acting = |at: u32| {
+        let one = disturbances
+            .iter()
+            .find(|one| (one.from..one.until + 60).contains(&at));
+        one.map_or("nothing", |one| one.kind.name())
+    };
+    let raised = watch(
+        Scenario {
+            topology: Topology::of(CALM.0, seed),
+            start: START,
+            faults: Vec::new(),
+            disturbances: disturbances.clone(),
+        },
+        seconds,
+    )?;
+    let incidents: Vec<Value> = raised
+        .iter()
+        .map(|one| json!({ "at": one.at, "during": acting(one.at), "root": one.root, "summary": one.summary, "is_intrusion": one.is_intrusion }))
+        .collect();
+    let days = CALM.0 as f64 * f64::from(CALM.1) / 24.0;
+    Ok(json!({ "what": "calm", "seed": seed, "shard_days": days, "incidents": incidents }))
+}
+
+/// A fault on one shard; severity, onset and place follow from the seed.
+fn sick(kind: Fault, seed: u64) -> anyhow::Result<Value> {
+    let (n_shards, before, during, after) = SICK;
+    let injection = Injection {
+        fault: kind,
+        shard: (seed as usize * 5 + 1) % n_shards,
+        from: before,
+        until: before + during,
+        severity: [1.0, 0.7, 0.4][seed as usize % 3],
+        onset: [
+            Onset::Step,
+            Onset::Step,
+            Onset::Ramp(30),
+            Onset::Intermittent(20, 15),
+        ][seed as usize % 4],
+    };
+    let scenario = Scenario {
+        topology: Topology::of(n_shards, 1_000_000 + seed),
+        start: START,
+        faults: vec![injection],
+        disturbances: Vec::new(),
+    };
+    let truth = Simulation::new(scenario.clone())?.truth();
+    let shard = truth
+        .first()
+        .map(|truth| truth.shard.clone())
+        .unwrap_or_default();
+    let raised = watch(scenario, before + during + after)?;
+    let early = raised.iter().filter(|one| one.at < before).count();
+    let mut since = raised.iter().filter(|one| one.at >= before);
+    let first = since.next();
+    let others = since.filter(|one| one.root != shard).count();
+    Ok(json!({
+        "what": "fault",
+        "kind": kind.name(),
+        "seed": seed,
+        "severity": injection.severity,
+        "onset": format!("{:?}", injection.onset),
+        "on_replica": kind.target() == Target::Replica,
+        "is_right": first.is_some_and(|one| one.root == shard),
+        "delay_s": first.map(|one| one.at - before),
+        "first": first.map(|one| format!("{}: {}", one.root, one.summary)),
+        "shard": shard,
+        "others": others,
+        "before": early,
+    }))
+}
+
+/// Plays what is missing of so many healthy shard-days and so many rounds of faults, then sums up.
+///
+/// # Errors
+/// When the file cannot be read or written.
+pub fn run(
+    file: &Path,
+    shard_days: f64,
+    rounds: u64,
+    say: &mut dyn FnMut(&str),
+) -> anyhow::Result<Value> {
+    let mut rows = read(file)?;
+    let key = |row: &Value| format!("{} {} {}", row["what"], row["kind"], row["seed"]);
+    let done: BTreeSet<String> = rows.iter().map(key).collect();
+    let folder = file.parent().context("a file in a folder")?;
+    fs::create_dir_all(folder).with_context(|| format!("make {}", folder.display()))?;
+    let mut out = OpenOptions::new()
+        .create(true)
+        .append(true)
+        .open(file)
+        .context("open the results")?;
+    let mut keep = |row: Value, rows: &mut Vec<Value>| -> anyhow::Result<()> {
+        writeln!(out, "{row}").context("write the results")?;
+        say(&row.to_string());
+        rows.push(row);
+        Ok(())
+    };
+    for seed in 1..=rounds {
+        for kind in Fault::ALL {
+            let name = json!({ "what": "fault", "kind": kind.name(), "seed": seed });
+            if !done.contains(&key(&name)) {
+                keep(sick(*kind, seed)?, &mut rows)?;
+            }
+        }
+    }
+    let per_cluster = CALM.0 as f64 * f64::from(CALM.1) / 24.0;
+    for seed in 1..=(shard_days / per_cluster).ceil() as u64 {
+        if !done.contains(&key(&json!({ "what": "calm", "seed": seed }))) {
+            keep(calm(seed)?, &mut rows)?;
+        }
+    }
+    Ok(sums(&rows))
+}
+
+fn read(file: &Path) -> anyhow::Result<Vec<Value>> {
+    if !file.exists() {
+        return Ok(Vec::new());
+    }
+    let text = fs::read_to_string(file).context("read the results")?;
+    // A line that a stop cut off is played again.
+    Ok(text
+        .lines()
+        .filter_map(|line| serde_json::from_str(line).ok())
+        .collect())
+}
+
+/// Figures over all rows.
+#[must_use]
+pub fn sums(rows: &[Value]) -> Value {
+    let calm: Vec<&Value> = rows.iter().filter(|row| row["what"] == "calm").collect();
+    let days: f64 = calm
+        .iter()
+        .filter_map(|row| row["shard_days"].as_f64())
+        .sum();
+    let raised: Vec<&Value> = calm
+        .iter()
+        .filter_map(|row| row["incidents"].as_array())
+        .flatten()
+        .collect();
+    let mut during: BTreeMap<&str, u64> = BTreeMap::new();
+    for incident in &raised {
+        *during
+            .entry(incident["during"].as_str().unwrap_or(""))
+            .or_default() += 1;
+    }
+    let sick: Vec<&Value> = rows.iter().filter(|row| row["what"] == "fault").collect();
+    let mut kinds: BTreeMap<&str, Vec<&Value>> = BTreeMap::new();
+    for row in &sick {
+        kinds
+            .entry(row["kind"].as_str().unwrap_or(""))
+            .or_default()
+            .push(row);
+    }
+    let by_kind: BTreeMap<&str, Value> = kinds
+        .iter()
+        .map(|(kind, rows)| (*kind, delays(rows)))
+        .collect();
+    let n = raised.len() as f64;
+    let (low, high) = interval(n);
+    let per = |count: f64| (days > 0.0).then(|| 100.0 * count / days);
+    json!({
+        "shard_days": days,
+        "false_incidents": n,
+        "false_per_100_shard_days": per(n),
+        "interval_95": [per(low), per(high)],
+        "false_during": during,
+        "faults": delays(&sick),
+        "by_kind": by_kind,
+    })
+}
+
+fn delays(rows: &[&Value]) -> Value {
+    let right: Vec<&&Value> = rows.iter().filter(|row| row["is_right"] == true).collect();
+    let mut delays: Vec<u64> = right
+        .iter()
+        .filter_map(|row| row["delay_s"].as_u64())
+        .collect();
+    delays.sort_unstable();
+    let at = |share: f64| {
+        let rank = (share * delays.len() as f64).ceil() as usize;
+        delays.get(rank.saturating_sub(1)).copied()
+    };
+    let missed = rows.iter().filter(|row| row["delay_s"].is_null()).count();
+    json!({
+        "n": rows.len(),
+        "right_shard_first": right.len(),
+        "missed": missed,
+        "delay_s_p50": at(0.5),
+        "delay_s_p95": at(0.95),
+    })
+}
+
+/// Interval of 95 % for the mean of a Poisson count: Wilson and Hilferty's approximation to the exact one (1931).
+fn interval(n: f64) -> (f64, f64) {
+    let cube = |n: f64, z: f64| {
+        if n <= 0.0 {
+            return 0.0;
+        }
+        let base = 1.0 - 1.0 / (9.0 * n) + z / (3.0 * n.sqrt());
+        n * base * base * base
+    };
+    (cube(n, -1.96), cube(n + 1.0, 1.96))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn intervals_are_those_of_tables() {
+        // Garwood's exact limits: 0 to 3.69 for none, 1.62 to 11.67 for five.
+        let (low, high) = interval(0.0);
+        assert!(low == 0.0 && (high - 3.69).abs() < 0.05, "{high}");
+        let (low, high) = interval(5.0);
+        assert!(
+            (low - 1.62).abs() < 0.05 && (high - 11.67).abs() < 0.05,
+            "{low} {high}"
+        );
+    }
+
+    #[test]
+    fn sums_count_what_was_right_and_what_was_missed() {
+        let rows = [
+            json!({ "what": "calm", "seed": 1, "shard_days": 50.0, "incidents": [{ "during": "backup" }] }),
+            json!({ "what": "fault", "kind": "crash", "seed": 1, "is_right": true, "delay_s": 4 }),
+            json!({ "what": "fault", "kind": "crash", "seed": 2, "is_right": false, "delay_s": null }),
+        ];
+        let sums = sums(&rows);
+        assert_eq!(sums["false_per_100_shard_days"], 2.0);
+        assert_eq!(sums["false_during"]["backup"], 1);
+        assert_eq!(sums["by_kind"]["crash"]["right_shard_first"], 1);
+        assert_eq!(sums["faults"]["missed"], 1);
+    }
+}
