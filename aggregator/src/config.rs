@@ -8,6 +8,7 @@ use std::path::PathBuf;
 
 use anyhow::{Context as _, bail};
 use hsw_engine::{ShardEntry, ShardMap};
+use hsw_fusion::{HyperScore, Mode, N_DETECTORS, Weights, ahp};
 use hsw_types::{NodeId, ShardId};
 use serde::{Deserialize, Serialize};
 
@@ -45,6 +46,8 @@ pub struct Config {
     pub ingest: ingest::Config,
     /// The engine.
     pub engine: Engine,
+    /// What the detectors count for.
+    pub fusion: Fusion,
     /// Causes that are known, and what to do first.
     pub causes: causes::Config,
     /// Models.
@@ -86,6 +89,69 @@ pub struct Engine {
     pub learn_seconds: u32,
 }
 
+/// What the detectors count for, and the form of the grade.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Fusion {
+    /// Pairwise comparisons (Saaty): row i, column j: how many times more detector i counts than j, 1/9 to 9. Empty: all the same.
+    pub comparisons: Vec<Vec<f64>>,
+    /// Form of HyperScore: `centred` or `literal`.
+    pub hyperscore: Form,
+    /// Its sensitivity β, 4 to 6.
+    pub sensitivity: f64,
+    /// Its power κ, 1.5 to 2.5.
+    pub power: f64,
+}
+
+/// Form of HyperScore.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Form {
+    /// As printed: 100 to 111.
+    Literal,
+    /// With its midpoint at one half: 100 to 194.
+    Centred,
+}
+
+impl Default for Fusion {
+    fn default() -> Self {
+        let score = HyperScore::default();
+        Self {
+            comparisons: Vec::new(),
+            hyperscore: Form::Centred,
+            sensitivity: score.sensitivity,
+            power: score.power,
+        }
+    }
+}
+
+impl Fusion {
+    /// The weights that the comparisons make.
+    ///
+    /// # Errors
+    /// Which comparison is wrong, or contradicts the others.
+    pub fn weights(&self) -> anyhow::Result<Weights> {
+        if self.comparisons.is_empty() {
+            return Ok(Weights::default());
+        }
+        let found =
+            ahp::priorities(&self.comparisons, N_DETECTORS).context("fusion.comparisons")?;
+        Weights::new(&found.weights).context("fusion.comparisons")
+    }
+
+    /// The grade's form.
+    ///
+    /// # Errors
+    /// When a parameter lies beyond the guide.
+    pub fn score(&self) -> anyhow::Result<HyperScore> {
+        let mode = match self.hyperscore {
+            Form::Literal => Mode::Literal,
+            Form::Centred => Mode::Centred,
+        };
+        HyperScore::new(mode, self.sensitivity, self.power).context("[fusion]")
+    }
+}
+
 /// One shard of the map.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -114,6 +180,7 @@ impl Default for Config {
             store: store::Config::default(),
             ingest: ingest::Config::default(),
             engine: Engine::default(),
+            fusion: Fusion::default(),
             causes: causes::Config::default(),
             inference: inference::Config::default(),
             log: hsw_shell::telemetry::Config::default(),
@@ -173,6 +240,8 @@ impl Config {
         }
         self.check_limits()?;
         self.check_triggers()?;
+        self.fusion.weights()?;
+        self.fusion.score()?;
         if self.store.keep_days == 0 || self.store.size_max_mib == 0 {
             bail!("store.keep_days and store.size_max_mib must be at least 1");
         }
@@ -281,6 +350,8 @@ impl Config {
             causes,
             runbook,
             score_ms_max: None,
+            weights: self.fusion.weights()?,
+            hyperscore: self.fusion.score()?,
         })
     }
 }
@@ -340,6 +411,8 @@ mod tests {
             ("web = \"0.0.0.0:8080\"", "web_token_file"),
             ("open = false", "open = true"),
             ("colour = 1", "colour"),
+            ("[fusion]\ncomparisons = [[1.0]]", "10 rows"),
+            ("[fusion]\nsensitivity = 9.0", "4 to 6"),
             ("[store]\nkeep_days = 0", "keep_days"),
             (
                 "[[trigger]]\nname = \"a\"\non = \"age\"\nrange = \"1..\"\ncount = 1",

@@ -6,6 +6,7 @@
 //! the newest state of each. DR-3 the engine's clock never runs backwards. Does not: judge.
 
 mod triggers;
+mod weights;
 mod why;
 
 use std::collections::BTreeMap;
@@ -27,7 +28,7 @@ use crate::record::{self, Taps};
 use crate::shared::{
     Counter, Counters, IncidentChange, IncidentEvent, Question, Snapshot, StoreStatus,
 };
-use crate::store::{Command, Committed, StoreHandle};
+use crate::store::{Command, Committed, StoreHandle, StoredWeights};
 use crate::triggers::Triggers;
 
 /// Ticks between two views of the graph.
@@ -114,6 +115,8 @@ struct Loop {
     unsaved: BTreeMap<IncidentId, Arc<Incident>>,
     /// Minutes and names the store has not taken yet.
     unsaved_hot: (Vec<HotRow>, Vec<(HotKind, u64, String)>),
+    /// Weights the store has not taken yet.
+    unsaved_weights: Option<Box<StoredWeights>>,
     why: why::Why,
 }
 
@@ -140,6 +143,7 @@ pub fn start(
         taps: Taps::default(),
         unsaved: BTreeMap::new(),
         unsaved_hot: Default::default(),
+        unsaved_weights: None,
         why: why::Why::default(),
     };
     std::thread::Builder::new()
@@ -242,6 +246,10 @@ impl Loop {
                 received,
                 is_replay,
             }),
+            Committed::Weights(kept) => {
+                let StoredWeights { versions, labels } = *kept;
+                self.tell(Input::Weights { versions, labels });
+            }
             Committed::Triggers(kept) => {
                 let now = self.now();
                 self.driver.triggers.restore(kept, now, wall_now());
@@ -364,6 +372,7 @@ impl Loop {
         self.save();
         self.save_why();
         self.save_hot(wall);
+        self.save_weights();
         let (now, shards) = (self.now(), self.driver.engine.shards());
         self.driver.triggers.tick(&shards, now, wall);
         self.tell_agents();
@@ -463,6 +472,7 @@ impl Loop {
                 let seconds = span.n_minutes().saturating_mul(MINUTE_S) as f64;
                 let _nobody_waits = reply.send(lists.in_span(kind, &counts, seconds, limit));
             }
+            Question::Weights(question) => self.answer_about_weights(question),
             Question::Record { reply } => {
                 let now = self.now();
                 let driver = &self.driver;

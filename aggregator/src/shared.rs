@@ -5,6 +5,7 @@
 //! `Lagged` and reads the snapshot again). Does not: hold sockets, files or the engine.
 
 mod questions;
+pub mod weights;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;

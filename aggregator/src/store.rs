@@ -15,6 +15,7 @@ mod retention;
 mod schema;
 mod stored_explanation;
 mod stored_incident;
+mod stored_weights;
 #[cfg(test)]
 mod tests;
 mod triggers;
@@ -38,6 +39,7 @@ pub(crate) use handle::wall_now;
 pub use handle::{StoreError, StoreHandle};
 #[cfg(test)]
 pub(crate) use stored_explanation::example as example_explanation;
+pub use stored_weights::{StoredWeights, origin_word, state_word};
 pub use triggers::{Kept, StoredTrigger, TriggerChange};
 pub use worker::{Running, Store, start};
 
@@ -128,6 +130,8 @@ pub enum Command {
     },
     /// Store this revision of an incident.
     Incident(Arc<Incident>),
+    /// Store the weights' versions and the labels, in the place of what was kept.
+    Weights(Box<StoredWeights>),
     /// Store why an incident is, in the place of what was said of it before.
     Explained(IncidentId, Arc<Explanation>),
     /// Store all cases that operators named.
@@ -218,6 +222,8 @@ pub enum Command {
 pub enum Committed {
     /// An incident of earlier, at start.
     Restored(Box<Incident>),
+    /// Weights' versions and labels of earlier, at start.
+    Weights(Box<StoredWeights>),
     /// Why an incident of earlier was, at start.
     Explained(IncidentId, Box<Explanation>),
     /// Cases that operators named, at start.

@@ -10,9 +10,7 @@ use crate::hot;
 use crate::offline::{
     detect, explain, fingerprint, graph, learn, logstats, rca, replay, sketch, templates, timeline,
 };
-use crate::record;
-use crate::trigger;
-use crate::why;
+use crate::{record, trigger, weights, why};
 
 /// HyperShardWatch: which shard, since when, and why.
 #[derive(Debug, Parser)]
@@ -107,6 +105,9 @@ pub enum Command {
     Graph(graph::Command),
     /// Root cause: which entity explains what all the others show, from metrics, edges, logs and spans.
     Rca(rca::Options),
+    /// What each detector counts for: versions of weights, how good they are, operators' labels.
+    #[command(subcommand)]
+    Weights(weights::Command),
     /// Standing questions: tell me when so much has hit this.
     #[command(subcommand)]
     Trigger(trigger::Command),

@@ -11,10 +11,12 @@ pub mod args;
 pub mod client;
 pub mod hot;
 pub mod trigger;
+pub mod weights;
 pub mod why;
 
 pub mod show;
 pub mod show_graph;
+mod show_shards;
 
 pub mod offline;
 

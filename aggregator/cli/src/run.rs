@@ -19,9 +19,8 @@ use crate::offline;
 use crate::offline::graph::Command as Graph;
 use crate::record;
 use crate::show::{self, Paint};
-use crate::show_graph;
-use crate::trigger;
-use crate::why;
+use crate::{show_graph, show_shards};
+use crate::{trigger, weights, why};
 
 /// Fine.
 pub const FINE: u8 = 0;
@@ -86,7 +85,7 @@ async fn online(cli: &Cli, api: &Api) -> anyhow::Result<u8> {
         Command::Health => return api.health().await.map(|()| FINE),
         Command::Shards => {
             let answer = api.ask(Method::GET, "shards", None).await?;
-            let text = show::shards(&answer, paint);
+            let text = show_shards::shards(&answer, paint);
             (answer, text, FINE)
         }
         Command::Incidents { all, limit } => {
@@ -112,6 +111,7 @@ async fn online(cli: &Cli, api: &Api) -> anyhow::Result<u8> {
         }
         Command::Trigger(command) => fine(trigger::ask(command, api).await?),
         Command::Record(options) => fine(record::run(options, api).await?),
+        Command::Weights(command) => fine(weights::ask(command, api).await?),
         Command::Silence(command) => silence(command, api).await?,
         Command::Cert(_)
         | Command::Templates(_)

@@ -94,58 +94,6 @@ pub fn status(shards: &Value, open: &Value, paint: Paint) -> String {
     text
 }
 
-/// `hsw shards`.
-#[must_use]
-pub fn shards(answer: &Value, paint: Paint) -> String {
-    let mut table = Table::new(&["SHARD", "HEALTH", "NODE", "ROLE", "STATE", "LAG"]);
-    for shard in list(answer, "shards") {
-        let (name, health) = (clean(&shard["shard"]), clean(&shard["health"]));
-        let nodes = list(shard, "nodes");
-        for (at, node) in nodes.iter().enumerate() {
-            let first = |text: &str| {
-                if at == 0 {
-                    text.to_owned()
-                } else {
-                    String::new()
-                }
-            };
-            let lag = node["lag_s"]
-                .as_f64()
-                .map_or_else(|| "–".to_owned(), duration);
-            let state = clean(&node["liveness"]).replace('_', " ");
-            table.row(
-                &health,
-                vec![
-                    first(&name),
-                    first(&health),
-                    clean(&node["node"]),
-                    clean(&node["role"]),
-                    state,
-                    lag,
-                ],
-            );
-        }
-        if nodes.is_empty() {
-            let none = || "–".to_owned();
-            table.row(
-                &health,
-                vec![
-                    name,
-                    health.clone(),
-                    none(),
-                    none(),
-                    "never seen".to_owned(),
-                    none(),
-                ],
-            );
-        }
-    }
-    table.text(
-        paint,
-        "no shard is known yet: a shard appears when its agent connects\n",
-    )
-}
-
 /// `hsw incidents`.
 #[must_use]
 pub fn incidents(answer: &Value, all: bool, paint: Paint) -> String {
@@ -233,6 +181,7 @@ pub fn incident(one: &Value, paint: Paint) -> String {
         let weight = format!("  {:>3.0} %  ", number(&evidence["weight"]) * 100.0);
         wrap(&mut text, &weight, &clean(&evidence["sentence"]));
     }
+    crate::show_shards::detectors(&mut text, &one["judgement"]);
     crate::show_graph::intrusion(&mut text, one);
     let affected = list(one, "affected");
     if !affected.is_empty() {
@@ -353,24 +302,24 @@ pub(crate) fn wrap(text: &mut String, lead: &str, words: &str) {
 }
 
 /// A table whose second column wears the health's colour.
-struct Table {
+pub(crate) struct Table {
     head: Vec<String>,
     rows: Vec<(String, Vec<String>)>,
 }
 
 impl Table {
-    fn new(head: &[&str]) -> Self {
+    pub(crate) fn new(head: &[&str]) -> Self {
         Self {
             head: head.iter().map(|name| (*name).to_owned()).collect(),
             rows: Vec::new(),
         }
     }
 
-    fn row(&mut self, health: &str, cells: Vec<String>) {
+    pub(crate) fn row(&mut self, health: &str, cells: Vec<String>) {
         self.rows.push((health.to_owned(), cells));
     }
 
-    fn text(&self, paint: Paint, when_empty: &str) -> String {
+    pub(crate) fn text(&self, paint: Paint, when_empty: &str) -> String {
         if self.rows.is_empty() {
             return when_empty.to_owned();
         }
@@ -473,22 +422,5 @@ mod tests {
         "#]]
         .assert_eq(&status(&shards, &open, Paint(false)));
         assert!(status(&shards, &open, Paint(true)).contains("\u{1b}[1;31m1 bad\u{1b}[0m"));
-    }
-
-    #[test]
-    fn a_table_aligns_its_columns() {
-        let answer = json!({ "shards": [
-            { "shard": "router", "health": "well", "nodes": [{ "node": "router-a", "role": "router", "liveness": "alive", "lag_s": 2.1 }] },
-            { "shard": "shard-3", "health": "bad", "nodes": [
-                { "node": "shard-3-a", "role": "primary", "liveness": "database_silent", "lag_s": 0.4 },
-                { "node": "shard-3-b", "role": "replica", "liveness": "alive", "lag_s": null }] },
-        ]});
-        expect![[r#"
-            SHARD    HEALTH  NODE       ROLE     STATE            LAG
-            router   well    router-a   router   alive            2 s
-            shard-3  bad     shard-3-a  primary  database silent  400 ms
-                             shard-3-b  replica  alive            –
-        "#]]
-        .assert_eq(&shards(&answer, Paint(false)));
     }
 }

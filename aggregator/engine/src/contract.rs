@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use hsw_explain::{Known, NamedCase};
 use hsw_fusion::{Batch, Scores};
+use hsw_fusion::{HyperScore, Label, Version, Weights};
 use hsw_structure::LEARNING_US;
 use hsw_types::{HotKind, NodeId, ShardSummary, WallTime, WindowIndex};
 
@@ -20,6 +21,10 @@ pub struct Config {
     pub n_incidents_max: usize,
     /// Seconds of who talks to whom that are learned before a new edge can be an intrusion. 180 by default.
     pub learn_s: u32,
+    /// Weights of the detectors before labels say otherwise. All the same by default.
+    pub weights: Weights,
+    /// Form of the grade. Centred by default.
+    pub hyperscore: HyperScore,
     /// Cases of causes that are known from the start. None by default.
     pub causes: Vec<NamedCase>,
     /// What to do first, by cause. Empty by default.
@@ -35,6 +40,8 @@ impl Default for Config {
             n_series_per_node_max: 4_000,
             n_incidents_max: 1_000,
             learn_s: (LEARNING_US / 1_000_000) as u32,
+            weights: Weights::default(),
+            hyperscore: HyperScore::default(),
             causes: Vec::new(),
             runbook: BTreeMap::new(),
             score_ms_max: None,
@@ -83,6 +90,20 @@ pub enum Input {
     Restored(Box<Incident>),
     /// An operator says that this open incident about edges is no intrusion; nothing where there is none.
     Accepted(IncidentId),
+    /// An operator says whether something was wrong with the root of an incident; nothing where it was not judged.
+    Labelled {
+        /// Which.
+        id: IncidentId,
+        /// There was.
+        is_sick: bool,
+    },
+    /// Versions of weights and labels from the store at start.
+    Weights {
+        /// Ascending.
+        versions: Vec<Version>,
+        /// Oldest first.
+        labels: Vec<Label>,
+    },
     /// An operator says what an explained incident was; nothing where it has no explanation.
     Feedback {
         /// Which.

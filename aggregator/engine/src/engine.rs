@@ -2,6 +2,7 @@
 
 mod compare;
 mod edges;
+mod judge;
 mod score;
 mod why;
 
@@ -24,6 +25,7 @@ use crate::features::Gatherer;
 use crate::hot;
 use crate::incident::{Incident, IncidentId};
 use crate::intrusion::{self, Intrusions, Scene};
+use crate::judgement::Judges;
 use crate::liveness::{self, Heard};
 use crate::map::ShardMap;
 use crate::policy::{Part, Policy, Told};
@@ -52,6 +54,8 @@ pub struct Engine {
     pub(crate) policy: Policy,
     pub(crate) intrusions: Intrusions,
     pub(crate) hot: HotLists,
+    pub(crate) judges: Judges,
+    places: judge::Places,
     pub(crate) book: Book,
     pub(crate) heard: Vec<Heard>,
     pub(crate) liveness: Vec<NodeLiveness>,
@@ -84,6 +88,8 @@ impl Engine {
             intrusions: Intrusions::default(),
             policy: Policy::new(config.n_incidents_max),
             hot: HotLists::default(),
+            judges: Judges::new(config.weights, config.hyperscore),
+            places: judge::Places::default(),
             book: Book::new(config.causes, config.runbook),
             heard: Vec::new(),
             liveness: Vec::new(),
@@ -162,6 +168,8 @@ impl Engine {
             } => self.hot.restore_name(kind, key, &name, told),
             Input::Restored(incident) => self.restore(*incident),
             Input::Accepted(id) => self.accept(id),
+            Input::Labelled { id, is_sick } => self.label(id, is_sick),
+            Input::Weights { versions, labels } => self.judges.restore(versions, labels, self.wall),
             Input::Feedback { id, word } => self.hear_feedback(id, word),
             Input::Causes { cases, is_new } => self.replace_causes(cases, is_new),
             Input::Learned(known) => self.know(*known),
@@ -368,6 +376,7 @@ impl Engine {
             self.findings = self
                 .detector
                 .evaluate(&self.cluster, &groups, next, &frozen);
+            self.judge_shards(next, &nodes);
             self.counters.windows_judged += 1;
             self.judged = Some(next);
             self.show_features(next);
@@ -436,12 +445,9 @@ impl Engine {
                 .flat_map(|&at| self.cluster.nodes()[at].log_samples.clone());
             parts.push(Part {
                 shard: &entry.shard,
+                judgement: self.judges.of(&entry.shard),
                 is_router: entry.is_router,
-                logs: if symptoms.is_sick {
-                    logs.collect()
-                } else {
-                    Vec::new()
-                },
+                logs: logs.filter(|_| symptoms.is_sick).collect(),
                 symptoms,
             });
         }
@@ -462,18 +468,6 @@ impl Engine {
             });
         }
         self.explain(window, &changed);
-    }
-
-    fn is_nobody_heard(&self) -> bool {
-        self.liveness.iter().all(|state| {
-            matches!(
-                state,
-                NodeLiveness::AgentLost
-                    | NodeLiveness::HostLost
-                    | NodeLiveness::AgentStopped
-                    | NodeLiveness::NeverSeen
-            )
-        })
     }
 
     /// The newest judged window.

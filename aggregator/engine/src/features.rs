@@ -3,7 +3,7 @@
 //! In: the detector's deviations, the series of templates and fingerprints, the graph. Out: a row of the layout for each
 //! shard with a node that tells something. Invariants: FE-1 of several nodes the worse counts, metric by metric. FE-2
 //! nothing later than the window is looked at. Cost: O(deviations + template series); what a minute says is renewed every
-//! [`MINUTE_EVERY`] windows. Does not: judge; columns of detectors are filled by whoever has their p-values.
+//! [`MINUTE_EVERY`] windows. Does not: judge; columns of detectors are filled by those who judge (`judgement.rs`).
 
 mod minute;
 

@@ -6,6 +6,8 @@ use hsw_types::{
     EdgeKind, Family, LogSample, NodeId, SeriesKey, ShardId, Unit, WallTime, WindowIndex,
 };
 
+use crate::judgement::Judgement;
+
 /// Stable identity of an incident: 16 hex digits of a hash of root, start and cluster.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct IncidentId(pub u64);
@@ -106,6 +108,8 @@ pub struct Incident {
     pub affected: Vec<(ShardId, Evidence)>,
     /// Log lines (masked) of the root around the start, at most 10.
     pub log_samples: Vec<LogSample>,
+    /// What the detectors said of the root when they said most, with their weights; `None` where it was not judged.
+    pub judgement: Option<Judgement>,
     /// Who goes where he never went, where the root is an edge of the graph; `root` is then the shard at its end.
     pub intrusion: Option<Intrusion>,
     /// Counts up with every change; 1 when raised.

@@ -241,6 +241,7 @@ impl Open {
                 evidence: Vec::new(),
                 affected: Vec::new(),
                 log_samples: Vec::new(),
+                judgement: None,
                 intrusion: Some(Intrusion {
                     pattern: first.pattern,
                     client: client.id(),

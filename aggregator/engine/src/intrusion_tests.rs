@@ -199,6 +199,7 @@ fn a_lone_new_pair_of_a_sick_shard_is_a_reason_and_no_incident_even_afterwards()
         is_router: false,
         symptoms: sick,
         logs: Vec::new(),
+        judgement: None,
     };
     world.policy.step(WindowIndex(world.second), &[part]);
     assert!(world.policy.is_root(&shard));

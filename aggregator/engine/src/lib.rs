@@ -10,6 +10,8 @@ mod view;
 
 mod map;
 
+mod judgement;
+
 mod incident;
 
 mod intrusion;
@@ -43,6 +45,7 @@ pub use hsw_structure::Pattern;
 pub use incident::{
     Evidence, Incident, IncidentId, IncidentState, Intrusion, IntrusionEdge, Symptom,
 };
+pub use judgement::{Judgement, Said, WeightsView};
 pub use map::{ShardEntry, ShardMap, ShardMapError};
 pub use view::{
     Armed, ChangeView, EdgeView, GraphView, HISTORY_STEP_S, Health, NodeLiveness, NodeView, Point,

@@ -14,6 +14,7 @@ use std::sync::Arc;
 use hsw_types::{LogSample, ShardId, WindowIndex, fnv1a_64};
 
 use crate::incident::{Evidence, Incident, IncidentId, IncidentState, Symptom};
+use crate::judgement::Judgement;
 use crate::symptoms::{self, Symptoms};
 
 /// Windows without sickness after which an incident is over.
@@ -45,6 +46,7 @@ pub(crate) struct Part<'a> {
     pub(crate) is_router: bool,
     pub(crate) symptoms: Symptoms,
     pub(crate) logs: Vec<LogSample>,
+    pub(crate) judgement: Option<&'a Judgement>,
 }
 
 /// What a step has done.
@@ -351,6 +353,13 @@ impl Open {
         }
         let evidence = symptoms::strongest(self.worst.values().cloned().collect(), N_EVIDENCE);
         let incident = &mut self.incident;
+        let told = incident
+            .judgement
+            .as_ref()
+            .map_or(0.0, |before| before.surprise);
+        if let Some(judgement) = part.judgement.filter(|judgement| judgement.surprise > told) {
+            incident.judgement = Some(judgement.clone());
+        }
         incident.confidence = incident.confidence.max(part.symptoms.confidence());
         incident.started = evidence
             .iter()
@@ -411,6 +420,7 @@ impl Open {
         }
         self.incident.root = part.shard.clone();
         self.incident.log_samples.clear();
+        self.incident.judgement = None;
         self.incident.revision += 1;
         self.worst.clear();
         self.peak_own = 0.0;
@@ -447,6 +457,7 @@ fn new_incident(window: WindowIndex, part: &Part<'_>) -> Incident {
         evidence: Vec::new(),
         affected: Vec::new(),
         log_samples: Vec::new(),
+        judgement: None,
         intrusion: None,
         revision: 1,
     }

@@ -74,6 +74,7 @@ impl World {
                             sick(i, own, all, true)
                         }),
                         logs: Vec::new(),
+                        judgement: None,
                     }
                 })
                 .collect();

@@ -51,6 +51,7 @@ fn shard(engine: &Engine, entry: &ShardEntry) -> ShardView {
     let badness = symptoms
         .filter(|_| is_fresh)
         .map(|symptoms| symptoms.confidence());
+    let judgement = engine.judges.of(shard).filter(|_| is_fresh).cloned();
     let health = if engine.policy.is_root(shard) {
         Health::Bad
     } else if engine.policy.is_involved(shard)
@@ -77,6 +78,11 @@ fn shard(engine: &Engine, entry: &ShardEntry) -> ShardView {
         is_router: entry.is_router,
         health,
         badness,
+        hyperscore: judgement
+            .as_ref()
+            .map(|judgement| engine.judges.score.of(1.0 - judgement.probability)),
+        hyperscore_mode: engine.judges.score.mode.name(),
+        judgement,
         headline: headline.collect(),
         nodes,
     }

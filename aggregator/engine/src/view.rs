@@ -1,5 +1,6 @@
 //! Views: what the API and the page show of the engine's state. (step 15)
 
+use crate::judgement::Judgement;
 use hsw_types::{EdgeKind, NodeFacts, NodeId, Role, ShardId, SourceStatus, WallTime, WindowIndex};
 
 /// A shard's health at a glance.
@@ -68,6 +69,12 @@ pub struct ShardView {
     pub health: Health,
     /// 0 (as usual) to 1 (as bad as it gets): the detectors' judgement now; `None` while unknown.
     pub badness: Option<f64>,
+    /// The detectors' judgement now, weighed and fused; `None` while unknown.
+    pub judgement: Option<Judgement>,
+    /// Health grade, 100 (worst) to below 200, from the probability of being well; `None` while unknown.
+    pub hyperscore: Option<f64>,
+    /// The grade's form: `literal` or `centred`.
+    pub hyperscore_mode: &'static str,
     /// Members.
     pub nodes: Vec<NodeView>,
     /// Headline numbers for the page: (metric name, value now), in a fixed order.

@@ -10,6 +10,7 @@ use std::sync::Arc;
 use hsw_engine::{
     Config, Engine, Incident, Input, NodeLiveness, Output, ShardEntry, ShardMap, Symptom,
 };
+use hsw_fusion::DetectorId;
 use hsw_types::{
     Monotonic, NodeFacts, NodeId, Role, SeriesDef, SeriesId, SeriesKey, SeriesValues, ShardId,
     ShardSummary, SourceState, SourceStatus, WallTime, WindowIndex,
@@ -466,4 +467,25 @@ fn the_same_inputs_give_the_same_incidents() {
         world.told
     };
     assert_eq!(run(), run());
+}
+
+#[test]
+fn a_sick_shard_is_probable_its_incident_carries_the_detectors_and_calm_shards_are_not() {
+    let mut world = World::new();
+    world.run(1_200, calm);
+    let of = |world: &World, at: usize| {
+        let shards = world.engine.shards();
+        let view = shards.into_iter().find(|s| s.shard.as_str() == name(at));
+        view.and_then(|view| Some((view.judgement?.probability, view.hyperscore?)))
+    };
+    assert!((1..5).all(|at| of(&world, at).is_some_and(|(p, _)| p < 0.2)));
+    world.run(12, locked(2));
+    let (sick, well) = (of(&world, 2).unwrap(), of(&world, 4).unwrap());
+    assert!(sick.0 > 0.5 && sick.1 < 130.0, "{sick:?}");
+    assert!(well.0 < 0.2 && well.1 > 190.0, "{well:?}");
+    let incident = world.engine.incidents()[0].clone();
+    let judgement = incident.judgement.as_ref().unwrap();
+    let of = |id: DetectorId| judgement.said[id.index()];
+    assert!(of(DetectorId::Siblings).surprise > Some(8.0));
+    assert!(judgement.said.iter().map(|said| said.weight).sum::<f64>() > 0.999);
 }

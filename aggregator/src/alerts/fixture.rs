@@ -42,6 +42,7 @@ pub(crate) fn incident(id: u64, shard: &str) -> Incident {
             code: String::new(),
             text: "process ? still waiting for ShareLock on transaction ? after ? ms".to_owned(),
         }],
+        judgement: None,
         intrusion: None,
         revision: 1,
     }

@@ -108,6 +108,8 @@ pub enum Question {
         /// Where the answer goes.
         reply: oneshot::Sender<Result<Box<Explanation>, WhyError>>,
     },
+    /// About the detectors' weights.
+    Weights(super::weights::Question),
     /// Everything the engine is told from now on.
     Record {
         /// Where the answer goes.

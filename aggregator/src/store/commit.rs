@@ -14,7 +14,8 @@ use hsw_types::{HotKind, Incarnation, NodeId, Sequence, ShardSummary, WallTime, 
 use rusqlite::{Connection, Transaction, params};
 
 use super::{
-    Received, Resume, StoreError, TriggerChange, hot, stored_explanation, stored_incident, triggers,
+    Received, Resume, StoreError, StoredWeights, TriggerChange, hot, stored_explanation,
+    stored_incident, stored_weights, triggers,
 };
 use crate::shared::{Matcher, Silence};
 
@@ -285,6 +286,11 @@ impl<'a> Batch<'a> {
             hot::write_name(self.transaction(), name, now)?;
         }
         Ok(())
+    }
+
+    /// The weights' versions and the labels.
+    pub(super) fn weights(&self, kept: &StoredWeights) -> Result<(), StoreError> {
+        stored_weights::put(self.transaction(), kept)
     }
 
     /// Writes changes of triggers, in order.

@@ -103,6 +103,8 @@ pub(crate) const MIGRATIONS: &[&str] = &[
         id INTEGER PRIMARY KEY CHECK (id = 1),
         body TEXT NOT NULL
     );",
+    // 5: weights of the detectors, their versions and the labels they were made from: one row.
+    "CREATE TABLE weights (id INTEGER PRIMARY KEY, body TEXT NOT NULL);",
 ];
 
 /// The version this program writes.

@@ -13,6 +13,7 @@ use hsw_types::{
 use serde::{Deserialize, Serialize};
 
 use super::StoreError;
+use super::stored_weights::JudgementDto;
 
 /// The incident as JSON.
 pub(super) fn to_json(incident: &Incident) -> Result<String, StoreError> {
@@ -73,6 +74,8 @@ struct IncidentDto {
     evidence: Vec<EvidenceDto>,
     affected: Vec<(String, EvidenceDto)>,
     log_samples: Vec<SampleDto>,
+    #[serde(default)]
+    judgement: Option<JudgementDto>,
     #[serde(default)]
     intrusion: Option<IntrusionDto>,
     revision: u32,
@@ -164,6 +167,7 @@ impl From<&Incident> for IncidentDto {
                 .map(|(shard, evidence)| (shard.to_string(), evidence.into()))
                 .collect(),
             log_samples: incident.log_samples.iter().map(SampleDto::from).collect(),
+            judgement: incident.judgement.as_ref().map(JudgementDto::from),
             intrusion: incident.intrusion.as_ref().map(IntrusionDto::from),
             revision: incident.revision,
         }
@@ -195,6 +199,7 @@ impl TryFrom<IncidentDto> for Incident {
                 .map(|(shard, evidence)| Ok((shard_of(&shard)?, evidence.try_into()?)))
                 .collect::<Result<_, StoreError>>()?,
             log_samples: dto.log_samples.into_iter().map(LogSample::from).collect(),
+            judgement: dto.judgement.map(hsw_engine::Judgement::from),
             intrusion: dto.intrusion.map(Intrusion::try_from).transpose()?,
             revision: dto.revision,
         })
@@ -459,6 +464,17 @@ pub(super) mod tests {
                 code: "40P01".to_owned(),
                 text: "deadlock detected".to_owned(),
             }],
+            judgement: Some(hsw_engine::Judgement {
+                window: WindowIndex(started + 5),
+                probability: 0.9,
+                surprise: 14.5,
+                version: 2,
+                said: vec![hsw_engine::Said {
+                    detector: hsw_fusion::DetectorId::Siblings,
+                    surprise: None,
+                    weight: 0.25,
+                }],
+            }),
             intrusion: Some(intrusion()),
             revision: 3,
         }

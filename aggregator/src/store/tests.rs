@@ -223,6 +223,7 @@ fn replay_tells_of_a_silent_node_and_of_one_that_said_goodbye() {
             Committed::Stopped { node } => format!("stopped {node}"),
             Committed::Restored(_) => "restored".to_owned(),
             Committed::HotName { name, .. } => format!("name {name}"),
+            Committed::Weights(kept) => format!("{} versions", kept.versions.len()),
             Committed::Triggers(kept) => format!("{} triggers", kept.len()),
             Committed::Explained(id, _) => format!("why {}", id.0),
             Committed::Causes(cases) => format!("{} causes", cases.len()),

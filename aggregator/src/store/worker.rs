@@ -15,7 +15,8 @@ use tokio::sync::{mpsc, oneshot, watch};
 
 use super::commit::{Batch, Marks, Outcome};
 use super::{BATCH_SUMMARIES_MAX, Command, Committed, Config, StoreError, StoreHandle};
-use super::{commit, handle, hot, replay, retention, schema, stored_explanation, triggers};
+use super::{commit, handle, hot, replay, retention, schema};
+use super::{stored_explanation, stored_weights, triggers};
 use crate::shared::{Counter, Counters, StoreStatus};
 
 /// Pause before a batch that could not be committed is tried again.
@@ -106,6 +107,9 @@ impl Store {
         tell: &mut dyn FnMut(Committed),
     ) -> Result<(), StoreError> {
         tell(Committed::Triggers(triggers::load(&self.connection)?));
+        if let Some(kept) = stored_weights::load(&self.connection)? {
+            tell(Committed::Weights(Box::new(kept)));
+        }
         hot::names(&self.connection, tell)?;
         replay::incidents(&self.connection, RESTORED_CLOSED, tell)?;
         stored_explanation::tell(&self.connection, RESTORED_EXPLANATIONS, tell)?;
@@ -369,6 +373,10 @@ fn write(batch: &mut Batch<'_>, command: &Command) -> Result<Written, StoreError
         }
         Command::Hot { rows, names, now } => {
             batch.hot(rows, names, now.window())?;
+            Written::Nothing
+        }
+        Command::Weights(kept) => {
+            batch.weights(kept)?;
             Written::Nothing
         }
         Command::Triggers { changes, .. } => {

@@ -37,6 +37,9 @@ fn shard(name: &str, is_router: bool) -> ShardView {
         is_router,
         health: Health::Well,
         badness: None,
+        judgement: None,
+        hyperscore: None,
+        hyperscore_mode: "centred",
         nodes: vec![node],
         headline: Vec::new(),
     }

@@ -1,6 +1,7 @@
 //! A cluster for tests and for eyes: five shards and a router, a row lock on shard-3, and what holds the state.
 
 mod hot;
+mod judged;
 mod series;
 
 use std::sync::Arc;
@@ -113,6 +114,7 @@ async fn answer(mut asked: mpsc::Receiver<Question>, snapshot: watch::Receiver<A
                 }
                 drop(reply.send(removed));
             }
+            Question::Weights(question) => judged::answer(question),
             Question::Accept { reply, .. }
             | Question::Feedback { reply, .. }
             | Question::PutCauses { reply, .. } => drop(reply.send(())),
@@ -187,6 +189,9 @@ fn shard_view(name: &str, at: usize, now: WallTime) -> ShardView {
             Health::Well
         },
         badness: Some(if is_bad { 0.93 } else { 0.02 }),
+        judgement: Some(judged::judgement(now.window(), is_bad)),
+        hyperscore: Some(if is_bad { 100.2 } else { 193.8 }),
+        hyperscore_mode: "centred",
         nodes,
         headline: vec![
             ("pg.commits", Some(if is_bad { 1.2 } else { 29.4 + wobble })),
@@ -293,6 +298,7 @@ fn incident(id: u64, shard: &str, started: i64, ended: Option<i64>) -> Incident 
                 "canceling statement due to statement timeout <script>alert(1)</script>",
             ),
         ],
+        judgement: None,
         intrusion: None,
         revision: 3,
     }

@@ -13,6 +13,8 @@ use serde_json::{Value, json};
 use crate::alerts::{self, Silence};
 use crate::shared::{AgentView, Snapshot};
 
+use super::weights;
+
 /// A series' name in parts, with what the catalogue knows of it.
 pub(super) fn series_name(key: &SeriesKey) -> Value {
     let spec = metric_spec(&key.metric);
@@ -64,6 +66,9 @@ pub(super) fn shard(view: &ShardView) -> Value {
             Health::Bad => "bad",
         },
         "badness": view.badness,
+        "hyperscore": view.hyperscore,
+        "hyperscore_mode": view.hyperscore_mode,
+        "judgement": view.judgement.as_ref().map(weights::judgement),
         "headline": headline,
         "nodes": view.nodes.iter().map(node).collect::<Vec<_>>(),
     })
@@ -146,6 +151,7 @@ pub(super) fn incident(
         "evidence": incident.evidence.iter().map(evidence).collect::<Vec<_>>(),
         "affected": affected,
         "log_samples": incident.log_samples.iter().map(log_sample).collect::<Vec<_>>(),
+        "judgement": incident.judgement.as_ref().map(weights::judgement),
         "intrusion": incident.intrusion.as_ref().map(intrusion),
         "revision": incident.revision,
         "silenced_by": silenced_by,

@@ -9,7 +9,7 @@ use std::sync::atomic::Ordering;
 use axum::extract::State;
 use axum::http::header;
 use axum::response::IntoResponse;
-use hsw_engine::{Health, IncidentState, NodeLiveness};
+use hsw_engine::{Health, IncidentState, NodeLiveness, ShardView};
 
 use super::{Parts, probes};
 use crate::alerts::Stats;
@@ -213,6 +213,44 @@ fn shards(page: &mut Page, snapshot: &Snapshot) {
                 badness,
             );
         }
+    }
+    judged(page, snapshot);
+}
+
+/// What the detectors say of shards together.
+fn judged(page: &mut Page, snapshot: &Snapshot) {
+    let cluster = snapshot.cluster.as_str();
+    let all = || {
+        let judged =
+            |view: &'_ ShardView| Some((view.judgement.as_ref()?.probability, view.hyperscore?));
+        snapshot
+            .shards
+            .iter()
+            .filter_map(move |view| Some((view.shard.as_str(), judged(view)?)))
+    };
+    page.family(
+        "shard_sick_probability",
+        "gauge",
+        "Probability that the shard is sick, by its detectors.",
+    );
+    for (shard, (probability, _)) in all() {
+        page.sample(
+            "shard_sick_probability",
+            &[("cluster", cluster), ("shard", shard)],
+            probability,
+        );
+    }
+    page.family(
+        "shard_hyperscore",
+        "gauge",
+        "Health grade, 100 (worst) to 194.",
+    );
+    for (shard, (_, score)) in all() {
+        page.sample(
+            "shard_hyperscore",
+            &[("cluster", cluster), ("shard", shard)],
+            score,
+        );
     }
 }
 

@@ -19,6 +19,7 @@ mod probes;
 mod recording;
 mod series;
 mod triggers;
+mod weights;
 mod why;
 
 #[cfg(test)]
@@ -134,6 +135,9 @@ fn router(parts: Parts, guard: Arc<Guard>) -> Router {
         .route("/silences", get(api::silences).post(api::add_silence))
         .route("/silences/{id}", delete(api::remove_silence))
         .route("/incidents/{id}/accept", post(api::accept))
+        .route("/weights", get(weights::show))
+        .route("/weights/propose", post(weights::propose))
+        .route("/weights/label", post(weights::label))
         .route("/incidents/{id}/feedback", post(why::give_feedback))
         .route("/why", post(why::why))
         .route(

@@ -71,6 +71,7 @@ impl Engine {
             })
         };
         self.structure.follow(&self.graph, place, &self.watch, wall);
+        self.see_graph();
     }
 
     /// What is due about the graph at this second.

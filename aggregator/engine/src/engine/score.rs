@@ -73,7 +73,8 @@ impl Engine {
             watch: &self.watch,
             structure: &self.structure,
         };
-        for (shard, features) in self.gatherer.gather(&scene, window) {
+        for (shard, mut features) in self.gatherer.gather(&scene, window) {
+            self.judges.describe(&shard, &mut features);
             scoring.show(&shard, window, features);
         }
     }

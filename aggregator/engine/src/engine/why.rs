@@ -130,6 +130,8 @@ impl Engine {
     }
 
     pub(super) fn hear_feedback(&mut self, id: IncidentId, word: Feedback) {
+        // A named cause says that something was wrong: the detectors' weights learn from it too.
+        self.label(id, word != Feedback::FalseAlarm);
         if let Some(why) = self.book.hear(id, word) {
             self.outputs.push_back(Output::Explained(id, why));
             self.outputs.push_back(Output::Causes(self.book.learned()));
