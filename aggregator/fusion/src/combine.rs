@@ -21,14 +21,14 @@ use crate::weights::Weights;
 const MEMORY: f64 = 100_000.0;
 /// Windows that the moments before anything is known are worth.
 const N_PRIOR: f64 = 100.0;
-/// Correlation before anything is known: between none and all. 0.2 to 0.8 differ for the first two minutes only.
+/// Correlation before anything is known: between none and all (ours, not swept).
 const CORRELATION_PRIOR: f64 = 0.5;
 /// A surprise teaches as if it were at most this: one window of a fault must not make the moments.
 const CUT: f64 = 12.0;
 /// Windows after which a shard's own past weighs as much as that of all shards: an hour.
 const N_SHARED: f64 = 3_600.0;
-/// Chance that a shard is sick at a window, before anything is seen: an hour in six weeks. A tenth or ten times of it moves the p-value of
-/// equal odds by a factor of about ten.
+/// Chance that a shard is sick at a window, before anything is seen: an hour in six weeks. Ours,
+/// written down rather than learned: operators label incidents, not windows.
 const PRIOR: f64 = 1e-3;
 
 /// Means and covariances of the detectors' −ln p where nothing is wrong.

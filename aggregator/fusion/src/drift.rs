@@ -3,10 +3,9 @@
 //! In: a loss a label. Out: an alarm, once a change. Source: Page, Biometrika 41, 1954, in Hinkley's form (Biometrika 58, 1971): the sum of
 //! losses above their mean, less a slack, against its smallest value so far.
 
-/// Loss above the mean that is no change, nats: a fifth of what a coin's toss costs (ours: 0.05 to 0.3 alarm on the same labels in the
-/// test's two streams).
+/// Loss above the mean that is no change, nats: a fifth of what a coin's toss costs (ours, not swept).
 const SLACK: f64 = 0.14;
-/// Sum at which a change is told, nats: about ten labels told wrong by a factor e² (ours: 10 to 30 equal in the test's two streams).
+/// Sum at which a change is told, nats: about ten labels told wrong by a factor e² (ours, not swept).
 const ALARM: f64 = 15.0;
 
 /// The test. See the module's header.

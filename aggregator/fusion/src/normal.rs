@@ -29,8 +29,8 @@ pub struct Normaliser {
     is_range: bool,
 }
 
-/// Share of a sample beyond each end of the robust range (Jain et al. 2005 use percentiles without a number; 0.02 to 0.1 differ only by
-/// a factor on samples of one law).
+/// Share of a sample beyond each end of the robust range (Jain et al. 2005 use percentiles without a number; ours, not
+/// swept).
 const BEYOND: f64 = 0.05;
 
 impl Normalisation {

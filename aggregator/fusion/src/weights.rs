@@ -5,8 +5,8 @@
 
 use crate::detectors::N_DETECTORS;
 
-/// Labels after which they weigh as much as the operator's word (ours: a month of daily feedback; with fewer, ten Shapley shares of the
-/// synthetic feedback in `meta` are noise).
+/// Labels after which they weigh as much as the operator's word (ours, not swept: a month of daily
+/// feedback).
 const N_PRIOR: f64 = 30.0;
 /// Least share of a detector that labels have not shown to help: what has not been needed yet may be needed for the next kind of fault.
 const SHARE_MIN: f64 = 0.02;
@@ -37,6 +37,8 @@ impl Weights {
         let sum: f64 = raw.iter().sum();
         let are_weights = raw.iter().all(|w| *w >= 0.0 && w.is_finite());
         if are_weights && sum > 0.0 && sum.is_finite() {
+            // What adds up to one but for rounding stays as it is, so that what is stored reads back equal.
+            let sum = if (sum - 1.0).abs() < 1e-9 { 1.0 } else { sum };
             Ok(Self(raw.map(|w| w / sum)))
         } else {
             Err(NotWeights)

@@ -34,6 +34,7 @@ mod rows;
 mod sketch_updates;
 mod spooled;
 mod templates;
+mod tick;
 mod trigger_grid;
 mod trigger_peers;
 mod triggers;
@@ -43,7 +44,7 @@ mod watched;
 #[derive(Clone, Debug, Parser)]
 #[command(name = "hsw-bench", version)]
 pub struct Args {
-    /// Benchmarks: wire, templates, spool, detect, rows, graph, explain, inference, agent-cost, log-storm, roles, database-loss, sketch-updates, trigger-grid, aggregator-200, aggregator-2000, trigger-messages.
+    /// Benchmarks: wire, templates, spool, detect, tick, rows, graph, explain, inference, agent-cost, log-storm, roles, database-loss, sketch-updates, trigger-grid, aggregator-200, aggregator-2000, trigger-messages.
     #[arg(required = true, value_parser = NAMES)]
     names: Vec<String>,
     /// Write NAME.json into this folder.
@@ -72,12 +73,13 @@ pub struct Args {
     programs: Option<PathBuf>,
 }
 
-const NAMES: [&str; 17] = [
+const NAMES: [&str; 18] = [
     "wire",
     "templates",
     "spool",
     "detect",
     "rows",
+    "tick",
     "graph",
     "inference",
     "explain",
@@ -153,6 +155,7 @@ fn measure(name: &str, args: &Args, stop: &Stop) -> Result<Report> {
         "templates" => templates::templates(args),
         "spool" => spooled::spool(),
         "detect" => detection::detect(),
+        "tick" => tick::tick(),
         "rows" => rows::rows(),
         "graph" => graph::graph(args),
         "inference" => inference::inference(args),

@@ -7,7 +7,7 @@ use hsw_types::{Bad, MetricSpec};
 
 use crate::detector::{Judged, SCORE_TOLD};
 
-/// Worst deviations that count: one series may err, five seldom do (3 to 10 rank the same faults of the quickstart alike).
+/// Worst deviations that count: one series may err, five seldom do (ours, not swept).
 const N_WORST: usize = 5;
 /// Standard deviations beyond which a series says no more.
 const CUT: f64 = 30.0;
