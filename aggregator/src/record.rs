@@ -2,7 +2,7 @@
 //!
 //! In: the engine's inputs, from the driver. Out: entries, for whoever asked to record.
 //! Invariants: RD-1 a recording never holds the driver up: one that does not keep up ends, and says so. RD-2 it begins with what the
-//! store received shortly before, as a start of the aggregator would. Limits: [`QUEUE`] entries wait, [`TAPS_MAX`] recordings
+//! store received shortly before, as a start of the aggregator would. Limits: `QUEUE` entries wait, `TAPS_MAX` recordings
 //! at a time. Does not: write files.
 
 use std::sync::Arc;

@@ -133,7 +133,7 @@ fn ln_upper_gamma(a: f64, x: f64) -> f64 {
     -(front + ln(h))
 }
 
-/// P(sick) of −ln p, 0 to 1. It is the [`PRIOR`] at most where p is above about 0.2, and one half at p = 7e-6.
+/// P(sick) of −ln p, 0 to 1. It is the `PRIOR` at most where p is above about 0.2, and one half at p = 7e-6.
 #[must_use]
 pub fn probability(surprise: f64) -> f64 {
     let p = exp(-surprise);

@@ -323,7 +323,7 @@ impl Meta {
         outcomes
     }
 
-    /// Makes a version from the labels so far and lets it run in the shadow. O(2^detectors · labels · log labels), at most [`N_REPORT`]
+    /// Makes a version from the labels so far and lets it run in the shadow. O(2^detectors · labels · log labels), at most `N_REPORT`
     /// labels.
     ///
     /// # Errors

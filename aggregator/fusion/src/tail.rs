@@ -59,7 +59,7 @@ impl Default for Tail {
 }
 
 impl Tail {
-    /// −ln p of `score`, 0 to [`SURPRISE_MAX`]; `None` before [`N_MIN`] scores. O(bins).
+    /// −ln p of `score`, 0 to [`SURPRISE_MAX`]; `None` before `N_MIN` scores. O(bins).
     #[must_use]
     pub fn surprise(&self, score: f64) -> Option<f64> {
         if self.n < N_MIN {

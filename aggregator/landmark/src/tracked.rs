@@ -126,7 +126,7 @@ impl Tracked {
         &self.landmarks
     }
 
-    /// Distances of a vertex to the landmarks; [`FAR`] where no way leads.
+    /// Distances of a vertex to the landmarks; `FAR` where no way leads.
     #[must_use]
     pub fn distances(&self, v: u32) -> &[u16] {
         self.matrix.row(v)

@@ -79,7 +79,7 @@ struct Run {
     /// Hours to play.
     #[arg(long, default_value_t = 0.25)]
     hours: f64,
-    /// A fault: KIND:SHARD@T[+SECONDS][*SEVERITY], shards from 1, T in seconds from the begin; may be repeated.
+    /// A fault: `KIND:SHARD@T[+SECONDS][*SEVERITY]`, shards from 1, T in seconds from the begin; may be repeated.
     #[arg(long = "fault", value_name = "KIND:SHARD@T")]
     faults: Vec<String>,
     /// A harmless disturbance: KIND:SHARD@T[+SECONDS]; may be repeated.

@@ -10,7 +10,7 @@ const RENEW_WORK: usize = 1 << 20;
 pub(super) const ANEW_SHARE: usize = 20;
 
 impl Watch {
-    /// A slice of the work on a smaller set, when one is due; to be called every second or so. O([`RENEW_WORK`]).
+    /// A slice of the work on a smaller set, when one is due; to be called every second or so. O(`RENEW_WORK`).
     pub fn renew(&mut self) {
         self.renew_by(RENEW_WORK);
     }

@@ -19,7 +19,7 @@ pub struct Change {
     pub n_distances: usize,
 }
 
-/// How far a vertex is from each landmark, in the order of [`Watch::landmarks`]; `None` where no way leads.
+/// How far a vertex is from each landmark, in the order of `Watch::landmarks`; `None` where no way leads.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Distances {
     /// Hops: what tells vertices apart.
