@@ -161,21 +161,21 @@ fn sentence(
     let said = |value: f64| in_words(value, reason.unit);
     let at = if is_up { 1.0 - HARDLY } else { HARDLY };
     let edge = quantile(during, at).unwrap_or(reason.during);
-    let (now, other) = if is_up {
-        ("≥", "≤")
+    let (now, other, reaches, as_far_as) = if is_up {
+        ("≥", "≤", "reaches", "up to")
     } else {
-        ("≤", "≥")
+        ("≤", "≥", "falls to", "down to")
     };
     let is_apart = |value: f64| if is_up { value < edge } else { value > edge };
     let beside = reason.siblings.map_or_else(String::new, |value| {
         if is_apart(value) {
             format!(" while every sibling stays {other} {}", said(value))
         } else {
-            format!("; a sibling reaches {}", said(value))
+            format!("; a sibling {reaches} {}", said(value))
         }
     });
     let before = reason.before.map_or_else(String::new, |value| {
-        let sign = if is_apart(value) { other } else { "up to" };
+        let sign = if is_apart(value) { other } else { as_far_as };
         format!(" (before: {sign} {})", said(value))
     });
     let often = if share < ALWAYS {
