@@ -27,12 +27,16 @@ pub struct Options {
 
 /// What an incident was, so that the next of its kind is named.
 #[derive(Debug, Args)]
-#[group(id = "word", required = true, multiple = false, args = ["cause", "false_alarm"])]
 pub struct Word {
     /// 16 hex digits, as `hsw incidents` shows; the first few are enough if no other begins so.
     pub id: String,
     /// Its cause: `--cause "backup at noon"`; the name of a cause that is known confirms it.
-    #[arg(long, value_name = "NAME")]
+    #[arg(
+        long,
+        value_name = "NAME",
+        required_unless_present = "false_alarm",
+        conflicts_with = "false_alarm"
+    )]
     pub cause: Option<String>,
     /// Nothing was wrong; the next that looks like it says so.
     #[arg(long)]
@@ -230,6 +234,30 @@ mod tests {
     use expect_test::expect;
 
     use super::*;
+
+    #[test]
+    fn feedback_is_a_cause_or_a_false_alarm_of_one_incident() {
+        use clap::Parser as _;
+        let fits = |words: &[&str]| crate::args::Cli::try_parse_from(words).is_ok();
+        assert!(fits(&[
+            "hsw",
+            "feedback",
+            "77aa",
+            "--cause",
+            "backup at noon"
+        ]));
+        assert!(fits(&["hsw", "feedback", "77aa", "--false-alarm"]));
+        assert!(!fits(&["hsw", "feedback", "77aa"]));
+        assert!(!fits(&["hsw", "feedback", "--false-alarm"]));
+        assert!(!fits(&[
+            "hsw",
+            "feedback",
+            "77aa",
+            "--cause",
+            "x",
+            "--false-alarm"
+        ]));
+    }
 
     #[test]
     fn an_explanation_reads_well_at_80_columns() {
