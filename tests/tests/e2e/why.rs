@@ -64,7 +64,8 @@ fn one_word_on_the_first_occurrence_names_the_second_on_another_shard_even_after
     let listed = rig.hsw(&["causes", "list"]).out;
     assert!(listed.contains("somebody's debugger"), "{listed}");
 
-    let again = happen(&rig, &cluster, Fault::LockStorm, 2);
+    // Not on shard 2: its incident of a moment ago would open again, with its name.
+    let again = happen(&rig, &cluster, Fault::LockStorm, 3);
     let named = why(&rig, &again);
     assert_eq!(
         named["causes"][0]["cause"], "forgotten transaction",
