@@ -3,10 +3,10 @@
 
 use std::time::Duration;
 
-use hsw_tests::testbed::{Cluster, Fault};
+use hsw_tests::testbed::{Cluster, Fault, Options};
 use serde_json::Value;
 
-use crate::incident::{cluster, start};
+use crate::incident::start;
 use crate::rig::{Rig, pause, stop, wait_for, wait_long};
 
 /// Injects, waits for the incident, keeps the fault a little, heals and waits for the end; its id.
@@ -38,7 +38,13 @@ fn one_word_on_the_first_occurrence_names_the_second_on_another_shard_even_after
     let parent = tempfile::tempdir_in("/tmp").unwrap();
     let open = std::os::unix::fs::PermissionsExt::from_mode(0o755);
     std::fs::set_permissions(parent.path(), open).unwrap();
-    let cluster = cluster(&parent.path().join("bed"), 49);
+    let cluster = Cluster::start(Options {
+        shards: 3,
+        rows_per_shard: 20_000,
+        subnet: 49,
+        ..Options::new(&parent.path().join("bed"))
+    })
+    .unwrap();
     let rig = Rig::over(cluster.nodes()[0].bed().clone(), 49);
     rig.configure_aggregator("", "[causes]\nshipped = false");
     let mut running = start(&rig, &cluster);
