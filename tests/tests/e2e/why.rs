@@ -42,7 +42,7 @@ fn one_word_on_the_first_occurrence_names_the_second_on_another_shard_even_after
         shards: 3,
         rows_per_shard: 20_000,
         subnet: 49,
-        ..Options::new(&parent.path().join("bed"))
+        ..Options::new(parent.path().join("bed"))
     })
     .unwrap();
     let rig = Rig::over(cluster.nodes()[0].bed().clone(), 49);
