@@ -111,7 +111,7 @@ impl Parts<'_> {
 fn known(rows: &[Range<usize>], is_known: impl Fn(usize) -> bool) -> Vec<Range<usize>> {
     let all = || rows.iter().cloned().flatten();
     let first = all().find(|row| is_known(*row));
-    let last = all().filter(|row| is_known(*row)).next_back();
+    let last = all().rfind(|row| is_known(*row));
     let (Some(first), Some(last)) = (first, last) else {
         return Vec::new();
     };

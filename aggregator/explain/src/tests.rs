@@ -220,25 +220,28 @@ fn what_drifts_is_known_of_an_attribute_that_comes_late() {
 #[test]
 fn a_cause_is_named_from_one_case_that_knows_no_drift() {
     // What is watched for a minute has no earlier half to compare with, but for the few attributes that are always known.
-    let young = |rise: [f64; 4]| {
-        let mut case = case(1.0, 0, rise);
-        for levels in case.levels.values_mut() {
-            levels.drift = f64::NAN;
-        }
-        let always = Levels {
+    let watched = |day: usize, rise: [f64; 4]| {
+        let mut case = case(1.0, day, rise);
+        let silent = Levels {
             before: 0.0,
             drift: 0.0,
-            during: if rise[1] < 1.0 { 1.0 } else { 0.0 },
+            during: f64::from(u8::from(rise[1] < 1.0)),
         };
-        case.levels.insert("silent".to_owned(), always);
+        case.levels.insert("silent".to_owned(), silent);
+        case
+    };
+    let young = |rise: [f64; 4]| {
+        let mut case = watched(0, rise);
+        let others = case.levels.iter_mut().filter(|(name, _)| *name != "silent");
+        others.for_each(|(_, levels)| levels.drift = f64::NAN);
         case
     };
     let (lock, stopped) = (young([1.0, 1.0, 4.0, 1.0]), young([1.0, 0.2, 1.0, 1.0]));
     let known = Known::learn(&[("lock", &lock), ("stopped", &stopped)]);
-    let again = known.diagnose(&case(1.0, 3, [1.0, 1.0, 4.0, 1.0]));
+    let again = known.diagnose(&watched(3, [1.0, 1.0, 4.0, 1.0]));
     assert_eq!(again.causes[0].0, "lock");
     assert!(again.none < 0.5, "{again:?}");
-    let other = known.diagnose(&case(1.0, 3, [4.0, 1.0, 1.0, 1.0]));
+    let other = known.diagnose(&watched(3, [4.0, 1.0, 1.0, 1.0]));
     assert!(other.none > 0.5, "{other:?}");
 }
 
