@@ -1,4 +1,7 @@
 //! The page's files, embedded. (step 15)
+//!
+//! Out: a route for each file. Invariants: WE-6 a script imports only what a served file exports. WE-7 text never becomes
+//! markup or code, and nothing is loaded from elsewhere. Does not: hold data, so strangers may read them (see `guard`).
 
 use axum::Router;
 use axum::http::header;

@@ -93,11 +93,11 @@ pub(super) fn reason(reason: &Reason) -> String {
         Reason::NewTarget {
             target,
             n_others: 0,
-        } => format!("it never went to {target} before"),
+        } => format!("nobody with its application and role went to {target} before"),
         Reason::NewTarget {
             target,
             n_others: 1,
-        } => format!("the other client of its application does not go to {target}"),
+        } => format!("the other host of its application does not go to {target}"),
         Reason::NewTarget { target, n_others } => {
             format!("{n_others} others of its application do not go to {target}")
         }
@@ -137,6 +137,10 @@ pub(super) fn reason(reason: &Reason) -> String {
             format!("no other client of {target} has a place in common with it")
         }
         Reason::Outside { address } => format!("data leaves towards {address}, which is no node"),
+        Reason::Drift {
+            n_vertices: 1,
+            largest,
+        } => format!("a place moved in the map by more than is usual for it, {largest:.1} times"),
         Reason::Drift {
             n_vertices,
             largest,

@@ -97,7 +97,7 @@ function overview() {
 
 function hotView() {
   const answer = state.hot?.path === location.hash ? state.hot.answer : null;
-  return hotPage(hotPlace(route().slice(1)), state.shards.shards, answer);
+  return hotPage(hotPlace(route().slice(1)), state.shards.shards, answer, state.refusal !== null);
 }
 
 const SIGN = { bad: '■', troubled: '▲', well: '●', unknown: '○' };

@@ -33,23 +33,28 @@ function listen(element, name, handler) {
  * and what the pointer is over stay. Children are the same by `data-key`, else by place and tag; what an element with
  * `data-own` holds is its own matter. */
 export function patch(parent, children) {
-  const keys = new Set(children.map((child) => child.dataset?.key));
-  // First, so that what stays is not moved: moving loses the focus.
-  for (const child of [...parent.children]) if (child.dataset.key !== undefined && !keys.has(child.dataset.key)) child.remove();
+  const wanted = new Set(children.map((child) => child.dataset?.key));
+  const kept = new Map();
+  for (const child of [...parent.children]) {
+    const { key } = child.dataset;
+    if (key === undefined) continue;
+    // First, so that what stays is not moved: moving loses the focus.
+    if (wanted.has(key)) kept.set(key, child);
+    else child.remove();
+  }
   children.forEach((next, at) => {
     const place = parent.childNodes[at] ?? null;
-    const now = same(parent, place, next);
+    const key = next.dataset?.key;
+    const found = key === undefined ? place : kept.get(key);
+    kept.delete(key);
+    const now = found && isSame(found, next) ? found : null;
     if (now !== place || !now) parent.insertBefore(now ?? next, place);
     if (now) become(now, next);
   });
   while (parent.childNodes.length > children.length) parent.lastChild.remove();
 }
 
-function same(parent, place, next) {
-  const key = next.dataset?.key;
-  const now = key === undefined ? place : [...parent.children].find((child) => child.dataset.key === key);
-  return now && now.nodeName === next.nodeName && now.dataset?.key === key && now.dataset?.own === next.dataset?.own ? now : null;
-}
+const isSame = (now, next) => now.nodeName === next.nodeName && now.dataset?.key === next.dataset?.key && now.dataset?.own === next.dataset?.own;
 
 function become(now, next) {
   if (now.nodeType === Node.TEXT_NODE) {

@@ -26,11 +26,13 @@ function showForm({ title, about, fields = [], send, done, word, focus, isCarefu
     try {
       const answer = await send();
       if (done) {
-        dialog.close();
+        // Closed meanwhile, another one may be open.
+        if (main.isConnected) dialog.close();
         say(done(answer));
         await load();
       }
     } catch (error) {
+      if (!main.isConnected || !dialog.open) say(`${title} ${error.message}.`, true);
       fault.textContent = `${error.message}.`;
       fault.hidden = false;
     }
@@ -94,6 +96,16 @@ export function silenceForm(incident) {
     title: incident ? `Silence ${incident.root.shard}` : 'New silence', about: 'Keeps messages back until it ends; the incident stays visible.', word: 'Silence', focus: incident ? reason : matchers,
     fields: [['Labels that must match', matchers], ['Why', reason], ['For', minutes], ['Your name (may be empty)', author]],
     send, done: () => `Silenced for ${minutes.selectedOptions[0].textContent}: ${matchers.value}.`,
+  });
+}
+
+/** What it counted is lost, so it is asked once more. */
+export function removeTriggerForm(trigger) {
+  const number = (n) => n.toLocaleString('en');
+  showForm({
+    title: `Remove the trigger ${trigger.name}?`, about: `What it counted, ${number(trigger.count)} of ${number(trigger.threshold)}, is forgotten.`, word: 'Remove it', isCareful: true,
+    send: () => ask(`triggers/${encodeURIComponent(trigger.name)}`, { method: 'DELETE' }),
+    done: () => `The trigger ${trigger.name} is removed.`,
   });
 }
 

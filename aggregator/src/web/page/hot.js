@@ -18,14 +18,14 @@ export function hotPath({ shard, kind, at }) {
   return `hot?kind=${kind}&limit=30${shard === 'all' ? '' : `&shard=${encodeURIComponent(shard)}`}${when}`;
 }
 
-/** The view; `answer` is null while it is read. */
-export function hotPage(place, shards, answer) {
+/** The view; `answer` is null while it is read, and when it was refused. */
+export function hotPage(place, shards, answer, isRefused) {
   const choose = (change) => { location.hash = link({ ...place, ...change }); };
   const pick = h('select', { 'aria-label': 'Shard', 'data-key': 'hot-shard', change: (event) => choose({ shard: event.target.value }) },
     ['all', ...shards.map((shard) => shard.shard)].map((name) => h('option', { value: name, selected: name === place.shard }, name === 'all' ? 'all shards' : name)));
   const when = h('input', { type: 'datetime-local', 'aria-label': 'At', 'data-key': 'hot-at', value: place.at === 'now' ? null : local(Number(place.at)),
     change: (event) => choose({ at: event.target.value ? String(Math.floor(new Date(event.target.value).getTime() / 1000)) : 'now' }) });
-  return [h('div', { class: 'head' }, h('h2', null, 'What is hot'), h('span', { class: 'legend' }, answer ? told(answer) : 'reading …')),
+  return [h('div', { class: 'head' }, h('h2', null, 'What is hot'), h('span', { class: 'legend' }, answer ? told(answer) : isRefused ? 'no answer' : 'reading …')),
     h('div', { class: 'choices' },
       h('div', { class: 'tabs', role: 'group', 'aria-label': 'Of what' }, Object.entries(KINDS).map(([kind, word]) => h('a', { href: link({ ...place, kind }), 'aria-current': kind === place.kind ? 'true' : null }, word))),
       pick, when, place.at !== 'now' && h('a', { href: link({ ...place, at: 'now' }) }, 'back to now')),

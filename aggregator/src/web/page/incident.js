@@ -63,7 +63,7 @@ function suspicion(incident, isWhole) {
 
 function proofs(incident, n) {
   const heaviest = Math.max(...incident.evidence.map((one) => one.weight), 0.01);
-  return [h('ol', { class: 'proofs' }, incident.evidence.slice(0, n).map((one, at) => h('li', { class: 'proof', 'data-key': `proof-${one.series.name}-${one.symptom}` },
+  return [h('ol', { class: 'proofs' }, incident.evidence.slice(0, n).map((one, at) => h('li', { class: 'proof', 'data-key': `proof-${one.node}-${one.series.name}-${one.symptom}` },
     h('p', null, one.sentence),
     h('div', { class: 'meta' }, h('meter', { class: 'weight', min: 0, max: heaviest, value: one.weight, 'aria-label': 'weight' }),
       h('span', null, `weight ${amount(one.weight, 'ratio')}`), h('span', null, one.family), Math.abs(one.since - incident.started_at) > 3 && h('span', null, `since ${clock(one.since)}`)),
@@ -93,7 +93,8 @@ const CHARTS_MAX = 60;
 
 /** A chart's place. The chart in it is drawn once; an open incident's is read anew every 10 s. */
 function chartOf(incident, at) {
-  const key = `${incident.id}/${incident.evidence[at].series.name}`;
+  const { node, series } = incident.evidence[at];
+  const key = `${incident.id}/${node}/${series.name}`;
   let kept = charts.get(key);
   if (!kept) {
     kept = { figure: h('figure', null, h('figcaption', null, 'reading …')), read: 0, state: '', isEmpty: true };
@@ -138,12 +139,23 @@ export function incidentPage() {
     !incident.intrusion && incident.affected.length > 0 && h('section', { class: 'block' }, h('h2', null, 'Also shows symptoms'),
       h('ul', { class: 'victims' }, incident.affected.map((one) => h('li', null, h('b', null, one.shard), `  ${one.evidence.sentence}`)))),
     h('section', { class: 'block' }, h('h2', null, 'Log of the root around the start'), incident.log_samples.length > 0
-      ? h('ul', { class: 'logs' }, incident.log_samples.map((line) => h('li', null, h('span', { class: 'quiet' }, `${clock(line.at)} `),
-        h('b', { class: /ERROR|FATAL|PANIC/.test(line.severity) ? 'hot' : null }, line.severity), line.code && ` ${line.code}`, ` ${line.text}`)))
+      ? h('ul', { class: 'logs' }, runs(incident.log_samples).map(({ line, n }) => h('li', null, h('span', { class: 'quiet' }, `${clock(line.at)} `),
+        h('b', { class: /ERROR|FATAL|PANIC/.test(line.severity) ? 'hot' : null }, line.severity), line.code && ` ${line.code}`, ` ${line.text}`, n > 1 && h('span', { class: 'quiet' }, ` × ${n}`))))
       : h('p', { class: 'quiet small' }, 'No log line stood out.')),
     incident.judgement && detectors(incident.judgement),
     h('p', { class: 'quiet small' }, 'Incident ', h('code', null, incident.id), `, revision ${incident.revision}. Values in log lines are masked on the host.`),
   ];
+}
+
+/** Lines that repeat the one before are told once. */
+function runs(lines) {
+  const told = [];
+  for (const line of lines) {
+    const before = told.at(-1);
+    if (before && before.line.text === line.text && before.line.severity === line.severity && before.line.code === line.code) before.n += 1;
+    else told.push({ line, n: 1 });
+  }
+  return told;
 }
 
 /** What the detectors said of the root when they said most, rarest first. */
@@ -151,7 +163,7 @@ function detectors(judgement) {
   const said = [...judgement.detectors].sort((a, b) => (a.p ?? 2) - (b.p ?? 2));
   return h('details', { class: 'block' }, h('summary', null, `What the detectors said: P(sick) ${judgement.probability.toFixed(3)} `, h('span', { class: 'quiet small' }, 'beside the rules that opened the incident')),
     h('div', { class: 'scroll' }, h('table', null, h('thead', null, h('tr', null, h('th', { scope: 'col' }, 'Detector'), ['p', 'Weight'].map((name) => h('th', { class: 'num', scope: 'col' }, name)))),
-      h('tbody', null, said.map((one) => h('tr', null, h('td', null, one.detector.replaceAll('_', ' ')), h('td', { class: 'num' }, one.p === null ? 'not known' : one.p.toPrecision(2)), h('td', { class: 'num' }, amount(one.weight))))))));
+      h('tbody', null, said.map((one) => h('tr', null, h('td', null, one.detector.replaceAll('_', ' ')), h('td', { class: 'num' }, one.p === null ? 'not known' : one.p.toPrecision(2)), h('td', { class: 'num' }, amount(one.weight, 'ratio'))))))));
 }
 
 /** When nothing is open. */

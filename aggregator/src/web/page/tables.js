@@ -1,7 +1,7 @@
 // Three lists: agents, silences, triggers.
 
 import { ago, amount, duration, h } from './draw.js';
-import { silenceForm } from './forms.js';
+import { removeTriggerForm, silenceForm } from './forms.js';
 import { change, state } from './state.js';
 
 export const LIVENESS = { never_seen: 'never heard of', alive: 'alive', database_silent: 'database does not answer', database_down: 'database is down', agent_stopped: 'agent stopped', agent_lost: 'agent not heard', host_lost: 'host not heard' };
@@ -50,5 +50,5 @@ export function triggersPage() {
       h('td', { class: 'wide' }, one.what, h('div', { class: 'quiet small' }, 'since ', ago(one.since))),
       h('td', { class: 'nowrap' }, h('meter', { class: 'weight far', min: 0, max: one.threshold, value: Math.min(one.count, one.threshold), 'aria-label': `counted by ${one.name}` }), h('div', { class: 'small' }, `${one.count.toLocaleString('en')} of ${one.threshold.toLocaleString('en')}`)),
       h('td', null, h('b', null, one.state), one.state === 'waiting' && h('div', { class: 'quiet small' }, `${one.n_nodes_heard} of ${one.n_nodes} nodes count`), one.fired_at !== null && h('div', { class: 'quiet small' }, 'fired ', ago(one.fired_at))),
-      h('td', { class: 'num' }, one.from_config ? h('span', { class: 'quiet small', title: 'it stands in the aggregator\u2019s configuration; removing it there ends it' }, 'configured') : h('button', { type: 'button', 'data-key': `drop-${one.name}`, 'aria-label': `Remove trigger: ${one.name}`, click: () => change(`triggers/${encodeURIComponent(one.name)}`, { method: 'DELETE' }, `The trigger ${one.name} is removed, with what it had counted.`) }, 'Remove')))))))];
+      h('td', { class: 'num' }, one.from_config ? h('span', { class: 'quiet small', title: 'it stands in the aggregator\u2019s configuration; removing it there ends it' }, 'configured') : h('button', { type: 'button', 'data-key': `drop-${one.name}`, 'aria-label': `Remove trigger: ${one.name}`, click: () => removeTriggerForm(one) }, 'Remove …')))))))];
 }
