@@ -315,9 +315,7 @@ async fn with_a_token_strangers_see_health_and_the_empty_page_only() {
         "/-/healthy",
         "/",
         "/app.js",
-        "/draw.js",
-        "/hot.js",
-        "/why.js",
+        "/state.js",
         "/style.css",
     ] {
         let (status, head, _) = get(address, open).await;

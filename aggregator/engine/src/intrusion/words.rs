@@ -90,6 +90,14 @@ pub(super) fn reason(reason: &Reason) -> String {
         Reason::UnknownApplication { application } => {
             format!("nobody called {application} was seen before")
         }
+        Reason::NewTarget {
+            target,
+            n_others: 0,
+        } => format!("it never went to {target} before"),
+        Reason::NewTarget {
+            target,
+            n_others: 1,
+        } => format!("the other client of its application does not go to {target}"),
         Reason::NewTarget { target, n_others } => {
             format!("{n_others} others of its application do not go to {target}")
         }
@@ -100,6 +108,10 @@ pub(super) fn reason(reason: &Reason) -> String {
             user,
             n_applications: 0,
         } => format!("nobody has acted as {user}"),
+        Reason::RoleOfOthers {
+            user,
+            n_applications: 1,
+        } => format!("{user} is the role of another application"),
         Reason::RoleOfOthers {
             user,
             n_applications,
