@@ -14,7 +14,7 @@ use anyhow::{Context, Result, bail, ensure};
 use clap::Parser;
 use serde_json::Value;
 
-use crate::bench::Report;
+use crate::bench::{Report, concluded};
 
 mod asd;
 mod calibration;
@@ -24,6 +24,7 @@ mod dbsherlock;
 mod detect_score;
 mod features;
 mod graphs;
+mod judged;
 mod labelled;
 mod loghub;
 mod nab;
@@ -103,16 +104,8 @@ impl Task {
 
 /// The program: status 0 when every target is reached, 1 when one is not, 2 when a set could not be answered.
 #[must_use]
-#[expect(clippy::print_stderr, reason = "the last word of a command")]
 pub fn main() -> ExitCode {
-    match run(&Args::parse()) {
-        Ok(true) => ExitCode::SUCCESS,
-        Ok(false) => ExitCode::FAILURE,
-        Err(error) => {
-            eprintln!("hsw-evaluate: {error:#}");
-            ExitCode::from(2)
-        }
-    }
+    concluded("hsw-evaluate", run(&Args::parse()))
 }
 
 fn run(args: &Args) -> Result<bool> {
@@ -243,6 +236,23 @@ fn scorer(task: &Task, name: &str, args: &[&Path], options: &[&str]) -> Result<O
         String::from_utf8_lossy(&output.stderr).trim()
     );
     Ok(Some(String::from_utf8_lossy(&output.stdout).into_owned()))
+}
+
+/// Holds a figure of ours against what the set's scorer said.
+fn must_say(said: &str, expected: &str) -> Result<()> {
+    ensure!(
+        said.contains(expected),
+        "the set's scorer says otherwise than {expected}: {said}"
+    );
+    Ok(())
+}
+
+/// Adds to a report what the set's scorer said.
+fn note_scorer(report: &mut Report, said: &str) {
+    report.note(format!(
+        "the set's own scorer: {}",
+        said.trim().replace('\n', "; ")
+    ));
 }
 
 /// Adds nothing to a report but the note that there was no truth.
