@@ -33,6 +33,7 @@ mod score;
 mod sql;
 mod streams;
 mod structure;
+pub mod told;
 
 /// Answers real labelled data and scores the answers.
 #[derive(Clone, Debug, Parser)]
@@ -40,6 +41,7 @@ mod structure;
 pub struct Args {
     /// loghub_2k, sql_templates, db_logs, graphs, streams, structure and features (these need no folder), petshop, rcd, nezha_tt, nezha_ob, asd, nab,
     /// dbsherlock, dbpa, smd (laid out as asd), ms_cloud (as nab); `SET=FOLDER` reads a folder of the same layout. All, when none is given.
+    /// `report` writes what the committed results say into the README, tests/results/ACCURACY.md and accuracy.svg.
     #[arg(value_name = "SET[=FOLDER]")]
     sets: Vec<String>,
     /// Where the answers go.
@@ -49,9 +51,12 @@ pub struct Args {
     #[arg(long, value_name = "FOLDER")]
     learn_from: Option<PathBuf>,
     /// Write evaluate-SET.json with the figures into this folder.
-    #[arg(long, value_name = "DIR", num_args = 0..=1, default_missing_value = "tests/results")]
+    #[arg(long, value_name = "DIR", num_args = 0..=1, default_missing_value = RESULTS)]
     results: Option<PathBuf>,
 }
+
+/// Where committed results lie.
+const RESULTS: &str = "tests/results";
 
 /// All that lie in the usual place.
 const SETS: [&str; 13] = [
@@ -108,6 +113,10 @@ fn run(args: &Args) -> Result<bool> {
     if sets.is_empty() {
         sets = SETS.map(str::to_owned).to_vec();
     }
+    if sets == ["report"] {
+        told::write(Path::new(RESULTS), Path::new("README.md"))?;
+        return Ok(true);
+    }
     let mut is_reached = true;
     for set in &sets {
         let task = match set.as_str() {
@@ -138,6 +147,9 @@ fn run(args: &Args) -> Result<bool> {
         is_reached &= report.is_reached();
         if let Some(folder) = &args.results {
             report.write(folder, &command)?;
+            if folder == Path::new(RESULTS) {
+                told::write(folder, Path::new("README.md"))?;
+            }
         }
     }
     Ok(is_reached)
