@@ -4,8 +4,7 @@
 //! aggregator runs all the same, unless a library or a GPU was asked for by name and is not to be had.
 //! Does not: score.
 
-use std::env;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use anyhow::Context as _;
 use hsw_fusion::layout;
@@ -14,9 +13,6 @@ use serde::{Deserialize, Serialize};
 use tokio::sync::mpsc;
 
 use crate::driver::Event;
-
-/// Folders above the executable that may be the checkout.
-const N_ABOVE: usize = 4;
 
 /// `[inference]`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -129,7 +125,7 @@ fn scorer(config: &Config, events: mpsc::Sender<Event>) -> anyhow::Result<Scorer
         tracing::debug!(why, "no GPU");
     }
     let models = hsw_inference::Config {
-        models: models(&config.models),
+        models: hsw_inference::models(&config.models),
         layout: layout::name(),
         n_shadow: config.shadow_batches,
     };
@@ -138,20 +134,6 @@ fn scorer(config: &Config, events: mpsc::Sender<Event>) -> anyhow::Result<Scorer
         let _ = events.blocking_send(Event::Scored(scores));
     };
     Ok(Scorer::start(runtime, models, deliver)?)
-}
-
-/// The folder of cards: named, of the checkout, or beside the executable.
-fn models(named: &Path) -> PathBuf {
-    if !named.as_os_str().is_empty() {
-        return named.to_owned();
-    }
-    let executable = env::current_exe().unwrap_or_default();
-    let folder = executable.parent().unwrap_or_else(|| Path::new("/"));
-    let above = folder.ancestors().take(N_ABOVE);
-    let mut above = above.map(|folder| folder.join("aggregator/models"));
-    above
-        .find(|folder| folder.is_dir())
-        .unwrap_or_else(|| folder.join("models"))
 }
 
 #[cfg(test)]

@@ -14,6 +14,7 @@ use hsw_explain::{Known, NamedCase, format};
 use serde::Serialize;
 use serde_json::{Value, json};
 
+use crate::bench::{Figure, Report};
 use crate::testbed::incidents::{self, Verdict};
 use crate::testbed::{Cluster, Fault, Stop, http};
 use crate::trials::{
@@ -80,30 +81,17 @@ pub struct Trial {
 }
 
 /// Everything measured.
-#[derive(Debug, Clone, Serialize)]
-pub struct Report {
+#[derive(Debug, Clone)]
+pub struct Outcome {
     command: String,
-    commit: String,
-    at: u64,
-    /// Of the trials of faults that had come before: detected, and named right when raised, later, and when over.
-    second: Counts,
-    /// Of the trials of new faults: detected, and said to be none of the known causes.
-    new: Counts,
-    /// Cases named right by all others together, and how many there are.
-    leave_one_out: (usize, usize),
-    trials: Vec<Trial>,
-    #[serde(skip)]
+    told: Report,
+    trials: Trials,
     causes: String,
 }
 
-/// How many trials.
-#[derive(Debug, Clone, Copy, Serialize, Default)]
-struct Counts {
-    trials: usize,
-    detected: usize,
-    at_raise: usize,
-    later: usize,
-    at_end: usize,
+#[derive(Debug, Clone, Serialize)]
+struct Trials {
+    trials: Vec<Trial>,
 }
 
 /// Runs all trials.
@@ -115,7 +103,7 @@ pub fn measure(
     args: &Args,
     faults: &[Fault],
     stop: &Stop,
-) -> Result<Report> {
+) -> Result<Outcome> {
     let services = cluster
         .services()
         .context("the test bed runs without the programs")?;
@@ -135,26 +123,15 @@ pub fn measure(
     }
     let causes = http::get(web, "/api/v1/causes")?.body;
     let cases = format::read(&causes).context("read the causes of the aggregator")?;
-    Ok(Report {
+    Ok(Outcome {
         command: format!(
             "tests/faults --second --faults {} --rounds {} --span {}",
             args.faults.join(","),
             args.rounds,
             args.span
         ),
-        commit: String::new(),
-        at: std::time::SystemTime::now()
-            .duration_since(std::time::UNIX_EPOCH)
-            .map_or(0, |since| since.as_secs()),
-        second: count(
-            trials.iter().filter(|trial| trial.round > 1),
-            |said, trial| said.names(&trial.fault),
-        ),
-        new: count(trials.iter().filter(|trial| trial.round == 1), |said, _| {
-            said.is_unknown()
-        }),
-        leave_one_out: leave_one_out(&cases),
-        trials,
+        told: figures(&trials, leave_one_out(&cases)),
+        trials: Trials { trials },
         causes,
     })
 }
@@ -225,22 +202,75 @@ fn said(web: SocketAddr, id: &str) -> Result<Option<Said>> {
     Ok(Said::of(&incident["why"]))
 }
 
-fn count<'a>(
-    trials: impl Iterator<Item = &'a Trial>,
-    is_right: impl Fn(&Said, &Trial) -> bool,
-) -> Counts {
-    let mut counts = Counts::default();
-    for trial in trials {
-        let right = |said: &Option<Said>| {
-            usize::from(said.as_ref().is_some_and(|said| is_right(said, trial)))
-        };
-        counts.trials += 1;
-        counts.detected += usize::from(trial.detected);
-        counts.at_raise += right(&trial.at_raise);
-        counts.later += right(&trial.later);
-        counts.at_end += right(&trial.at_end);
-    }
-    counts
+/// What the trials say, as figures; `by_others` are the cases named right by all others together, and how many there are.
+fn figures(trials: &[Trial], by_others: (usize, usize)) -> Report {
+    let mut report = Report::new("second");
+    let (new, again): (Vec<&Trial>, Vec<&Trial>) = trials.iter().partition(|one| one.round == 1);
+    let count = |of: &[&Trial], is: &dyn Fn(&Trial) -> bool| {
+        of.iter().filter(|trial| is(trial)).count() as f64
+    };
+    let named = |said: &Option<Said>, trial: &Trial| {
+        said.as_ref().is_some_and(|said| said.names(&trial.fault))
+    };
+    let unknown = |said: &Option<Said>| said.as_ref().is_some_and(Said::is_unknown);
+    let mut add = |metric: &str, value: f64, how: &str| {
+        report.add(Figure::new(metric, value, how));
+    };
+    let detected = "trials in which an incident named the right shard";
+    let right = "the right cause, likelier than none of the known";
+    add(
+        "again, trials",
+        again.len() as f64,
+        "faults that had come before, on another shard",
+    );
+    add("again, detected", count(&again, &|t| t.detected), detected);
+    add(
+        "again, named right when raised",
+        count(&again, &|t| named(&t.at_raise, t)),
+        right,
+    );
+    add(
+        "again, named right twenty seconds later",
+        count(&again, &|t| named(&t.later, t)),
+        "the same, where the incident was still open",
+    );
+    add(
+        "again, likeliest of the causes when over",
+        count(&again, &|t| {
+            t.at_end.as_ref().is_some_and(|said| said.cause == t.fault)
+        }),
+        "the right cause first, whatever the probability of none",
+    );
+    add(
+        "new, trials",
+        new.len() as f64,
+        "faults that had not come before",
+    );
+    add("new, detected", count(&new, &|t| t.detected), detected);
+    let none = "none of the known causes at least as likely as the first";
+    add(
+        "new, said to be unknown when raised",
+        count(&new, &|t| unknown(&t.at_raise)),
+        none,
+    );
+    add(
+        "new, said to be unknown twenty seconds later",
+        count(&new, &|t| unknown(&t.later)),
+        none,
+    );
+    add(
+        "new, said to be unknown when over",
+        count(&new, &|t| unknown(&t.at_end)),
+        none,
+    );
+    let how =
+        "each case whose cause another case has, judged by all others with the production core";
+    add("cases named right by all others", by_others.0 as f64, how);
+    add("cases judged by all others", by_others.1 as f64, how);
+    let at_end = count(&again, &|t| named(&t.at_end, t));
+    let figure = Figure::new("again, named right when over", at_end, right);
+    report.add(figure.at_least(again.len() as f64));
+    report
 }
 
 /// Each case judged by all others; one whose cause no other case has cannot be named and is left out.
@@ -266,25 +296,64 @@ fn leave_one_out(cases: &[NamedCase]) -> (usize, usize) {
     (right, n)
 }
 
-impl Report {
+impl Outcome {
     /// Says and writes it; whether every fault that came again was named right when it was over.
     ///
     /// # Errors
     /// When a file cannot be written.
-    pub fn conclude(self, commit: String, args: &Args) -> Result<bool> {
-        let report = Self { commit, ..self };
-        print_line(&format!(
-            "again: {:?}; new and said to be unknown: {:?}; leave one out: {:?}",
-            report.second, report.new, report.leave_one_out
-        ));
+    pub fn conclude(self, args: &Args) -> Result<bool> {
+        self.told.print(&self.command);
         if let Some(out) = &args.out {
-            let text = serde_json::to_string_pretty(&report)?;
-            std::fs::write(out, text + "\n").with_context(|| format!("write {}", out.display()))?;
+            self.told.write_with(out, &self.command, &self.trials)?;
         }
         if let Some(out) = &args.export {
-            std::fs::write(out, &report.causes)
+            std::fs::write(out, &self.causes)
                 .with_context(|| format!("write {}", out.display()))?;
         }
-        Ok(report.second.at_end == report.second.trials)
+        Ok(self.told.is_reached())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn trial(round: usize, cause: &str, none: f64) -> Trial {
+        let said = Said {
+            cause: cause.to_owned(),
+            probability: 1.0 - none,
+            none,
+            reason: String::new(),
+        };
+        Trial {
+            fault: "lock-storm".to_owned(),
+            shard: "shard-1".to_owned(),
+            round,
+            detected: true,
+            at_raise: None,
+            later: None,
+            at_end: Some(said),
+        }
+    }
+
+    #[test]
+    fn a_cause_is_named_where_it_is_right_and_likelier_than_none_and_all_must_be() {
+        let of = |report: &Report, metric: &str| {
+            let figure = report.figures.iter().find(|figure| figure.metric == metric);
+            figure.unwrap().value as usize
+        };
+        let mut trials = vec![
+            trial(1, "", 1.0),
+            trial(2, "lock-storm", 0.2),
+            trial(2, "lock-storm", 0.7),
+        ];
+        let report = figures(&trials, (2, 2));
+        assert_eq!(of(&report, "again, trials"), 2);
+        assert_eq!(of(&report, "again, named right when over"), 1);
+        assert_eq!(of(&report, "again, likeliest of the causes when over"), 2);
+        assert_eq!(of(&report, "new, said to be unknown when over"), 1);
+        assert!(!report.is_reached());
+        trials.pop();
+        assert!(figures(&trials, (2, 2)).is_reached());
     }
 }

@@ -149,7 +149,7 @@ pub fn run(args: &Args) -> Result<bool> {
     if args.second {
         let measured = crate::second::measure(&mut cluster, args, &faults, &stop);
         cluster.stop()?;
-        return measured?.conclude(commit, args);
+        return measured?.conclude(args);
     }
     let measured = measure(&mut cluster, args, &faults, &stop);
     cluster.stop()?;

@@ -10,6 +10,8 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
+use hsw_tests::evaluate::told;
+
 /// Lines a source file may have.
 const LINES_MAX: usize = 500;
 /// Crates that may be used by pure crates beside our own (their own closure is theirs to keep pure).
@@ -326,6 +328,24 @@ fn every_measured_number_of_the_readme_stands_in_a_committed_result() {
         }
     }
     assert!(wrong.is_empty(), "not in tests/results: {wrong:?}");
+}
+
+#[test]
+fn the_readmes_table_of_accuracy_is_what_the_committed_results_say() {
+    let results = root().join("tests/results");
+    let table = told::readme(&results).unwrap();
+    let remedy = "run tests/evaluate report and commit what it writes";
+    assert!(read(&root().join("README.md")).contains(&table), "{remedy}");
+    assert_eq!(
+        read(&results.join("ACCURACY.md")),
+        told::report(&results).unwrap(),
+        "{remedy}"
+    );
+    assert_eq!(
+        read(&results.join("accuracy.svg")),
+        told::plot(&results).unwrap(),
+        "{remedy}"
+    );
 }
 
 #[test]

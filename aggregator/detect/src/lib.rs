@@ -26,3 +26,6 @@ pub use own_past::{Learning, OwnPast, Residual};
 pub use rows::{Novelty, Panel, Verdict};
 pub use scale::Scale;
 pub use siblings::LeaveOneOut;
+
+#[cfg(test)]
+mod dice;

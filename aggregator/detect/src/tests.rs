@@ -4,15 +4,7 @@ use hsw_state::{Cluster, NodeIndex};
 use hsw_types::{NodeId, SeriesDef, SeriesId, SeriesKey, SeriesValues, ShardSummary, WindowIndex};
 
 use super::{Detector, Finding, Group};
-
-/// Deterministic noise in [-1, 1).
-fn noise(window: i64, node: usize) -> f64 {
-    let mut x = (window as u64).wrapping_mul(0x9E37_79B9_7F4A_7C15) ^ (node as u64) << 32;
-    x ^= x >> 31;
-    x = x.wrapping_mul(0xBF58_476D_1CE4_E5B9);
-    x ^= x >> 27;
-    (x % 2_000) as f64 / 1_000.0 - 1.0
-}
+use crate::dice::noise;
 
 struct World {
     cluster: Cluster,

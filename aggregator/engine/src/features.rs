@@ -9,11 +9,9 @@ mod minute;
 
 use std::collections::BTreeMap;
 
-use hsw_detect::Detector;
-use hsw_fusion::layout::{AT_GRAPH, AT_LOG, AT_SHARD, Features, metric_index};
-use hsw_graph::{Vertex, Watch};
+use hsw_detect::{Detector, GraphSight};
+use hsw_fusion::layout::{AT_GRAPH, AT_LOG, AT_SHARD, COLUMNS_GRAPH, Features, metric_index};
 use hsw_state::{Cluster, NodeIndex};
-use hsw_structure::Structure;
 use hsw_types::{Bad, ShardId, Subject, WindowIndex};
 
 use crate::map::{ShardEntry, ShardMap};
@@ -28,8 +26,8 @@ pub(crate) struct Scene<'a> {
     pub(crate) cluster: &'a Cluster,
     pub(crate) detector: &'a Detector,
     pub(crate) map: &'a ShardMap,
-    pub(crate) watch: &'a Watch,
-    pub(crate) structure: &'a Structure,
+    /// Each node's place in the graph, as of the last look at it.
+    pub(crate) graph: &'a [Option<GraphSight>],
 }
 
 /// What is kept from window to window.
@@ -69,7 +67,7 @@ impl Gatherer {
             }
             let entry = entries[at];
             self.minute(scene.cluster, entry, (at, nodes), window, &mut features);
-            graph(scene, nodes, &mut features);
+            graph(scene.graph, nodes, &mut features);
             features.time(window.start());
             let known = nodes.iter().map(|&node| scene.detector.known_share(node));
             let siblings = n_siblings.saturating_sub(usize::from(!entry.is_router));
@@ -147,42 +145,64 @@ fn present(cluster: &Cluster, entry: &ShardEntry, window: WindowIndex) -> Vec<No
         .collect()
 }
 
-/// Where the shard's nodes stand in the graph: of several, the one with most neighbours.
-fn graph(scene: &Scene<'_>, nodes: &[NodeIndex], features: &mut Features) {
-    let vertices = nodes
-        .iter()
-        .map(|&at| Vertex::Node(scene.cluster.nodes()[at].node.clone()));
-    let with_degree = vertices.map(|v| (scene.watch.neighbours(&v).count(), v));
-    let Some((degree, vertex)) = with_degree.max() else {
+/// Where the shard stands in the graph: of its nodes the one that deviates most, of equal ones the one with most neighbours.
+fn graph(sights: &[Option<GraphSight>], nodes: &[NodeIndex], features: &mut Features) {
+    let known = nodes.iter().filter_map(|&node| sights.get(node)?.as_ref());
+    let most = known.max_by(|a, b| {
+        let by_deviation = a.deviation.total_cmp(&b.deviation);
+        by_deviation.then(a.degree.total_cmp(&b.degree))
+    });
+    let Some(sight) = most else {
         return;
     };
-    let Some(distances) = scene.watch.distances(&vertex) else {
-        return;
-    };
-    let hops: Vec<f64> = distances
-        .hops
-        .iter()
-        .flatten()
-        .map(|&d| f64::from(d))
-        .collect();
-    let n = hops.len().max(1) as f64;
-    let mean = hops.iter().sum::<f64>() / n;
-    let variance = hops.iter().map(|d| (d - mean) * (d - mean)).sum::<f64>() / n;
-    let ends_here = |suspicion: &&hsw_structure::Suspicion| {
-        let is_here = |edge: &hsw_graph::EdgeId| edge.from == vertex || edge.to == vertex;
-        suspicion.edges.iter().any(is_here)
-    };
-    let suspicions = scene
-        .structure
-        .suspicions()
-        .iter()
-        .filter(ends_here)
-        .count();
-    let coverage = hops.len() as f64 / distances.hops.len().max(1) as f64;
-    features.set(AT_GRAPH + 1, hsw_stats::ln_1p(degree as f64));
-    features.set(AT_GRAPH + 2, mean);
-    features.set(AT_GRAPH + 3, variance);
-    features.set(AT_GRAPH + 4, hops.iter().copied().fold(0.0, f64::max));
-    features.set(AT_GRAPH + 5, coverage);
-    features.set(AT_GRAPH + 7, hsw_stats::ln_1p(suspicions as f64));
+    let columns: [f64; COLUMNS_GRAPH.len()] = [
+        sight.deviation,
+        hsw_stats::ln_1p(sight.degree),
+        sight.distance_mean,
+        sight.distance_variance,
+        sight.eccentricity,
+        sight.coverage,
+        sight.latency_class,
+        hsw_stats::ln_1p(sight.n_suspicions),
+    ];
+    for (place, value) in columns.into_iter().enumerate() {
+        features.set(AT_GRAPH + place, value);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn of_several_nodes_the_one_whose_vertex_deviates_most_tells_all_columns_of_the_graph() {
+        let calm = GraphSight {
+            degree: 9.0,
+            ..GraphSight::default()
+        };
+        let moved = GraphSight {
+            deviation: 4.0,
+            degree: 2.0,
+            distance_mean: 1.5,
+            distance_variance: 0.25,
+            eccentricity: 2.0,
+            coverage: 0.5,
+            latency_class: 3.0,
+            n_suspicions: 1.0,
+        };
+        let sights = [Some(calm), None, Some(moved), Some(calm)];
+        let of = |nodes: &[NodeIndex]| {
+            let mut features = Features::default();
+            graph(&sights, nodes, &mut features);
+            let all = features.values();
+            all[AT_GRAPH..AT_GRAPH + COLUMNS_GRAPH.len()].to_vec()
+        };
+        let (neighbours, suspicion) = (2_f64.ln_1p() as f32, 1_f64.ln_1p() as f32);
+        assert_eq!(
+            of(&[0, 1, 2, 3]),
+            [4.0, neighbours, 1.5, 0.25, 2.0, 0.5, 3.0, suspicion]
+        );
+        assert_eq!(of(&[1, 3])[1], 9_f64.ln_1p() as f32);
+        assert_eq!(of(&[1, 4]), [0.0; COLUMNS_GRAPH.len()], "not in the graph");
+    }
 }

@@ -21,23 +21,19 @@ use crate::incident::{
     Evidence, Incident, IncidentId, IncidentState, Intrusion, IntrusionEdge, Symptom,
 };
 use crate::map::ShardMap;
-use crate::policy::{Policy, Told};
+use crate::policy::{N_EVIDENCE, Policy, TELL_EVERY, Told};
 use crate::symptoms::{self, Symptoms};
 
 /// Windows a lone new pair waits for its shard to show trouble: twice what a fault takes to open an incident.
 const PAIR_HOLD: i64 = 20;
 /// Windows without suspicion after which an incident is over.
 const CLOSE_AFTER: i64 = 60;
-/// Windows between two changes that are told.
-const TELL_EVERY: i64 = 5;
 /// Incidents open at a time: beyond it the weaker suspicions wait.
 const N_OPEN: usize = 50;
 /// Edges an incident names.
 const N_EDGES: usize = 50;
 /// Reasons it names.
 const N_REASONS: usize = 12;
-/// Pieces of evidence an incident shows.
-const N_EVIDENCE: usize = 12;
 /// Strength of a suspicion at which an edge weighs as much as a database that does not answer.
 const STRENGTH_MAX: f64 = 25.0;
 

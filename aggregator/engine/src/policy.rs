@@ -28,7 +28,7 @@ const MOVE_WITHIN: i64 = 30;
 /// Share of the open incident's strength from which another shard's own evidence is a cause of its own.
 const RIVAL_SHARE: f64 = 0.5;
 /// Pieces of evidence an incident shows.
-const N_EVIDENCE: usize = 12;
+pub(crate) const N_EVIDENCE: usize = 12;
 /// Windows that incidents taken back after a restart have to show themselves: longer than a lost agent takes to be lost.
 const BEGIN_GRACE: i64 = 20;
 /// Share of an incident's strength that is left a window later when its root shows less: half after half a minute.
@@ -38,7 +38,7 @@ const LOST_TOGETHER: i64 = 120;
 /// Kinds of evidence an incident remembers.
 const N_REMEMBERED: usize = 200;
 /// Windows between two changes that are told.
-const TELL_EVERY: i64 = 5;
+pub(crate) const TELL_EVERY: i64 = 5;
 
 /// One shard's part of a step.
 pub(crate) struct Part<'a> {

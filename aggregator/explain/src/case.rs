@@ -21,7 +21,8 @@ const HALVES_MIN: usize = 4;
 pub struct Levels {
     /// Over the normal rows.
     pub before: f64,
-    /// Over the later half of them less the earlier half's; NaN where they are too few.
+    /// Over the later half of them less the earlier half's, from the first to the last that has a value; NaN where they are too
+    /// few.
     pub drift: f64,
     /// Over the abnormal rows.
     pub during: f64,
@@ -50,7 +51,8 @@ impl Case {
                 Values::Numbers(values) => {
                     let suffix = if column.is_difference { PER_ROW } else { "" };
                     let name = format!("{}{suffix}", column.name);
-                    levels.insert(name, parts.levels(|rows| sum_of(values, rows)));
+                    let is_known = |row: usize| values.get(row).is_some_and(|v| !v.is_nan());
+                    levels.insert(name, parts.levels(|rows| sum_of(values, rows), is_known));
                 }
                 Values::Categories {
                     levels: names,
@@ -58,7 +60,9 @@ impl Case {
                 } => {
                     for (code, name) in names.iter().enumerate().take(LEVELS_MAX) {
                         let name = format!("{}={name}", column.name);
-                        levels.insert(name, parts.levels(|rows| share(codes, rows, code)));
+                        let is_known = |row: usize| codes.get(row).is_some_and(|c| *c != MISSING);
+                        let share = |rows: &[Range<usize>]| share(codes, rows, code);
+                        levels.insert(name, parts.levels(share, is_known));
                     }
                 }
             }
@@ -75,10 +79,21 @@ struct Parts<'a> {
 }
 
 impl Parts<'_> {
-    /// Of sums and numbers of values over some rows.
-    fn levels(&self, sum: impl Fn(&[Range<usize>]) -> (f64, usize)) -> Levels {
+    /// Of sums and numbers of values over some rows, and whether a row has a value.
+    fn levels(
+        &self,
+        sum: impl Fn(&[Range<usize>]) -> (f64, usize),
+        is_known: impl Fn(usize) -> bool,
+    ) -> Levels {
         let mean = |(sum, n): (f64, usize)| if n == 0 { f64::NAN } else { sum / n as f64 };
-        let (earlier, later) = (sum(self.earlier), sum(self.later));
+        let (mut earlier, mut later) = (sum(self.earlier), sum(self.later));
+        if (earlier.1 == 0) != (later.1 == 0) {
+            // It came late or went early, as all do that are first seen after the rows begin: halves of what there is.
+            let halves = halves(&known(self.regions.normal(), is_known));
+            if !halves.0.is_empty() {
+                (earlier, later) = (sum(&halves.0), sum(&halves.1));
+            }
+        }
         let before = if self.later.is_empty() {
             sum(self.regions.normal())
         } else {
@@ -90,6 +105,19 @@ impl Parts<'_> {
             during: mean(sum(self.regions.abnormal())),
         }
     }
+}
+
+/// Rows from the first to the last that has a value.
+fn known(rows: &[Range<usize>], is_known: impl Fn(usize) -> bool) -> Vec<Range<usize>> {
+    let all = || rows.iter().cloned().flatten();
+    let first = all().find(|row| is_known(*row));
+    let last = all().rfind(|row| is_known(*row));
+    let (Some(first), Some(last)) = (first, last) else {
+        return Vec::new();
+    };
+    let within = |rows: &Range<usize>| rows.start.max(first)..rows.end.min(last + 1);
+    let within = rows.iter().map(within);
+    within.filter(|rows| !rows.is_empty()).collect()
 }
 
 /// Rows with a category, of those that have any.

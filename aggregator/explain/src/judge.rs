@@ -74,8 +74,8 @@ impl Judge {
             changes.add(none, &vectors.drift);
         }
         Self {
-            levels: Profile::new(&levels, causes.len(), none),
-            changes: Profile::new(&changes, causes.len(), none),
+            levels: Profile::new(&levels, causes.len(), none, None),
+            changes: Profile::new(&changes, causes.len(), none, Some(0.0)),
             attributes,
             scales,
             causes,
@@ -241,8 +241,9 @@ struct Profile {
 }
 
 impl Profile {
-    fn new(samples: &Samples, n_causes: usize, none: usize) -> Self {
-        let place = |at| places(samples, at, n_causes, none);
+    /// `usual`: where what is normal lies as long as no case says it.
+    fn new(samples: &Samples, n_causes: usize, none: usize, usual: Option<f64>) -> Self {
+        let place = |at| places(samples, at, n_causes, (none, usual));
         let by_attribute: Vec<Vec<(f64, f64)>> = (0..samples.n).map(place).collect();
         let of = |cause: usize| by_attribute.iter().map(|places| places[cause]).collect();
         let causes: Vec<Vec<(f64, f64)>> = (0..n_causes).map(of).collect();
@@ -311,19 +312,25 @@ fn strength(value: f64, variance: f64, normal: f64) -> f64 {
     ((value - normal) / variance.sqrt() / FULL_VOTE_SIGMAS).clamp(-1.0, 1.0)
 }
 
-/// Centre and variance of one attribute for each cause; NaN where no case of it has the attribute.
-fn places(samples: &Samples, at: usize, n_causes: usize, none: usize) -> Vec<(f64, f64)> {
+/// Centre and variance of one attribute for each cause; NaN where no case of it has the attribute. `none` and where it lies then.
+fn places(
+    samples: &Samples,
+    at: usize,
+    n_causes: usize,
+    (none, usual): (usize, Option<f64>),
+) -> Vec<(f64, f64)> {
     let (mut sum, mut n_free, mut noise) = (0.0, 0.0, 0.0);
     let mut own = vec![(f64::NAN, 0.0, 0.0); n_causes];
     for (cause, own) in own.iter_mut().enumerate() {
         let mut values = samples.of(cause, at);
-        let Some(centre) = median(&mut values) else {
+        let usual = usual.filter(|_| cause == none);
+        let Some(centre) = median(&mut values).or(usual) else {
             continue;
         };
         let squares: f64 = values.iter().map(|v| (v - centre) * (v - centre)).sum();
         *own = (centre, squares, values.len() as f64);
         sum += squares;
-        n_free += (values.len() - 1) as f64;
+        n_free += values.len().saturating_sub(1) as f64;
         if cause == none {
             let spread = median_absolute_deviation(&mut values, centre);
             noise = MAD_TO_SIGMA * spread.unwrap_or_default();

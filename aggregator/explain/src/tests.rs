@@ -204,6 +204,48 @@ fn what_was_learned_on_one_machine_is_named_on_another() {
 }
 
 #[test]
+fn what_drifts_is_known_of_an_attribute_that_comes_late() {
+    // Normal rows are 0–19 and 40–59; it is there from row 52 on.
+    let value = |row| match row {
+        0..52 => f64::NAN,
+        52..56 => 10.0,
+        _ => 14.0,
+    };
+    let mut late: Vec<f64> = (0..N).map(value).collect();
+    late[30] = 20.0;
+    let levels = Case::new(&[Column::numbers("late", &late)], &regions()).levels["late"];
+    assert_eq!((levels.before, levels.drift), (12.0, 4.0));
+}
+
+#[test]
+fn a_cause_is_named_from_one_case_that_knows_no_drift() {
+    // What is watched for a minute has no earlier half to compare with, but for the few attributes that are always known.
+    let watched = |day: usize, rise: [f64; 4]| {
+        let mut case = case(1.0, day, rise);
+        let silent = Levels {
+            before: 0.0,
+            drift: 0.0,
+            during: f64::from(u8::from(rise[1] < 1.0)),
+        };
+        case.levels.insert("silent".to_owned(), silent);
+        case
+    };
+    let young = |rise: [f64; 4]| {
+        let mut case = watched(0, rise);
+        let others = case.levels.iter_mut().filter(|(name, _)| *name != "silent");
+        others.for_each(|(_, levels)| levels.drift = f64::NAN);
+        case
+    };
+    let (lock, stopped) = (young([1.0, 1.0, 4.0, 1.0]), young([1.0, 0.2, 1.0, 1.0]));
+    let known = Known::learn(&[("lock", &lock), ("stopped", &stopped)]);
+    let again = known.diagnose(&watched(3, [1.0, 1.0, 4.0, 1.0]));
+    assert_eq!(again.causes[0].0, "lock");
+    assert!(again.none < 0.5, "{again:?}");
+    let other = known.diagnose(&watched(3, [4.0, 1.0, 1.0, 1.0]));
+    assert!(other.none > 0.5, "{other:?}");
+}
+
+#[test]
 fn nothing_known_and_nothing_in_common_are_no_error() {
     let known = Known::learn(&[]);
     let found = known.diagnose(&case(1.0, 0, [2.0; 4]));

@@ -17,10 +17,10 @@ mod shadow;
 
 pub use card::{Bounds, CARD_BYTES_MAX, Card, Port, Trees};
 pub use contributions::{Forest, N_NODES_MAX, N_TREES_MAX};
-pub use library::{Found, find};
+pub use library::{Found, find, models};
 pub use model::{MODEL_BYTES_MAX, Model};
 pub use runtime::{Device, Provider, Runtime};
-pub use scorer::{Config, Scorer, Status, Totals};
+pub use scorer::{Config, Scorer, Status, Totals, cards};
 pub use shadow::{Shadow, Verdict};
 
 /// Why there is no model or no score. Each says what to do.

@@ -1,4 +1,4 @@
-//! Where ONNX Runtime's shared library lies. (step 11)
+//! Where ONNX Runtime's shared library and the models lie. (step 11)
 //!
 //! In: what the configuration says, the environment, the executable's place. Out: the first file that is there.
 //! Order: `inference.library`, `ORT_DYLIB_PATH`, `.ort/` in a folder above the executable, beside the executable. Never
@@ -35,6 +35,21 @@ pub fn find(configured: Option<&Path>) -> Result<Option<Found>, Error> {
         env::var_os("ORT_DYLIB_PATH").map(PathBuf::from),
         executable.as_deref(),
     )
+}
+
+/// The folder of model cards: the named one, that of the checkout, or `models` beside the executable.
+#[must_use]
+pub fn models(named: &Path) -> PathBuf {
+    if !named.as_os_str().is_empty() {
+        return named.to_owned();
+    }
+    let executable = env::current_exe().unwrap_or_default();
+    let folder = executable.parent().unwrap_or_else(|| Path::new("/"));
+    let above = folder.ancestors().take(N_ABOVE);
+    let mut above = above.map(|folder| folder.join("aggregator/models"));
+    above
+        .find(|folder| folder.is_dir())
+        .unwrap_or_else(|| folder.join("models"))
 }
 
 fn find_from(

@@ -343,8 +343,9 @@ impl Worker {
     }
 }
 
-/// The cards of a folder, by name.
-fn cards(folder: &Path) -> Vec<PathBuf> {
+/// The cards of a folder, by name, 64 at most; none where it cannot be read.
+#[must_use]
+pub fn cards(folder: &Path) -> Vec<PathBuf> {
     let Ok(entries) = fs::read_dir(folder) else {
         return Vec::new();
     };

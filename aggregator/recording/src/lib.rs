@@ -15,7 +15,7 @@ mod writer;
 mod play;
 
 pub use entry::{Entry, Header};
-pub use play::{Played, play};
+pub use play::{Played, Rescored, Score, play, rescore};
 pub use reader::Reader;
 pub use writer::Writer;
 

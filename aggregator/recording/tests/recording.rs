@@ -6,7 +6,7 @@
 
 use hsw_engine::{Config, Engine, IncidentId, Input, ShardEntry, ShardMap};
 use hsw_fusion::Scores;
-use hsw_recording::{Entry, Error, Header, Reader, Writer, play};
+use hsw_recording::{Entry, Error, Header, Reader, Writer, play, rescore};
 use hsw_simulator::{Fault, Injection, Scenario, Simulation, Topology};
 use hsw_types::{Monotonic, NodeId, ShardId, WallTime, WindowIndex};
 use proptest::prelude::*;
@@ -103,6 +103,53 @@ fn a_played_recording_gives_the_incidents_of_the_engine_that_was_recorded() {
     let played = play(Reader::new(bytes.as_slice()).unwrap()).unwrap();
     assert_eq!(played.lost, Some(0));
     assert_eq!(played.incidents[0].root.as_str(), "shard-2");
+}
+
+#[test]
+fn a_recording_scored_anew_gives_the_same_incidents_and_says_how_far_the_scores_are_apart() {
+    let (mut entries, _) = lived(180);
+    // What a model said then, as it came: after the clock that asked for it.
+    let scores = |window: WindowIndex, sick: f32, shards: &[ShardId]| Scores {
+        window,
+        shards: shards.to_vec(),
+        sick: vec![sick; shards.len()],
+        ..Scores::default()
+    };
+    let mut asked = Vec::new();
+    let bytes = written(&entries);
+    let read = |bytes: &[u8]| play(Reader::new(bytes).unwrap()).unwrap();
+    let first = rescore(Reader::new(bytes.as_slice()).unwrap(), &mut |batch| {
+        asked.push((batch.window, batch.shards.clone()));
+        None
+    })
+    .unwrap();
+    let found = first.rescored.unwrap();
+    assert_eq!(found.n_batches as usize, asked.len());
+    assert!(found.n_batches > 60 && found.n_scored == 0, "{found:?}");
+
+    let (window, shards) = asked[5].clone();
+    let at = entries.iter().position(|(now, _)| now.0 >= 170_000_000);
+    let (now, _) = entries[at.unwrap()];
+    entries.insert(
+        at.unwrap(),
+        (now, Entry::Scored(scores(window, 0.25, &shards))),
+    );
+    let bytes = written(&entries);
+    let (last, last_shards) = asked.last().unwrap().clone();
+    let (now, _) = *entries.last().unwrap();
+    entries.push((now, Entry::Scored(scores(last, 0.25, &last_shards))));
+    let second = rescore(
+        Reader::new(written(&entries).as_slice()).unwrap(),
+        &mut |batch| Some(scores(batch.window, 0.75, &batch.shards)),
+    )
+    .unwrap();
+    let found = second.rescored.unwrap();
+    assert_eq!(found.n_scored, found.n_batches);
+    // The one of long ago waits no longer.
+    assert_eq!(found.n_compared as usize, last_shards.len());
+    assert!((found.difference_max - 0.5).abs() < 1e-6, "{found:?}");
+    let incidents = |played: &hsw_recording::Played| format!("{:?}", played.incidents);
+    assert_eq!(incidents(&second), incidents(&read(&bytes)));
 }
 
 #[test]

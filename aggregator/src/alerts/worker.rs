@@ -162,6 +162,40 @@ impl Queue {
     }
 }
 
+/// What a receiver's log lines say beside the reason.
+struct Words {
+    refused: &'static str,
+    again: &'static str,
+}
+
+/// Counts an attempt; true when there is nothing more to try, else it has waited `pause`, which grows.
+async fn is_settled(
+    receiver: &Receiver,
+    outcome: Outcome,
+    pause: &mut Duration,
+    words: &Words,
+) -> bool {
+    match outcome {
+        Outcome::Done => {
+            receiver.sent.fetch_add(1, Ordering::Relaxed);
+            true
+        }
+        Outcome::Refused(why) => {
+            receiver.refused.fetch_add(1, Ordering::Relaxed);
+            tracing::warn!(receiver = receiver.name, why, "{}", words.refused);
+            true
+        }
+        Outcome::Again(why) => {
+            receiver.retried.fetch_add(1, Ordering::Relaxed);
+            let pause_s = pause.as_secs();
+            tracing::warn!(receiver = receiver.name, why, pause_s, "{}", words.again);
+            tokio::time::sleep(*pause).await;
+            *pause = (*pause * 2).min(BACKOFF_MAX);
+            false
+        }
+    }
+}
+
 /// Delivers a webhook's queue for ever; ends by being dropped.
 pub(super) async fn run_webhook(
     client: Client,
@@ -169,6 +203,10 @@ pub(super) async fn run_webhook(
     queue: Arc<Queue>,
     receiver: Arc<Receiver>,
 ) {
+    let words = Words {
+        refused: "alert refused: check the receiver's URL and token",
+        again: "alert not delivered, will try again",
+    };
     loop {
         let Some(body) = queue.pop(&receiver) else {
             queue.has_more.notified().await;
@@ -176,31 +214,9 @@ pub(super) async fn run_webhook(
         };
         let mut pause = BACKOFF_FIRST;
         loop {
-            match target.post(&client, body.clone()).await {
-                Outcome::Done => {
-                    receiver.sent.fetch_add(1, Ordering::Relaxed);
-                    break;
-                }
-                Outcome::Refused(why) => {
-                    receiver.refused.fetch_add(1, Ordering::Relaxed);
-                    tracing::warn!(
-                        receiver = receiver.name,
-                        why,
-                        "alert refused: check the receiver's URL and token"
-                    );
-                    break;
-                }
-                Outcome::Again(why) => {
-                    receiver.retried.fetch_add(1, Ordering::Relaxed);
-                    tracing::warn!(
-                        receiver = receiver.name,
-                        why,
-                        pause_s = pause.as_secs(),
-                        "alert not delivered, will try again"
-                    );
-                    tokio::time::sleep(pause).await;
-                    pause = (pause * 2).min(BACKOFF_MAX);
-                }
+            let outcome = target.post(&client, body.clone()).await;
+            if is_settled(&receiver, outcome, &mut pause, &words).await {
+                break;
             }
         }
     }
@@ -213,6 +229,10 @@ pub(super) async fn run_alertmanager(
     mut bodies: watch::Receiver<Bytes>,
     receiver: Arc<Receiver>,
 ) {
+    let words = Words {
+        refused: "alerts refused: check the Alertmanager's URL",
+        again: "alerts not pushed, will try again",
+    };
     while bodies.changed().await.is_ok() {
         let mut pause = BACKOFF_FIRST;
         loop {
@@ -220,31 +240,9 @@ pub(super) async fn run_alertmanager(
             if body.is_empty() {
                 break;
             }
-            match target.post(&client, body).await {
-                Outcome::Done => {
-                    receiver.sent.fetch_add(1, Ordering::Relaxed);
-                    break;
-                }
-                Outcome::Refused(why) => {
-                    receiver.refused.fetch_add(1, Ordering::Relaxed);
-                    tracing::warn!(
-                        receiver = receiver.name,
-                        why,
-                        "alerts refused: check the Alertmanager's URL"
-                    );
-                    break;
-                }
-                Outcome::Again(why) => {
-                    receiver.retried.fetch_add(1, Ordering::Relaxed);
-                    tracing::warn!(
-                        receiver = receiver.name,
-                        why,
-                        pause_s = pause.as_secs(),
-                        "alerts not pushed, will try again"
-                    );
-                    tokio::time::sleep(pause).await;
-                    pause = (pause * 2).min(BACKOFF_MAX);
-                }
+            let outcome = target.post(&client, body).await;
+            if is_settled(&receiver, outcome, &mut pause, &words).await {
+                break;
             }
         }
     }

@@ -100,11 +100,7 @@ impl Agents {
         connection: &quinn::Connection,
         change: impl FnOnce(&mut AgentView),
     ) {
-        if let Some(entry) = self.lock().get_mut(node)
-            && entry.connection.stable_id() == connection.stable_id()
-        {
-            change(&mut entry.view);
-        }
+        self.change_own(node, connection, |entry| change(&mut entry.view));
     }
 
     /// Messages about triggers go here from now on, if this connection owns the entry.
@@ -114,11 +110,7 @@ impl Agents {
         connection: &quinn::Connection,
         to: mpsc::Sender<Vec<TriggerDown>>,
     ) {
-        if let Some(entry) = self.lock().get_mut(node)
-            && entry.connection.stable_id() == connection.stable_id()
-        {
-            entry.triggers = Some(to);
-        }
+        self.change_own(node, connection, |entry| entry.triggers = Some(to));
     }
 
     /// The node's role goes here from now on, if this connection owns the entry.
@@ -128,10 +120,19 @@ impl Agents {
         connection: &quinn::Connection,
         to: watch::Sender<Option<bool>>,
     ) {
+        self.change_own(node, connection, |entry| entry.role = Some(to));
+    }
+
+    fn change_own(
+        &self,
+        node: &NodeId,
+        connection: &quinn::Connection,
+        change: impl FnOnce(&mut Entry),
+    ) {
         if let Some(entry) = self.lock().get_mut(node)
             && entry.connection.stable_id() == connection.stable_id()
         {
-            entry.role = Some(to);
+            change(entry);
         }
     }
 

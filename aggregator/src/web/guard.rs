@@ -15,8 +15,8 @@ use axum::middleware::Next;
 use axum::response::{IntoResponse as _, Response};
 use subtle::ConstantTimeEq as _;
 
-use super::Config;
 use super::api::problem;
+use super::{Config, page};
 
 const REQUEST_MAX: Duration = Duration::from_secs(15);
 const TOKEN_CHARACTERS_MIN: usize = 16;
@@ -139,18 +139,7 @@ fn host_name(host: &str) -> &str {
 
 /// Open to everybody: liveness, and the page's files, which hold no data. Readiness is open without its reasons.
 fn is_open(path: &str) -> bool {
-    matches!(
-        path,
-        "/" | "/app.js"
-            | "/draw.js"
-            | "/hot.js"
-            | "/why.js"
-            | "/style.css"
-            | "/healthz"
-            | "/-/healthy"
-            | "/readyz"
-            | "/-/ready"
-    )
+    page::is_file(path) || matches!(path, "/healthz" | "/-/healthy" | "/readyz" | "/-/ready")
 }
 
 /// The middleware.

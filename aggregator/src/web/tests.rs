@@ -104,6 +104,9 @@ async fn the_api_tells_shards_incidents_and_the_series_that_prove_them() {
     let shards = get_json(address, "/api/v1/shards").await;
     assert_eq!(shards["shards"].as_array().unwrap().len(), 6);
     assert_eq!(shards["shards"][3]["health"], "bad");
+    assert_eq!(shards["shards"][3]["hyperscore"], 100.2);
+    assert_eq!(shards["shards"][3]["hyperscore_mode"], "centred");
+    assert_eq!(shards["shards"][3]["judgement"]["probability"], 0.97);
     let open = get_json(address, "/api/v1/incidents?state=open").await;
     let incident = &open["incidents"][0];
     assert_eq!(open["incidents"].as_array().unwrap().len(), 1);
@@ -315,9 +318,7 @@ async fn with_a_token_strangers_see_health_and_the_empty_page_only() {
         "/-/healthy",
         "/",
         "/app.js",
-        "/draw.js",
-        "/hot.js",
-        "/why.js",
+        "/state.js",
         "/style.css",
     ] {
         let (status, head, _) = get(address, open).await;

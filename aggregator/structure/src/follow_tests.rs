@@ -38,6 +38,14 @@ fn client(peer: &str, application: &str, user: &str) -> EdgeSubject {
     }
 }
 
+/// A login that the server refuses.
+fn refused(peer: &str, application: &str, user: &str) -> EdgeSubject {
+    EdgeSubject {
+        kind: EdgeKind::RefusedLogin,
+        ..client(peer, application, user)
+    }
+}
+
 impl World {
     /// Orders on four shards, users on one, a monitor on all; watched for ten minutes.
     fn new() -> Self {
@@ -291,9 +299,7 @@ fn decoys_from_many_hosts_do_not_make_the_rest_usual() {
 fn who_tries_roles_then_makes_one_is_no_deployment_and_a_pod_that_was_early_is() {
     for (tried, is_deployment) in [("monitor", false), ("profile", true)] {
         let mut world = World::new();
-        let mut refused = client("10.0.7.7", "profile", tried);
-        refused.kind = EdgeKind::RefusedLogin;
-        world.connect("users-1-a", &refused);
+        world.connect("users-1-a", &refused("10.0.7.7", "profile", tried));
         world.pass(4);
         world
             .there
@@ -312,20 +318,24 @@ fn who_tries_roles_then_makes_one_is_no_deployment_and_a_pod_that_was_early_is()
     }
 }
 
-#[test]
-fn who_goes_on_being_refused_was_refused_a_moment_ago() {
+fn escalation() -> (Pattern, String) {
+    (Pattern::Escalation, "client:10.0.2.1/login".to_owned())
+}
+
+/// A client is refused as another's role at so many looks, then acts as it.
+fn after_refusals(n_looks: usize) -> Vec<(Pattern, String)> {
     let mut world = World::new();
-    let mut refused = client("10.0.2.1", "login", "monitor");
-    refused.kind = EdgeKind::RefusedLogin;
-    world.connect("users-1-a", &refused);
-    // For longer than a refusal matters.
-    world.pass(400);
+    world.connect("users-1-a", &refused("10.0.2.1", "login", "monitor"));
+    world.pass(n_looks);
     world.connect("users-1-a", &client("10.0.2.1", "login", "monitor"));
     world.pass(6);
-    assert_eq!(
-        world.patterns(),
-        [(Pattern::Escalation, "client:10.0.2.1/login".to_owned())]
-    );
+    world.patterns()
+}
+
+#[test]
+fn who_goes_on_being_refused_was_refused_a_moment_ago() {
+    // For longer than a refusal matters.
+    assert_eq!(after_refusals(400), [escalation()]);
 }
 
 #[test]
@@ -381,17 +391,12 @@ fn member(node: &str, role: &str, of: &str) -> (String, EdgeSubject) {
 #[test]
 fn a_role_granted_after_refused_logins_is_an_escalation_and_a_migration_is_none() {
     let mut world = World::new();
-    let mut refused = client("10.0.2.1", "login", "login");
-    refused.kind = EdgeKind::RefusedLogin;
-    world.connect("users-1-a", &refused);
+    world.connect("users-1-a", &refused("10.0.2.1", "login", "login"));
     world.pass(2);
     let (node, subject) = member("users-1-a", "login", "superuser");
     world.connect(&node, &subject);
     world.pass(30);
-    assert_eq!(
-        world.patterns(),
-        [(Pattern::Escalation, "client:10.0.2.1/login".to_owned())]
-    );
+    assert_eq!(world.patterns(), [escalation()]);
     let edges = &world.structure.suspicions()[0].edges;
     assert!(
         edges
@@ -410,17 +415,7 @@ fn a_role_granted_after_refused_logins_is_an_escalation_and_a_migration_is_none(
 
 #[test]
 fn a_client_that_was_refused_and_acts_as_anothers_role_is_an_escalation() {
-    let mut world = World::new();
-    let mut refused = client("10.0.2.1", "login", "monitor");
-    refused.kind = EdgeKind::RefusedLogin;
-    world.connect("users-1-a", &refused);
-    world.pass(2);
-    world.connect("users-1-a", &client("10.0.2.1", "login", "monitor"));
-    world.pass(6);
-    assert_eq!(
-        world.patterns(),
-        [(Pattern::Escalation, "client:10.0.2.1/login".to_owned())]
-    );
+    assert_eq!(after_refusals(2), [escalation()]);
 }
 
 #[test]

@@ -3,11 +3,13 @@
     clippy::unwrap_used,
     reason = "a test file: helpers fail the test by panicking"
 )]
+#![expect(clippy::print_stderr, reason = "a test that skips says so")]
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
-use hsw_recording::{Reader, play};
+use hsw_inference::{Device, Model, Runtime};
+use hsw_recording::{Reader, play, rescore};
 use hsw_simulated::movement::{Moved, movement};
 use hsw_simulated::record;
 use hsw_simulator::{Fault, Injection, Scenario, Simulation, Topology};
@@ -86,6 +88,44 @@ fn every_recorded_fault_is_one_incident_of_the_right_shard_on_every_replay() {
         assert!((-2..=15).contains(&delay), "{}: {delay} s", recorded.fault);
     }
     assert!(bytes <= 3_000_000);
+}
+
+#[test]
+fn every_recorded_fault_gives_the_same_incidents_scored_anew_on_whatever_is_here() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");
+    let here = root.join(".ort/libonnxruntime.so");
+    let configured = here.is_file().then_some(here.as_path());
+    let Some(found) = hsw_inference::find(configured).unwrap() else {
+        eprintln!("skipped: no ONNX Runtime here, run deploy/onnxruntime");
+        return;
+    };
+    let card = root.join("aggregator/models/hypershard-1.json");
+    let layout = hsw_fusion::layout::name();
+    // On a machine with a GPU these are two.
+    let devices = [Device::Cpu, Device::Auto];
+    let mut models = devices.map(|device| {
+        let runtime = Runtime::start(&found, device, 1).unwrap();
+        Model::open(&runtime, &card, &layout).unwrap()
+    });
+    for recorded in &recordings() {
+        let reader = || Reader::new(recorded.bytes.as_slice()).unwrap();
+        let told = format!("{:?}", play(reader()).unwrap().incidents);
+        let mut apart = 0.0_f32;
+        let anew = rescore(reader(), &mut |batch| {
+            let [cpu, other] = &mut models;
+            let raw = [cpu, &mut *other].map(|model| model.probabilities(batch).unwrap().sick);
+            for (a, b) in raw[0].iter().zip(&raw[1]) {
+                apart = apart.max((a - b).abs());
+            }
+            Some(other.score(batch).unwrap())
+        })
+        .unwrap();
+        assert_eq!(format!("{:?}", anew.incidents), told, "{}", recorded.fault);
+        let rescored = anew.rescored.unwrap();
+        assert!(rescored.n_scored > 60, "{rescored:?}");
+        assert_eq!(rescored.n_scored, rescored.n_batches);
+        assert!(apart <= 1e-3, "{}: {apart}", recorded.fault);
+    }
 }
 
 /// Device names aside: of a real node its own disk.

@@ -3,40 +3,8 @@
 //! In: an [`Injection`]. Out: changes of the node's parameters at each second. Severity 1 is what the test bed does to a real
 //! cluster, where it has the same fault; lower ones shrink the cause, not the consequence.
 
+use crate::kinds::kinds;
 use crate::stress::Stress;
-
-macro_rules! faults {
-    ($($kind:ident $name:literal $on:ident $about:literal)*) => {
-        /// What can go wrong.
-        #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-        pub enum Fault {
-            $(#[doc = $about] $kind),*
-        }
-
-        impl Fault {
-            /// Every kind.
-            pub const ALL: &[Self] = &[$(Self::$kind),*];
-
-            /// As commands and files name it; where the test bed has the same fault, its name there.
-            #[must_use]
-            pub const fn name(self) -> &'static str {
-                match self { $(Self::$kind => $name),* }
-            }
-
-            /// One line for people.
-            #[must_use]
-            pub const fn about(self) -> &'static str {
-                match self { $(Self::$kind => $about),* }
-            }
-
-            /// Whom of the shard it acts on.
-            #[must_use]
-            pub const fn target(self) -> Target {
-                match self { $(Self::$kind => Target::$on),* }
-            }
-        }
-    };
-}
 
 /// Whom of a shard a fault acts on.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -47,41 +15,43 @@ pub enum Target {
     Replica,
 }
 
-faults! {
-    LockStorm "lock-storm" Primary "one session holds the locks of the hot rows, others queue behind it"
-    CpuHog "cpu-hog" Primary "busy loops of foreign processes beside the database"
-    CpuQuota "cpu-quota" Primary "the processor quota is cut to almost nothing"
-    CpuSteal "cpu-steal" Primary "the hypervisor gives the processor to others"
-    MissingIndex "missing-index" Primary "an index is gone, look-ups read the whole table"
-    BadPlan "bad-plan" Primary "stale statistics: some reports read far too much"
-    ConnectionStorm "connection-storm" Primary "logins until the limit refuses them, and on"
-    ConnectionLeak "connection-leak" Primary "a pool never gives its sessions back"
-    CheckpointStorm "checkpoint-storm" Primary "checkpoints in a tight loop, with writes between them"
-    Stopped "stopped" Primary "every process of the instance is stopped"
-    Frozen "frozen" Primary "the control group is frozen"
-    Crash "crash" Primary "the database is killed and comes back"
-    Refuses "refuses" Primary "the database is down and stays down"
-    HostLost "host-lost" Primary "the host is gone, its agent with it"
-    DiskHog "disk-hog" Primary "foreign direct writes on the database's disk"
-    DiskSlow "disk-slow" Primary "the device takes many times as long for each request"
-    DiskStalls "disk-stalls" Primary "the device hangs for moments"
-    DiskFull "disk-full" Primary "the file system fills up until writes fail"
-    CacheLost "cache-lost" Primary "the working set has outgrown the buffer cache"
-    MemoryPressure "memory-pressure" Primary "other processes take the host's memory; it swaps"
-    Deadlocks "deadlocks" Primary "transactions that take the same locks in different order"
-    HotRow "hot-row" Primary "most updates go to a single row"
-    IdleTransaction "idle-transaction" Primary "clients forget to commit: snapshots and locks are held"
-    SlowQuery "slow-query" Primary "runaway sorts"
-    NoisyTenant "noisy-tenant" Primary "one tenant sends many times its usual load"
-    ErrorBurst "error-burst" Primary "a release sends statements that cannot be"
-    VacuumOff "vacuum-off" Primary "autovacuum is off and tables bloat"
-    ArchiveFails "archive-fails" Primary "WAL cannot be archived and piles up"
-    NetworkDelay "network-delay" Primary "packets are delayed on the way to the database"
-    NetworkLoss "network-loss" Primary "packets are lost on the way to the database"
-    NetworkNarrow "network-narrow" Primary "the network's bandwidth is taken by others"
-    ReplicationBroken "replication-broken" Replica "the replica receives nothing any more"
-    ReplicaSlow "replica-slow" Replica "the replica replays slower than its primary writes"
-    ReplicaDiskSlow "replica-disk-slow" Replica "the replica's device takes many times as long"
+kinds! {
+    "What can go wrong."
+    Fault
+    LockStorm "lock-storm" "one session holds the locks of the hot rows, others queue behind it"
+    CpuHog "cpu-hog" "busy loops of foreign processes beside the database"
+    CpuQuota "cpu-quota" "the processor quota is cut to almost nothing"
+    CpuSteal "cpu-steal" "the hypervisor gives the processor to others"
+    MissingIndex "missing-index" "an index is gone, look-ups read the whole table"
+    BadPlan "bad-plan" "stale statistics: some reports read far too much"
+    ConnectionStorm "connection-storm" "logins until the limit refuses them, and on"
+    ConnectionLeak "connection-leak" "a pool never gives its sessions back"
+    CheckpointStorm "checkpoint-storm" "checkpoints in a tight loop, with writes between them"
+    Stopped "stopped" "every process of the instance is stopped"
+    Frozen "frozen" "the control group is frozen"
+    Crash "crash" "the database is killed and comes back"
+    Refuses "refuses" "the database is down and stays down"
+    HostLost "host-lost" "the host is gone, its agent with it"
+    DiskHog "disk-hog" "foreign direct writes on the database's disk"
+    DiskSlow "disk-slow" "the device takes many times as long for each request"
+    DiskStalls "disk-stalls" "the device hangs for moments"
+    DiskFull "disk-full" "the file system fills up until writes fail"
+    CacheLost "cache-lost" "the working set has outgrown the buffer cache"
+    MemoryPressure "memory-pressure" "other processes take the host's memory; it swaps"
+    Deadlocks "deadlocks" "transactions that take the same locks in different order"
+    HotRow "hot-row" "most updates go to a single row"
+    IdleTransaction "idle-transaction" "clients forget to commit: snapshots and locks are held"
+    SlowQuery "slow-query" "runaway sorts"
+    NoisyTenant "noisy-tenant" "one tenant sends many times its usual load"
+    ErrorBurst "error-burst" "a release sends statements that cannot be"
+    VacuumOff "vacuum-off" "autovacuum is off and tables bloat"
+    ArchiveFails "archive-fails" "WAL cannot be archived and piles up"
+    NetworkDelay "network-delay" "packets are delayed on the way to the database"
+    NetworkLoss "network-loss" "packets are lost on the way to the database"
+    NetworkNarrow "network-narrow" "the network's bandwidth is taken by others"
+    ReplicationBroken "replication-broken" "the replica receives nothing any more"
+    ReplicaSlow "replica-slow" "the replica replays slower than its primary writes"
+    ReplicaDiskSlow "replica-disk-slow" "the replica's device takes many times as long"
 }
 
 /// How a fault begins.
@@ -145,10 +115,13 @@ impl Injection {
 }
 
 impl Fault {
-    /// The kind of that name.
+    /// Whom of the shard it acts on.
     #[must_use]
-    pub fn parse(name: &str) -> Option<Self> {
-        Self::ALL.iter().copied().find(|kind| kind.name() == name)
+    pub const fn target(self) -> Target {
+        match self {
+            Self::ReplicationBroken | Self::ReplicaSlow | Self::ReplicaDiskSlow => Target::Replica,
+            _ => Target::Primary,
+        }
     }
 
     /// Changes the causes; `level` is above 0 and at most 1.

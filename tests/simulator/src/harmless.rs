@@ -3,37 +3,13 @@
 //! In: a [`Disturbance`]. Out: changes of nodes' parameters at each second, of all shards alike, of one after the other, or
 //! of one within its habit.
 
+use crate::kinds::kinds;
 use crate::random::wave;
 use crate::stress::Stress;
 
-macro_rules! harmless {
-    ($($kind:ident $name:literal $about:literal)*) => {
-        /// What is harmless.
-        #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-        pub enum Harmless {
-            $(#[doc = $about] $kind),*
-        }
-
-        impl Harmless {
-            /// Every kind.
-            pub const ALL: &[Self] = &[$(Self::$kind),*];
-
-            /// As commands and files name it.
-            #[must_use]
-            pub const fn name(self) -> &'static str {
-                match self { $(Self::$kind => $name),* }
-            }
-
-            /// One line for people.
-            #[must_use]
-            pub const fn about(self) -> &'static str {
-                match self { $(Self::$kind => $about),* }
-            }
-        }
-    };
-}
-
-harmless! {
+kinds! {
+    "What is harmless."
+    Harmless
     LoadDouble "load-surge-all" "twice the load on all shards alike"
     Burst "burst" "waves of load on all shards alike, half a minute each"
     RollingDeploy "rolling-deploy" "clients of one shard after the other connect anew"
@@ -59,14 +35,6 @@ pub struct Disturbance {
     pub from: u32,
     /// First second without it.
     pub until: u32,
-}
-
-impl Harmless {
-    /// The kind of that name.
-    #[must_use]
-    pub fn parse(name: &str) -> Option<Self> {
-        Self::ALL.iter().copied().find(|kind| kind.name() == name)
-    }
 }
 
 impl Disturbance {

@@ -11,6 +11,8 @@ mod topology;
 
 mod stress;
 
+mod kinds;
+
 mod fault;
 mod harmless;
 

@@ -35,12 +35,9 @@ fn value(n: usize, window: i64) -> f64 {
     }
 }
 
-/// 0 to 1; SplitMix64's finaliser over the place.
+/// 0 to 1, by the place.
 fn noise(n: u64, window: i64) -> f64 {
-    let mut z = (n << 40 ^ window.cast_unsigned()).wrapping_mul(0x9e37_79b9_7f4a_7c15);
-    z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-    z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-    ((z ^ (z >> 31)) >> 11) as f64 / (1_u64 << 53) as f64
+    simagents::unit((n << 40 ^ window.cast_unsigned()).wrapping_mul(simagents::GOLDEN))
 }
 
 #[cfg(test)]

@@ -99,14 +99,20 @@ struct Machine {
 }
 
 #[derive(Serialize)]
-struct Written<'a> {
+struct Written<'a, T> {
     command: &'a str,
     commit: String,
     date: String,
     machine: Machine,
     #[serde(flatten)]
     report: &'a Report,
+    #[serde(flatten)]
+    more: &'a T,
 }
+
+/// Nothing beside the figures.
+#[derive(Serialize)]
+struct Nothing {}
 
 impl Report {
     /// Nothing yet.
@@ -169,16 +175,25 @@ impl Report {
     pub fn write(&self, folder: &Path, command: &str) -> Result<()> {
         std::fs::create_dir_all(folder).with_context(|| format!("make {}", folder.display()))?;
         let path = folder.join(format!("{}.json", self.name));
+        self.write_with(&path, command, &Nothing {})
+    }
+
+    /// Writes a file with more beside the figures, field by field.
+    ///
+    /// # Errors
+    /// When the file cannot be written.
+    pub fn write_with(&self, path: &Path, command: &str, more: &impl Serialize) -> Result<()> {
         let written = Written {
             command,
             commit: said("git", &["rev-parse", "HEAD"]),
             date: said("date", &["-u", "+%Y-%m-%dT%H:%M:%SZ"]),
             machine: machine(),
             report: self,
+            more,
         };
         let mut text = serde_json::to_string_pretty(&written).context("write JSON")?;
         text.push('\n');
-        std::fs::write(&path, text).with_context(|| format!("write {}", path.display()))
+        std::fs::write(path, text).with_context(|| format!("write {}", path.display()))
     }
 }
 

@@ -122,13 +122,18 @@ impl Args {
 
 /// The program: status 0 when every target is reached, 1 when one is not, 2 when a benchmark could not be run.
 #[must_use]
-#[expect(clippy::print_stderr, reason = "the last word of a command")]
 pub fn main() -> ExitCode {
-    match run(&Args::parse()) {
+    concluded("hsw-bench", run(&Args::parse()))
+}
+
+/// The last word of a command and its status: 0 when every target is reached, 1 when one is not, 2 when it could not be run.
+#[expect(clippy::print_stderr, reason = "the last word of a command")]
+pub(crate) fn concluded(program: &str, is_reached: Result<bool>) -> ExitCode {
+    match is_reached {
         Ok(true) => ExitCode::SUCCESS,
         Ok(false) => ExitCode::FAILURE,
         Err(error) => {
-            eprintln!("hsw-bench: {error:#}");
+            eprintln!("{program}: {error:#}");
             ExitCode::from(2)
         }
     }

@@ -90,21 +90,11 @@ impl Watched {
         let node = &self.node;
         let listen = format!("127.0.{}.20:{INGEST_PORT}", args.subnet);
         let facts = AgentFacts {
-            node: NAME.to_owned(),
-            shard: node.name.clone(),
-            aggregator: listen.clone(),
-            state_dir: self.bed.dir.join("agents").join(NAME),
-            certs: certs_of(&self.bed, NAME),
-            host: node.address.clone(),
-            port: node.port,
-            user: "hsw".to_owned(),
-            password_file: self.bed.dir.join("secrets/hsw.password"),
-            database: DATABASE.to_owned(),
-            data_dir: Some(node.data_dir()),
             logs: [node.log_dir(), self.storm_dir()]
                 .map(|dir| dir.join("*.json").display().to_string())
                 .to_vec(),
             log_prefix: None,
+            ..AgentFacts::of(&self.bed, node, NAME, &listen)
         };
         let aggregator = AggregatorFacts {
             data_dir: self.bed.dir.join("aggregator"),

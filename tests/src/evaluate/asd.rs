@@ -2,14 +2,14 @@
 
 use std::collections::BTreeMap;
 use std::fs;
-use std::io::{BufRead as _, BufReader, BufWriter, Write as _};
 use std::path::Path;
-use std::process::{Command, Stdio};
+use std::process::Command;
 
 use anyhow::{Context, Result, ensure};
 use serde_json::{Value, json};
 
 use super::detect_score::{average_precision, best_f1, hit_rate};
+use super::judged::judged;
 use super::{Task, scorer, unscored};
 use crate::bench::{Figure, Report};
 
@@ -112,56 +112,25 @@ fn regions(path: &Path) -> Result<BTreeMap<String, Vec<Region>>> {
 
 /// What `hsw detect` says of an entity's rows: writes the scores, adds up the blame in the regions.
 fn detect(task: &Task, entity: &str, regions: &mut [Region]) -> Result<Vec<f64>> {
-    let (folder, out) = (task.data.join(entity), task.out.join(entity));
-    fs::create_dir_all(&out).with_context(|| format!("make {}", out.display()))?;
-    let (test, train) = (folder.join("test.csv"), folder.join("train.csv"));
-    let own = std::env::current_exe().context("find this program")?;
-    let mut command = Command::new(own.with_file_name("hsw"));
-    command
-        .arg("detect")
-        .arg(&test)
-        .args(["--json", "--top", "1000000"]);
-    if train.is_file() {
-        command.arg("--train").arg(&train);
-    }
-    let mut child = command
-        .stdout(Stdio::piped())
-        .spawn()
-        .context("run hsw detect")?;
-    let said = BufReader::new(child.stdout.take().context("hsw detect's output")?);
-    let text = fs::read_to_string(&test).with_context(|| format!("read {}", test.display()))?;
-    let mut times = text
-        .lines()
-        .skip(1)
-        .map(|line| line.split(',').next().unwrap_or_default());
-    let mut file = BufWriter::new(fs::File::create(out.join("scores.csv"))?);
-    writeln!(file, "time,score")?;
-    let mut scores = Vec::new();
-    for line in said.lines() {
-        let line: Value = serde_json::from_str(&line?).context("what hsw detect said")?;
-        let score = line["score"].as_f64().context("a row without a score")?;
-        let row = scores.len();
-        ensure!(line["row"] == row, "{entity}: row {row} is missing");
-        for region in regions
-            .iter_mut()
-            .filter(|r| (r.first..=r.last).contains(&row))
-        {
+    let folder = task.data.join(entity);
+    let train = folder.join("train.csv");
+    let options = |command: &mut Command| {
+        command.args(["--top", "1000000"]);
+        if train.is_file() {
+            command.arg("--train").arg(&train);
+        }
+    };
+    let out = task.out.join(entity).join("scores.csv");
+    judged(&folder.join("test.csv"), options, &out, |row, line| {
+        let hit = |region: &&mut Region| (region.first..=region.last).contains(&row);
+        for region in regions.iter_mut().filter(hit) {
             for pair in line["top"].as_array().into_iter().flatten() {
                 if let (Some(name), Some(share)) = (pair[0].as_str(), pair[1].as_f64()) {
                     *region.blame.entry(name.to_owned()).or_default() += share;
                 }
             }
         }
-        writeln!(file, "{},{score}", times.next().unwrap_or_default())?;
-        scores.push(score);
-    }
-    file.flush()?;
-    ensure!(
-        child.wait()?.success(),
-        "hsw detect failed on {}",
-        test.display()
-    );
-    Ok(scores)
+    })
 }
 
 fn ranked(region: &Region) -> Vec<String> {

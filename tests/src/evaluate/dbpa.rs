@@ -3,13 +3,13 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
-use anyhow::{Result, ensure};
+use anyhow::Result;
 use hsw_cli::offline::explain::{Library, Procedure};
 use hsw_explain::NamedCase;
 use serde_json::{Value, json};
 
 use super::labelled::{self, Labelled};
-use super::{Task, calibration, scorer, unscored};
+use super::{Task, calibration, must_say, note_scorer, scorer, unscored};
 use crate::bench::{Figure, Report};
 
 /// A random forest on raw means (300 trees, the set's README), by the configuration that is answered.
@@ -44,16 +44,9 @@ pub(super) fn answer(task: &Task) -> Result<Report> {
             .iter()
             .filter(|f| f.metric.ends_with(": accuracy"))
         {
-            let expected = format!("accuracy {:.4}", figure.value);
-            ensure!(
-                said.contains(&expected),
-                "the set's scorer says otherwise than {expected}: {said}"
-            );
+            must_say(&said, &format!("accuracy {:.4}", figure.value))?;
         }
-        report.note(format!(
-            "the set's own scorer: {}",
-            said.trim().replace('\n', "; ")
-        ));
+        note_scorer(&mut report, &said);
     }
     Ok(report)
 }

@@ -14,7 +14,7 @@ use hsw_explain::{Column, Condition, Coverage, NamedCase, Predicate, Search, fin
 use serde_json::{Value, json};
 
 use super::labelled::{self, Labelled};
-use super::{Task, calibration, scorer, unscored};
+use super::{Task, calibration, must_say, note_scorer, scorer, unscored};
 use crate::bench::{Figure, Report};
 
 mod protocols;
@@ -253,10 +253,7 @@ fn score_predicates(task: &Task, cases: &[Labelled], report: &mut Report) -> Res
             "the set's scorer says otherwise than {:.4}: {said}",
             means[0]
         );
-        report.note(format!(
-            "the set's own scorer: {}",
-            said.trim().replace('\n', "; ")
-        ));
+        note_scorer(report, &said);
     }
     Ok(())
 }
@@ -366,15 +363,8 @@ fn check_ranks(task: &Task, first: f64, report: &mut Report) -> Result<()> {
     let files = [task.data.join("truth.jsonl"), task.out.join("causes.jsonl")];
     let files: Vec<&std::path::Path> = files.iter().map(std::path::PathBuf::as_path).collect();
     if let Some(said) = scorer(task, "rank_score.py", &files, &[])? {
-        let expected = format!("AC@1..5 {first:.4}");
-        ensure!(
-            said.contains(&expected),
-            "the set's scorer says otherwise than {expected}: {said}"
-        );
-        report.note(format!(
-            "the set's own scorer: {}",
-            said.trim().replace('\n', "; ")
-        ));
+        must_say(&said, &format!("AC@1..5 {first:.4}"))?;
+        note_scorer(report, &said);
     }
     Ok(())
 }

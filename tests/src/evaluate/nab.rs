@@ -2,15 +2,14 @@
 
 use std::collections::BTreeMap;
 use std::fs;
-use std::io::{BufRead as _, BufReader, BufWriter, Write as _};
 use std::path::Path;
-use std::process::{Command, Stdio};
+use std::process::Command;
 
 use anyhow::{Context, Result, ensure};
-use serde_json::Value;
 
 use super::asd::number_behind;
 use super::detect_score::{PROFILES, Series, nab};
+use super::judged::judged;
 use super::{Task, scorer, unscored};
 use crate::bench::{Figure, Report};
 
@@ -110,36 +109,8 @@ fn windows(path: &Path) -> Result<Option<Windows>> {
 /// What `hsw detect --univariate` says of a series.
 fn detect(task: &Task, name: &str) -> Result<Vec<f64>> {
     let (path, out) = (task.data.join("series").join(name), task.out.join(name));
-    if let Some(folder) = out.parent() {
-        fs::create_dir_all(folder).with_context(|| format!("make {}", folder.display()))?;
-    }
-    let own = std::env::current_exe().context("find this program")?;
-    let mut command = Command::new(own.with_file_name("hsw"));
-    command
-        .arg("detect")
-        .arg(&path)
-        .args(["--univariate", "--json"]);
-    let mut child = command
-        .stdout(Stdio::piped())
-        .spawn()
-        .context("run hsw detect")?;
-    let said = BufReader::new(child.stdout.take().context("hsw detect's output")?);
-    let text = fs::read_to_string(&path).with_context(|| format!("read {}", path.display()))?;
-    let mut times = text
-        .lines()
-        .skip(1)
-        .map(|line| line.split(',').next().unwrap_or_default());
-    let mut file = BufWriter::new(fs::File::create(&out)?);
-    writeln!(file, "time,score")?;
-    let mut scores = Vec::new();
-    for line in said.lines() {
-        let line: Value = serde_json::from_str(&line?).context("what hsw detect said")?;
-        let score = line["score"].as_f64().context("a row without a score")?;
-        ensure!(line["row"] == scores.len(), "{name}: a row is missing");
-        writeln!(file, "{},{score}", times.next().unwrap_or_default())?;
-        scores.push(score);
-    }
-    file.flush()?;
-    ensure!(child.wait()?.success(), "hsw detect failed on {name}");
-    Ok(scores)
+    let univariate = |command: &mut Command| {
+        command.arg("--univariate");
+    };
+    judged(&path, univariate, &out, |_, _| {})
 }

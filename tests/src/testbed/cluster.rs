@@ -17,7 +17,7 @@ use super::faults::{Fault, Injected};
 use super::host::Host;
 use super::ledger::Ledger;
 use super::load::Load;
-use super::postgres::{DATABASE, LogFormat, Node};
+use super::postgres::{DATABASE, Node};
 use super::schema::{self, Passwords};
 use super::services::{self, Services, certs_of};
 use super::stop::Stop;
@@ -206,7 +206,7 @@ impl Cluster {
         let facts: Vec<AgentFacts> = self
             .nodes
             .iter()
-            .map(|node| self.agent_facts(node, &listen))
+            .map(|node| AgentFacts::of(&self.bed, node, &format!("{}-a", node.name), &listen))
             .collect();
         let member = |fact: &AgentFacts| Member {
             name: fact.shard.clone(),
@@ -222,29 +222,6 @@ impl Cluster {
             shipped_causes: self.options.shipped_causes,
         };
         Services::start(&self.bed, programs, self.options.web, &aggregator, &facts)
-    }
-
-    fn agent_facts(&self, node: &Node, listen: &str) -> AgentFacts {
-        let name = format!("{}-a", node.name);
-        let pattern = node
-            .log_dir()
-            .join(format!("*.{}", node.log_format.extension()));
-        AgentFacts {
-            shard: node.name.clone(),
-            aggregator: listen.to_owned(),
-            state_dir: self.bed.dir.join("agents").join(&name),
-            certs: certs_of(&self.bed, &name),
-            host: node.address.clone(),
-            port: node.port,
-            user: "hsw".to_owned(),
-            password_file: self.bed.dir.join("secrets/hsw.password"),
-            database: DATABASE.to_owned(),
-            data_dir: Some(node.data_dir()),
-            logs: vec![pattern.display().to_string()],
-            log_prefix: (node.log_format == LogFormat::Stderr)
-                .then(|| LogFormat::PREFIX.to_owned()),
-            node: name,
-        }
     }
 
     /// A second load beside the usual one, at `factor` times its rates.

@@ -6,6 +6,10 @@ use std::path::PathBuf;
 
 use serde::Serialize;
 
+use super::bed::Bed;
+use super::postgres::{DATABASE, LogFormat, Node};
+use super::services::certs_of;
+
 /// Name that the aggregator's certificate carries.
 pub const AGGREGATOR: &str = "aggregator";
 /// The cluster's name.
@@ -42,6 +46,30 @@ pub struct AgentFacts {
     pub logs: Vec<String>,
     /// `log_line_prefix`, for plain text logs.
     pub log_prefix: Option<String>,
+}
+
+impl AgentFacts {
+    /// Of the agent `name` beside a node of the test bed: it follows the log that the node writes.
+    #[must_use]
+    pub fn of(bed: &Bed, node: &Node, name: &str, aggregator: &str) -> Self {
+        let is_text = node.log_format == LogFormat::Stderr;
+        let pattern = format!("*.{}", node.log_format.extension());
+        Self {
+            node: name.to_owned(),
+            shard: node.name.clone(),
+            aggregator: aggregator.to_owned(),
+            state_dir: bed.dir.join("agents").join(name),
+            certs: certs_of(bed, name),
+            host: node.address.clone(),
+            port: node.port,
+            user: "hsw".to_owned(),
+            password_file: bed.dir.join("secrets/hsw.password"),
+            database: DATABASE.to_owned(),
+            data_dir: Some(node.data_dir()),
+            logs: vec![node.log_dir().join(pattern).display().to_string()],
+            log_prefix: is_text.then(|| LogFormat::PREFIX.to_owned()),
+        }
+    }
 }
 
 /// A shard or router as the aggregator must know it.

@@ -24,6 +24,7 @@ pub mod detect;
 pub mod logstats;
 pub mod rca;
 pub mod replay;
+pub mod rescore;
 pub mod sketch;
 pub mod templates;
 pub mod timeline;

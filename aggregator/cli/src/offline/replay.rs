@@ -12,12 +12,17 @@ use hsw_engine::{Evidence, Incident, IncidentState};
 use hsw_recording::{Played, Reader, play};
 use serde_json::{Value, json};
 
+use super::rescore;
+
 /// `hsw replay`.
 #[derive(Debug, Args)]
 pub struct Options {
     /// A recording, as `hsw record` writes it.
     #[arg(value_name = "FILE")]
     pub file: PathBuf,
+    /// Whether and how a model scores it anew.
+    #[command(flatten)]
+    pub rescore: rescore::Options,
 }
 
 /// Plays and prints.
@@ -29,7 +34,15 @@ pub fn run(options: &Options, json: bool) -> anyhow::Result<()> {
     let file = File::open(&options.file).with_context(|| format!("open {path}"))?;
     let reader = Reader::new(BufReader::new(file)).with_context(|| format!("read {path}"))?;
     let cluster = reader.header().cluster.clone();
-    let played = play(reader).with_context(|| format!("play {path}"))?;
+    let played = match options.rescore.model()? {
+        Some(mut model) => {
+            let played = hsw_recording::rescore(reader, &mut |batch| model.score(batch));
+            model.is_whole()?;
+            played
+        }
+        None => play(reader),
+    };
+    let played = played.with_context(|| format!("play {path}"))?;
     let mut out = std::io::stdout().lock();
     if json {
         writeln!(out, "{:#}", report(&cluster, &played))?;
@@ -49,6 +62,7 @@ pub fn report(cluster: &str, played: &Played) -> Value {
         "from": played.span.map(|(from, _)| from.as_unix_seconds()),
         "until": played.span.map(|(_, until)| until.as_unix_seconds()),
         "is_whole": played.lost == Some(0),
+        "rescored": played.rescored.as_ref().map(rescore::report),
         "incidents": played.incidents.iter().map(|one| incident(one)).collect::<Vec<_>>(),
     })
 }
@@ -102,6 +116,9 @@ fn text(played: &Played) -> String {
             state(incident),
             incident.summary
         ));
+    }
+    if let Some(rescored) = &played.rescored {
+        text.push_str(&rescore::text(rescored));
     }
     let n = played.incidents.len();
     text.push_str(&format!(

@@ -5,7 +5,7 @@
 
 use std::collections::{BTreeMap, VecDeque};
 
-use hsw_fusion::layout::{Features, METRICS};
+use hsw_fusion::layout::METRICS;
 use hsw_fusion::{N_DETECTORS, SURPRISE_MAX, Surprises, Tail};
 use hsw_state::{Cluster, NodeIndex};
 use hsw_types::WindowIndex;
@@ -79,7 +79,7 @@ impl Default for Watched {
                 Box::new(Modes),
                 Box::new(Templates::default()),
                 Box::new(Fingerprints::default()),
-                Box::new(Structure::default()),
+                Box::new(Structure),
                 Box::new(Saturation),
                 Box::new(Liveness),
             ],
@@ -193,14 +193,6 @@ impl Board {
             *worst = worst.map(|said: f64| (said - hsw_stats::ln(f64::from(n))).max(0.0));
         }
         worst
-    }
-
-    /// Fills the columns that a node's detectors have found.
-    pub fn describe(&self, node: NodeIndex, features: &mut Features) {
-        let watched = self.watched.get(&node);
-        for witness in watched.iter().flat_map(|watched| &watched.witnesses) {
-            witness.describe(features);
-        }
     }
 
     /// What is allocated for a node.

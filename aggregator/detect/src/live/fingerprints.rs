@@ -8,7 +8,6 @@
 use std::collections::BTreeMap;
 
 use hsw_fusion::DetectorId;
-use hsw_fusion::layout::{AT_QUERY, Features};
 use hsw_state::KeyIndex;
 
 use super::{Sight, TURN, USUAL, Witness};
@@ -32,24 +31,13 @@ pub(super) struct Fingerprints {
     n_looks: u32,
     usual: BTreeMap<KeyIndex, f32>,
     shares: Vec<(KeyIndex, f64)>,
-    found: Found,
-}
-
-#[derive(Debug, Clone, Copy, Default)]
-struct Found {
-    calls: f64,
-    n: f64,
-    slowest: f64,
-    slow_share: f64,
-    mix: f64,
-    plans: f64,
 }
 
 impl Fingerprints {
-    /// Windows of the last minute in which each fingerprint was logged, as shares of all such windows.
-    fn count(&mut self, sight: &Sight<'_>) {
+    /// Windows of the last minute in which each fingerprint was logged, as shares of all such windows; gives the new plans.
+    fn count(&mut self, sight: &Sight<'_>) -> f64 {
         self.shares.clear();
-        self.found = Found::default();
+        let mut plans = 0.0;
         for (key, series) in &sight.cluster.nodes()[sight.node].series {
             let recent = || series.back_from(sight.window, MINUTE);
             match sight.cluster.keys()[*key].key.metric.as_str() {
@@ -59,15 +47,13 @@ impl Fingerprints {
                         self.shares.push((*key, n));
                     }
                 }
-                "query.plan_changes" => self.found.plans += recent().map(|(_, n)| n).sum::<f64>(),
-                "pg.statement_calls" => {
-                    self.found.calls += recent().next().map_or(0.0, |(_, calls)| calls);
-                }
+                "query.plan_changes" => plans += recent().map(|(_, n)| n).sum::<f64>(),
                 _ => {}
             }
         }
         let sum: f64 = self.shares.iter().map(|(_, n)| n).sum();
         self.shares.iter_mut().for_each(|(_, n)| *n /= sum);
+        plans
     }
 }
 
@@ -77,23 +63,20 @@ impl Witness for Fingerprints {
     }
 
     fn score(&mut self, sight: &Sight<'_>) -> Option<f64> {
-        self.count(sight);
-        let (slowest, n, n_slow) = sight.note.latency;
-        self.found.n = self.shares.len() as f64;
-        self.found.slowest = slowest;
-        self.found.slow_share = f64::from(n_slow) / f64::from(n.max(1));
-        if self.n_looks >= N_KNOWN && !self.shares.is_empty() {
+        let plans = self.count(sight);
+        let (slowest, n) = sight.note.latency;
+        let is_mix_known = self.n_looks >= N_KNOWN && !self.shares.is_empty();
+        let mut mix = 0.0;
+        if is_mix_known {
             let usual = |key: &KeyIndex| self.usual.get(key).map_or(0.0, |share| f64::from(*share));
             let risen = self
                 .shares
                 .iter()
                 .map(|(key, share)| (share - usual(key)).max(0.0));
-            self.found.mix = risen.sum::<f64>().min(1.0);
+            mix = risen.sum::<f64>().min(1.0);
         }
-        let is_known = n > 0 || (self.n_looks >= N_KNOWN && !self.shares.is_empty());
-        let found = self.found;
-        is_known
-            .then_some(USUAL + slowest * slowest + MIX * found.mix + PLAN * found.plans.min(3.0))
+        let is_known = n > 0 || is_mix_known;
+        is_known.then_some(USUAL + slowest * slowest + MIX * mix + PLAN * plans.min(3.0))
     }
 
     fn learn(&mut self, sight: &Sight<'_>) {
@@ -109,21 +92,6 @@ impl Witness for Fingerprints {
             .for_each(|share| *share *= (1.0 - weight) as f32);
         for (key, share) in &self.shares {
             *self.usual.entry(*key).or_default() += (weight * share) as f32;
-        }
-    }
-
-    fn describe(&self, features: &mut Features) {
-        let found = self.found;
-        let columns = [
-            hsw_stats::ln_1p(found.calls),
-            hsw_stats::ln_1p(found.n),
-            found.slowest,
-            found.slow_share,
-            found.mix,
-            hsw_stats::ln_1p(found.plans),
-        ];
-        for (at, value) in columns.into_iter().enumerate() {
-            features.set(AT_QUERY + at, value);
         }
     }
 

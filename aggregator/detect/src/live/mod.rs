@@ -33,7 +33,6 @@ mod board;
 pub use board::{Board, Standing};
 
 use hsw_fusion::DetectorId;
-use hsw_fusion::layout::Features;
 use hsw_state::{Cluster, NodeIndex};
 use hsw_types::WindowIndex;
 
@@ -74,9 +73,6 @@ pub(crate) trait Witness: std::fmt::Debug + Send {
 
     /// Learns the window that was scored last.
     fn learn(&mut self, _: &Sight<'_>) {}
-
-    /// Fills its own columns of the layout with what it found last.
-    fn describe(&self, _: &mut Features) {}
 
     /// What it has allocated.
     #[cfg(test)]

@@ -11,8 +11,6 @@ use crate::detector::{Judged, SCORE_TOLD};
 const N_WORST: usize = 5;
 /// Standard deviations beyond which a series says no more.
 const CUT: f64 = 30.0;
-/// A fingerprint this many standard deviations slower than usual is slow.
-const SLOW: f64 = 3.0;
 /// The series of durations of one kind of statement.
 const LATENCY: &str = "query.latency_ms";
 
@@ -64,8 +62,8 @@ const UNSEEN: Seen = Seen {
 pub struct Note {
     pub(crate) own: Worst,
     pub(crate) apart: Worst,
-    /// Slowest fingerprint in standard deviations, how many there are, how many are slow.
-    pub(crate) latency: (f64, u32, u32),
+    /// Slowest fingerprint in standard deviations, and how many there are.
+    pub(crate) latency: (f64, u32),
     seen: [Seen; METRICS.len()],
 }
 
@@ -74,7 +72,7 @@ impl Default for Note {
         Self {
             own: Worst::default(),
             apart: Worst::default(),
-            latency: (0.0, 0, 0),
+            latency: (0.0, 0),
             seen: [UNSEEN; METRICS.len()],
         }
     }
@@ -108,7 +106,6 @@ impl Note {
         if spec.name == LATENCY {
             self.latency.0 = self.latency.0.max(own);
             self.latency.1 += 1;
-            self.latency.2 += u32::from(own >= SLOW);
         }
         if let Some(seen) = principal.and_then(|at| self.seen.get_mut(at)) {
             let is_worse = seen.own.is_nan() || bad(judged.own) > bad(f64::from(seen.own));

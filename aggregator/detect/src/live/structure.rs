@@ -4,7 +4,6 @@
 //! Source: ALGORITHMS §7.5; the deviation is computed by `hsw-structure`.
 
 use hsw_fusion::DetectorId;
-use hsw_fusion::layout::{AT_GRAPH, Features};
 
 use super::{Sight, USUAL, Witness};
 
@@ -33,10 +32,8 @@ pub struct GraphSight {
 }
 
 /// The detector. See the module's header.
-#[derive(Debug, Default)]
-pub(super) struct Structure {
-    last: Option<GraphSight>,
-}
+#[derive(Debug)]
+pub(super) struct Structure;
 
 impl Witness for Structure {
     fn id(&self) -> DetectorId {
@@ -44,25 +41,7 @@ impl Witness for Structure {
     }
 
     fn score(&mut self, sight: &Sight<'_>) -> Option<f64> {
-        self.last = sight.graph.copied();
-        let graph = self.last?;
+        let graph = sight.graph?;
         Some(USUAL + graph.deviation * graph.deviation + SUSPICION * graph.n_suspicions)
-    }
-
-    fn describe(&self, features: &mut Features) {
-        let Some(graph) = self.last else { return };
-        let columns = [
-            graph.deviation,
-            hsw_stats::ln_1p(graph.degree),
-            graph.distance_mean,
-            graph.distance_variance,
-            graph.eccentricity,
-            graph.coverage,
-            graph.latency_class,
-            hsw_stats::ln_1p(graph.n_suspicions),
-        ];
-        for (at, value) in columns.into_iter().enumerate() {
-            features.set(AT_GRAPH + at, value);
-        }
     }
 }

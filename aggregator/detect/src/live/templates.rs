@@ -7,7 +7,6 @@
 use std::collections::BTreeMap;
 
 use hsw_fusion::DetectorId;
-use hsw_fusion::layout::{AT_LOG, Features};
 use hsw_state::{KeyIndex, Series};
 use hsw_types::{Subject, WindowIndex};
 
@@ -32,7 +31,6 @@ pub(super) struct Templates {
     n_looks: u32,
     usual: BTreeMap<KeyIndex, Usual>,
     counts: Vec<(KeyIndex, f64)>,
-    found: Found,
 }
 
 /// A template's past.
@@ -42,16 +40,6 @@ struct Usual {
     mean: f32,
     n: u32,
     first: WindowIndex,
-}
-
-#[derive(Debug, Clone, Copy, Default)]
-struct Found {
-    lines: f64,
-    error_lines: f64,
-    n: f64,
-    n_new: f64,
-    n_unheard: f64,
-    burst: f64,
 }
 
 fn over_minute(series: &Series, window: WindowIndex) -> f64 {
@@ -70,21 +58,14 @@ impl Witness for Templates {
     fn score(&mut self, sight: &Sight<'_>) -> Option<f64> {
         let node = &sight.cluster.nodes()[sight.node];
         self.counts.clear();
-        let mut found = Found::default();
-        let mut others = 0.0;
+        let (mut others, mut n_new, mut n_unheard) = (0.0, 0.0, 0.0);
         for (key, series) in &node.series {
             let info = &sight.cluster.keys()[*key];
-            match (info.key.metric.as_str(), &info.key.subject) {
-                ("log.template", Subject::Template { .. }) => {}
-                ("log.errors", Subject::Node) => {
-                    found.error_lines = over_minute(series, sight.window) / MINUTE as f64;
-                    continue;
-                }
-                _ => continue,
+            let is_template = matches!(info.key.subject, Subject::Template { .. });
+            if !is_template || info.key.metric != "log.template" {
+                continue;
             }
             let count = over_minute(series, sight.window);
-            found.lines += count / MINUTE as f64;
-            found.n += f64::from(u8::from(count > 0.0));
             if self.counts.len() >= N_MAX && !self.usual.contains_key(key) {
                 others += count;
                 continue;
@@ -95,23 +76,23 @@ impl Witness for Templates {
                 .map_or(sight.window, |usual| usual.first);
             let is_new = count > 0.0 && sight.window - first < MINUTE;
             let is_heard = info.nodes.len() > 1;
-            found.n_new += f64::from(u8::from(is_new));
-            found.n_unheard += f64::from(u8::from(is_new && !is_heard));
+            n_new += f64::from(u8::from(is_new));
+            n_unheard += f64::from(u8::from(is_new && !is_heard));
             self.counts.push((*key, count));
         }
         if others > 0.0 {
             self.counts.push((OTHERS, others));
         }
+        let mut burst: f64 = 0.0;
         for (key, count) in &self.counts {
             let usual = self
                 .usual
                 .get(key)
                 .map_or(0.0, |usual| f64::from(usual.mean));
-            found.burst = found.burst.max(root(*count) - root(usual));
+            burst = burst.max(root(*count) - root(usual));
         }
-        self.found = found;
         let is_known = self.n_looks >= N_KNOWN && !self.counts.is_empty();
-        is_known.then_some(USUAL + found.burst + NEW * (found.n_new + found.n_unheard))
+        is_known.then_some(USUAL + burst + NEW * (n_new + n_unheard))
     }
 
     fn learn(&mut self, sight: &Sight<'_>) {
@@ -132,21 +113,6 @@ impl Witness for Templates {
             let weight = (1.0 / f64::from(usual.n)).max(WEIGHT);
             usual.mean += (weight * (count - f64::from(usual.mean))) as f32;
         }
-    }
-
-    fn describe(&self, features: &mut Features) {
-        let found = self.found;
-        let logarithms = [
-            found.lines,
-            found.error_lines,
-            found.n,
-            found.n_new,
-            found.n_unheard,
-        ];
-        for (at, value) in logarithms.into_iter().enumerate() {
-            features.set(AT_LOG + at, hsw_stats::ln_1p(value));
-        }
-        features.set(AT_LOG + logarithms.len(), found.burst);
     }
 
     #[cfg(test)]

@@ -164,7 +164,7 @@ impl LowRank {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::rows::tests::noise;
+    use crate::dice::noise;
 
     /// Nine columns: two common movements and a little of their own.
     fn row(at: i64) -> Vec<f64> {

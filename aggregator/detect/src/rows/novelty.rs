@@ -142,7 +142,7 @@ impl Aspect {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::rows::tests::noise;
+    use crate::dice::noise;
     use proptest::prelude::*;
 
     fn run(values: impl IntoIterator<Item = f64>) -> Vec<Verdict> {

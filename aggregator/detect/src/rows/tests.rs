@@ -3,18 +3,7 @@
 use proptest::prelude::*;
 
 use super::{Panel, Verdict};
-
-/// Deterministic noise in [-1, 1), a stream a column.
-pub(super) fn noise(row: i64, column: usize) -> f64 {
-    let mut x = (row as u64).wrapping_mul(0x9E37_79B9_7F4A_7C15)
-        ^ (column as u64 + 1).wrapping_mul(0xD6E8_FEB8_6659_FD93);
-    for _ in 0..3 {
-        x ^= x >> 31;
-        x = x.wrapping_mul(0xBF58_476D_1CE4_E5B9);
-        x ^= x >> 27;
-    }
-    (x >> 11) as f64 / (1_u64 << 52) as f64 - 1.0
-}
+use crate::dice::noise;
 
 /// Rows a day: five minutes each.
 const DAY: i64 = 288;

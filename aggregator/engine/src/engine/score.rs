@@ -70,8 +70,7 @@ impl Engine {
             cluster: &self.cluster,
             detector: &self.detector,
             map: &self.map,
-            watch: &self.watch,
-            structure: &self.structure,
+            graph: &self.judges.graph,
         };
         for (shard, mut features) in self.gatherer.gather(&scene, window) {
             self.judges.describe(&shard, &mut features);

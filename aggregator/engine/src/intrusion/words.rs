@@ -90,6 +90,14 @@ pub(super) fn reason(reason: &Reason) -> String {
         Reason::UnknownApplication { application } => {
             format!("nobody called {application} was seen before")
         }
+        Reason::NewTarget {
+            target,
+            n_others: 0,
+        } => format!("nobody with its application and role went to {target} before"),
+        Reason::NewTarget {
+            target,
+            n_others: 1,
+        } => format!("the other host of its application does not go to {target}"),
         Reason::NewTarget { target, n_others } => {
             format!("{n_others} others of its application do not go to {target}")
         }
@@ -100,6 +108,10 @@ pub(super) fn reason(reason: &Reason) -> String {
             user,
             n_applications: 0,
         } => format!("nobody has acted as {user}"),
+        Reason::RoleOfOthers {
+            user,
+            n_applications: 1,
+        } => format!("{user} is the role of another application"),
         Reason::RoleOfOthers {
             user,
             n_applications,
@@ -125,6 +137,10 @@ pub(super) fn reason(reason: &Reason) -> String {
             format!("no other client of {target} has a place in common with it")
         }
         Reason::Outside { address } => format!("data leaves towards {address}, which is no node"),
+        Reason::Drift {
+            n_vertices: 1,
+            largest,
+        } => format!("a place moved in the map by more than is usual for it, {largest:.1} times"),
         Reason::Drift {
             n_vertices,
             largest,

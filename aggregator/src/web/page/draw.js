@@ -1,4 +1,4 @@
-// What the page is drawn with: elements, numbers for people, charts. Text only ever becomes text nodes (no innerHTML).
+// What the page is drawn with: elements, numbers for people, charts. Text only ever becomes text nodes.
 
 /** An element: attributes (a function is a listener), then children; null and false are left out. */
 export function h(tag, attributes, ...children) {
@@ -10,14 +10,65 @@ export function s(tag, attributes, ...children) {
   return fill(document.createElementNS('http://www.w3.org/2000/svg', tag), attributes, children);
 }
 
+const HEARD = Symbol('heard');
+
 function fill(element, attributes, children) {
   for (const [name, value] of Object.entries(attributes ?? {})) {
     if (value === null || value === undefined || value === false) continue;
-    if (typeof value === 'function') element.addEventListener(name, value);
+    if (typeof value === 'function') listen(element, name, value);
     else element.setAttribute(name, value === true ? '' : String(value));
   }
   element.append(...children.flat(2).filter((child) => child !== null && child !== undefined && child !== false));
   return element;
+}
+
+/** One listener a name, which another drawing may replace. */
+function listen(element, name, handler) {
+  element[HEARD] ??= {};
+  if (!(name in element[HEARD])) element.addEventListener(name, (event) => element[HEARD][name]?.(event));
+  element[HEARD][name] = handler;
+}
+
+/** Makes `parent` hold what `children` hold and changes only what differs: focus, selection, scrolled tables, open details
+ * and what the pointer is over stay. Children are the same by `data-key`, else by place and tag; what an element with
+ * `data-own` holds is its own matter. */
+export function patch(parent, children) {
+  const wanted = new Set(children.map((child) => child.dataset?.key));
+  const kept = new Map();
+  for (const child of [...parent.children]) {
+    const { key } = child.dataset;
+    if (key === undefined) continue;
+    // First, so that what stays is not moved: moving loses the focus.
+    if (wanted.has(key)) kept.set(key, child);
+    else child.remove();
+  }
+  children.forEach((next, at) => {
+    const place = parent.childNodes[at] ?? null;
+    const key = next.dataset?.key;
+    const found = key === undefined ? place : kept.get(key);
+    kept.delete(key);
+    const now = found && isSame(found, next) ? found : null;
+    if (now !== place || !now) parent.insertBefore(now ?? next, place);
+    if (now) become(now, next);
+  });
+  while (parent.childNodes.length > children.length) parent.lastChild.remove();
+}
+
+const isSame = (now, next) => now.nodeName === next.nodeName && now.dataset?.key === next.dataset?.key && now.dataset?.own === next.dataset?.own;
+
+function become(now, next) {
+  if (now.nodeType === Node.TEXT_NODE) {
+    if (now.data !== next.data) now.data = next.data;
+    return;
+  }
+  for (const { name } of [...now.attributes]) if (!next.hasAttribute(name) && name !== 'open') now.removeAttribute(name);
+  for (const { name, value } of next.attributes) if (now.getAttribute(name) !== value) now.setAttribute(name, value);
+  for (const name of Object.keys(now[HEARD] ?? {})) if (!(name in (next[HEARD] ?? {}))) now[HEARD][name] = null;
+  for (const [name, handler] of Object.entries(next[HEARD] ?? {})) listen(now, name, handler);
+  if (next.dataset.own === undefined) patch(now, [...next.childNodes]);
+  // What somebody is choosing is his, and a password is not drawn.
+  const isHis = now === document.activeElement || now.type === 'password';
+  if (['INPUT', 'SELECT'].includes(now.tagName) && !isHis && now.value !== next.value) now.value = next.value;
 }
 
 // Numbers ---------------------------------------------------------------------------------------------------------
@@ -193,7 +244,7 @@ function region(svg, data, done) {
 
 /** The start's label, kept clear of the labels at both ends. */
 function label(at, text) {
-  const middle = Math.min(Math.max(at, BOX.left + 95), BOX.right - 65);
+  const middle = Math.min(Math.max(at, BOX.left + 90), BOX.right - 90);
   return s('text', { x: middle, y: H - 3, 'text-anchor': 'middle' }, text);
 }
 
@@ -216,7 +267,8 @@ function path(points, x, y, kind) {
   const step = points.length > 1 ? (points[points.length - 1][0] - points[0][0]) / (points.length - 1) : 1;
   for (const [t, v] of points) {
     const isGap = before === null || t - before > Math.max(5, 4 * step);
-    d += `${isGap ? 'M' : 'L'}${x(t).toFixed(1)} ${y(v).toFixed(1)}`;
+    // A lone point is a dot: `h0` with round caps.
+    d += isGap ? `M${x(t).toFixed(1)} ${y(v).toFixed(1)}h0` : `L${x(t).toFixed(1)} ${y(v).toFixed(1)}`;
     before = t;
   }
   return s('path', { class: kind, d });
@@ -233,58 +285,4 @@ function median(values) {
   const sorted = [...values].sort((a, b) => a - b);
   const mid = sorted.length >> 1;
   return sorted.length % 2 ? sorted[mid] : (sorted[mid - 1] + sorted[mid]) / 2;
-}
-
-// The interaction graph -------------------------------------------------------------------------------------------
-
-/** What an edge carries, in words. */
-function carries(edge) {
-  const parts = [[edge.sessions, '', 'sessions'], [edge.active, '', 'active'], [edge.rtt_ms, 'milliseconds', 'round trip'], [edge.tx_bytes_per_s, 'bytes_per_second', 'sent'], [edge.rx_bytes_per_s, 'bytes_per_second', 'received'], [edge.lag_bytes, 'bytes', 'behind']];
-  return parts.filter(([value]) => value !== null && value !== undefined).map(([value, unit, word]) => `${amount(value, unit)} ${word}`).join(', ');
-}
-
-/** The last minute of an edge's sessions, a bar a step; what nobody said is a gap. */
-export function spark(history) {
-  const steps = history?.sessions ?? [];
-  const most = Math.max(1e-9, ...steps.filter((step) => step !== null));
-  const bars = steps.map((step, n) => step !== null && s('rect', { x: n * 5, y: (14 - 13 * (step / most)).toFixed(1), width: 4, height: (1 + 13 * (step / most)).toFixed(1) }));
-  const said = steps.map((step) => amount(step)).join(', ');
-  return s('svg', { class: 'spark', viewBox: '0 0 60 15', width: 60, height: 15, role: 'img', 'aria-label': `sessions each five seconds: ${said}` }, s('title', null, said), bars);
-}
-
-const COLUMNS = [['client', 'service', 'role'], ['router'], ['shard'], ['replica']];
-const ROW = 40;
-const BOX_W = 190;
-
-/** Who talks to whom, left to right: clients, routers, primaries, replicas. */
-export function net(vertices, edges, healthOf, { landmarks = [], fresh = new Set(), alarms = new Map() } = {}) {
-  const columns = COLUMNS.map((kinds) => vertices.filter((vertex) => kinds.includes(vertex.kind))).filter((column) => column.length > 0);
-  const gap = columns.length > 1 ? (1100 - BOX_W) / (columns.length - 1) : 0;
-  const height = Math.max(...columns.map((column) => column.length)) * ROW + 10;
-  const at = new Map();
-  columns.forEach((column, c) => column.forEach((vertex, r) => {
-    at.set(vertex.id, { x: c * gap, y: ((r + 0.5) * height) / column.length, column: c });
-  }));
-  const lines = edges.filter((edge) => at.has(edge.from) && at.has(edge.to)).map((edge) => {
-    const [a, b] = [at.get(edge.from), at.get(edge.to)];
-    const isBackwards = b.column < a.column;
-    const x1 = isBackwards ? a.x : a.x + BOX_W;
-    const x2 = b.column > a.column ? b.x : b.x + BOX_W;
-    const bend = b.column === a.column ? 60 : (x2 - x1) / 2;
-    const key = `${edge.from} ${edge.to} ${edge.kind}`;
-    const line = s('path', {
-      class: alarms.has(key) ? `${edge.kind} alarm` : fresh.has(key) ? `${edge.kind} fresh` : edge.kind,
-      'stroke-width': (1 + Math.min(4, Math.log2(1 + edge.sessions))).toFixed(1),
-      d: `M${x1} ${a.y}C${x1 + bend} ${a.y} ${b.column === a.column ? x2 + bend : x2 - bend} ${b.y} ${x2} ${b.y}`,
-    }, s('title', null, `${edge.from} → ${edge.to}: ${carries(edge)}`));
-    return alarms.has(key) ? s('a', { href: `#incident/${alarms.get(key)}` }, line) : line;
-  });
-  const boxes = vertices.filter((vertex) => at.has(vertex.id)).map((vertex) => {
-    const { x, y } = at.get(vertex.id);
-    const text = vertex.label.length > 25 ? `${vertex.label.slice(0, 24)}…` : vertex.label;
-    return s('g', { class: landmarks.includes(vertex.id) ? `${healthOf(vertex.shard)} landmark` : healthOf(vertex.shard) },
-      s('rect', { x: x + 0.5, y: y - 15, width: BOX_W - 1, height: 30, rx: 6 }),
-      s('text', { x: x + 10, y: y + 4 }, text), s('title', null, `${vertex.kind} ${vertex.label}`));
-  });
-  return s('svg', { class: 'net', viewBox: `-1 0 1102 ${height}`, role: 'img', 'aria-label': 'who talks to whom; the table below says the same' }, lines, boxes);
 }
