@@ -320,22 +320,30 @@ impl Detector {
             return Judged::default();
         };
         let control = &groups[sample.group].control;
-        let (common, spread, siblings) = if control.is_empty() {
+        let (common, now, spread, siblings) = if control.is_empty() {
             let group = sample.group;
+            let deviations = &self.deviations[group];
             (
-                self.deviations[group].median_of_others(residual.deviation),
+                deviations.median_of_others(residual.deviation),
+                deviations.spread_of_others(residual.deviation),
                 self.scales[group].median_of_others(residual.scale),
                 self.values[group].median_of_others(sample.value),
             )
         } else {
             let group = control.first().and_then(|node| self.group_of[*node]);
             let of = |lists: &[LeaveOneOut]| group.and_then(|g| lists[g].median_of_all());
-            (of(&self.deviations), of(&self.scales), of(&self.values))
+            let now = group.map_or(0.0, |g| self.deviations[g].spread_of_all());
+            (
+                of(&self.deviations),
+                now,
+                of(&self.scales),
+                of(&self.values),
+            )
         };
         let own = residual.deviation / residual.scale;
         let apart = common.map(|common| {
             let scale = spread.unwrap_or(0.0).max(residual.scale);
-            (residual.deviation - common) / scale
+            (residual.deviation - common) / (scale * scale + now * now).sqrt()
         });
         let both = match apart {
             Some(apart) => {

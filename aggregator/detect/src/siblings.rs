@@ -2,7 +2,13 @@
 //!
 //! In: every member's deviation from its own past. Out: for each member, the movement that the others share.
 //! A movement is the median of the others' deviations, so that a minority of sick siblings does not hide or make
-//! another's sickness, and constant differences between shards have cancelled before.
+//! another's sickness, and constant differences between shards have cancelled before. Beside it how far the others are apart now: where a load
+//! drives all of them to a limit each is hit by another amount, and to be hit more than the middle one is nobody's sickness.
+
+use hsw_stats::MAD_TO_SIGMA;
+
+/// Others from which on their spread says something: of two one cannot be told from the other.
+const N_SPREAD_MIN: usize = 3;
 
 /// Deviations of a group, sorted once, so that each member's "median of the others" is O(log n).
 #[derive(Debug, Clone, Default)]
@@ -37,6 +43,39 @@ impl LeaveOneOut {
         self.median_skipping(at, self.sorted.len().checked_sub(1)?)
     }
 
+    /// How far the others are apart, as a standard deviation: their median absolute deviation, which a minority of sick ones does not
+    /// change; 0 with fewer than three others. `own` as in [`Self::median_of_others`]. O(log n).
+    #[must_use]
+    pub fn spread_of_others(&self, own: f64) -> f64 {
+        let at = self.sorted.partition_point(|d| d.total_cmp(&own).is_lt());
+        self.spread_skipping(at, self.sorted.len().saturating_sub(1))
+    }
+
+    /// The same of all members.
+    #[must_use]
+    pub fn spread_of_all(&self) -> f64 {
+        self.spread_skipping(usize::MAX, self.sorted.len())
+    }
+
+    /// The half of the `n` values that is nearest to their median lies side by side: the first of it by bisection.
+    fn spread_skipping(&self, skip: usize, n: usize) -> f64 {
+        let (true, Some(centre)) = (n >= N_SPREAD_MIN, self.median_skipping(skip, n)) else {
+            return 0.0;
+        };
+        let get = |i: usize| self.sorted[if i >= skip { i + 1 } else { i }];
+        let half = n.div_ceil(2);
+        let (mut from, mut to) = (0, n - half);
+        while from < to {
+            let middle = usize::midpoint(from, to);
+            if centre - get(middle) > get(middle + half) - centre {
+                from = middle + 1;
+            } else {
+                to = middle;
+            }
+        }
+        MAD_TO_SIGMA * (centre - get(from)).max(get(from + half - 1) - centre)
+    }
+
     /// Median of the `n` values that remain when the one at `skip` is left out.
     fn median_skipping(&self, skip: usize, n: usize) -> Option<f64> {
         let get = |i: usize| self.sorted.get(if i >= skip { i + 1 } else { i }).copied();
@@ -66,7 +105,36 @@ mod tests {
         assert_eq!(group.median_of_all(), Some(1.0));
     }
 
+    #[test]
+    fn a_sick_sibling_spreads_nothing_and_two_others_cannot_be_told_apart() {
+        let mut group = LeaveOneOut::default();
+        group.fill([0.0, 9.0, 0.1, 9.5].into_iter());
+        assert!(group.spread_of_others(9.5) < 0.2, "two of four are sick");
+        group.fill([0.0, 9.0, 9.5].into_iter());
+        assert_eq!(group.spread_of_others(9.5), 0.0);
+        group.fill([1.0, 2.0, 3.0, 4.0, 5.0].into_iter());
+        assert!((group.spread_of_all() - MAD_TO_SIGMA).abs() < 1e-12);
+    }
+
     proptest! {
+        #[test]
+        fn prop_the_spread_of_the_others_is_their_median_absolute_deviation(
+            values in proptest::collection::vec(-50_i32..50, 4..20), pick in 0_usize..20,
+        ) {
+            let values: Vec<f64> = values.into_iter().map(f64::from).collect();
+            let pick = pick % values.len();
+            let mut group = LeaveOneOut::default();
+            group.fill(values.iter().copied());
+            let mut others = values.clone();
+            let own = others.remove(pick);
+            let centre = hsw_stats::median(&mut others).unwrap();
+            let mut apart: Vec<f64> = others.iter().map(|other| (other - centre).abs()).collect();
+            apart.sort_by(f64::total_cmp);
+            // The lower one of two in the middle.
+            let expected = MAD_TO_SIGMA * apart[apart.len().div_ceil(2) - 1];
+            prop_assert!((group.spread_of_others(own) - expected).abs() < 1e-9);
+        }
+
         #[test]
         fn prop_the_median_of_the_others_is_the_median_without_one(
             values in proptest::collection::vec(-50_i32..50, 2..20), pick in 0_usize..20,

@@ -125,6 +125,20 @@ fn half_the_shards_may_be_sick_and_still_only_they_are_named() {
 }
 
 #[test]
+fn where_all_are_hit_by_different_amounts_nobody_is_the_deviant() {
+    for is_everybody in [true, false] {
+        let mut world = World::new(8, "cgroup.throttled_ratio");
+        world.run(120, |_, _| Some(0.0));
+        let found = world.run(30, |node, _| {
+            let is_hit = is_everybody || node == 7;
+            Some(if is_hit { 0.1 + 0.1 * node as f64 } else { 0.0 })
+        });
+        assert_eq!(found.is_empty(), is_everybody, "{found:?}");
+        assert!(found.iter().all(|f| f.node == 7));
+    }
+}
+
+#[test]
 fn a_router_whose_shards_all_move_with_it_is_not_the_deviant() {
     let mut world = World::new(4, "pg.sessions_active");
     world.groups = vec![

@@ -1,6 +1,6 @@
 //! A shard's symptoms at one window: findings and liveness of its nodes, and how strong they are together. (steps 10–11)
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
 use hsw_detect::Finding;
 use hsw_state::{Cluster, NodeIndex};
@@ -20,6 +20,27 @@ const SUPPORTED_WINDOWS: u32 = 2;
 /// A symptom opens an incident only from this score, this long, and with a second family.
 const SYMPTOM_SCORE: f64 = 8.0;
 const SYMPTOM_WINDOWS: u32 = 3;
+/// Evidence that builds up: score times windows held. So much opens an incident that others who wait or suffer support, and that much one
+/// that stands alone: a quarter of a minute at a score of eight, and half a minute.
+const SUPPORTED_EVIDENCE: f64 = 120.0;
+const LONE_EVIDENCE: f64 = 240.0;
+/// Metrics of the tier activity that count time lost at something that is at its limit, ascending. They say that somebody waits at this very
+/// node, as the others of their tier do not: a backup reads a lot, and nobody waits for it. The kernel's pressure of disk and processor is
+/// not among them: it tells that anybody waited, however shortly, and a planned checkpoint is enough for that.
+const WAITS: [&str; 12] = [
+    "cgroup.pressure_memory",
+    "cgroup.throttled_seconds",
+    "disk.in_flight",
+    "disk.read_latency_ms",
+    "disk.write_latency_ms",
+    "host.cpu_steal_ratio",
+    "host.pressure_memory_full",
+    "host.pressure_memory_some",
+    "host.swap_in",
+    "instance.blocked_processes",
+    "pg.block_read_ms",
+    "pg.block_write_ms",
+];
 /// Scores beyond this say no more: it is certain.
 const SCORE_CERTAIN: f64 = 30.0;
 /// Strength of a database that does not answer: more than all families of findings together usually reach.
@@ -87,12 +108,12 @@ pub(crate) fn gather(
             *best = best.max(strength);
         }
     }
-    let families: BTreeSet<Family> = held.iter().map(|f| f.spec.family).collect();
+    let is_opening = held.iter().any(|f| opens(f, &held));
     let mut symptoms = Symptoms {
         strength: by_family.values().sum(),
         own_strength: own_by_family.values().sum(),
-        is_opening: held.iter().any(|f| opens(f, &held, families.len())),
-        is_sick: held.iter().any(|f| f.spec.tier >= Tier::Symptom),
+        is_opening,
+        is_sick: is_opening || held.iter().any(|f| f.spec.tier >= Tier::Symptom),
         is_blind: false,
         held: held.iter().map(|f| f.held).max().unwrap_or(0),
         evidence: held.iter().map(|f| of_finding(cluster, shard, f)).collect(),
@@ -131,21 +152,47 @@ pub(crate) const fn is_of_database(symptom: Symptom) -> bool {
 /// a report when the scans are few, and a lost index when they are many.
 const COMPANIONS: &[(&str, &str)] = &[("pg.sequential_tuples", "pg.sequential_scans")];
 
-fn opens(finding: &Finding, held: &[&&Finding], n_families: usize) -> bool {
+fn opens(finding: &Finding, held: &[&&Finding]) -> bool {
     let companion = COMPANIONS
         .iter()
         .find(|(metric, _)| *metric == finding.spec.name);
     if companion.is_some_and(|(_, other)| !held.iter().any(|f| f.spec.name == *other)) {
         return false;
     }
+    let is_supported = held.iter().any(|f| f.spec.family != finding.spec.family);
     match finding.spec.tier {
-        Tier::Cause if n_families > 1 => finding.held >= SUPPORTED_WINDOWS,
+        Tier::Cause if is_supported => finding.held >= SUPPORTED_WINDOWS,
         Tier::Cause => finding.held >= ALONE_WINDOWS,
         Tier::Symptom => {
-            n_families > 1 && finding.held >= SYMPTOM_WINDOWS && finding.score >= SYMPTOM_SCORE
+            let is_quick = finding.held >= SYMPTOM_WINDOWS && finding.score >= SYMPTOM_SCORE;
+            (is_supported && is_quick) || has_built_up(finding, held)
         }
-        Tier::Activity | Tier::Context => false,
+        Tier::Activity => is_wait(finding) && has_built_up(finding, held),
+        Tier::Context => false,
     }
+}
+
+fn is_wait(finding: &Finding) -> bool {
+    WAITS.binary_search(&finding.spec.name).is_ok()
+}
+
+/// What is not far enough for an incident at once is one when it lasts: evidence is its score times the windows that it has been held.
+/// Only another family that waits or suffers supports it; what only does more or less than usual may be harmless, and so may throughput
+/// that falls while nobody waits and nothing fails.
+fn has_built_up(finding: &Finding, held: &[&&Finding]) -> bool {
+    let is_harm = |f: &Finding| {
+        is_wait(f) || (f.spec.tier >= Tier::Symptom && f.spec.family != Family::Throughput)
+    };
+    let is_supported = held
+        .iter()
+        .any(|f| f.spec.family != finding.spec.family && is_harm(f));
+    let evidence = finding.score.min(SCORE_CERTAIN) * f64::from(finding.held);
+    is_harm(finding)
+        && if is_supported {
+            evidence >= SUPPORTED_EVIDENCE
+        } else {
+            finding.score >= SYMPTOM_SCORE && evidence >= LONE_EVIDENCE
+        }
 }
 
 fn of_finding(cluster: &Cluster, shard: &ShardId, finding: &Finding) -> Evidence {
@@ -241,3 +288,7 @@ pub(crate) fn strongest(mut evidence: Vec<Evidence>, n: usize) -> Vec<Evidence> 
     }
     evidence
 }
+
+#[cfg(test)]
+#[path = "symptoms_tests.rs"]
+mod tests;

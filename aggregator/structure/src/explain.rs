@@ -1,7 +1,7 @@
 //! Whether an access was to be expected, and if it cannot be known yet, until when to wait.
 //!
 //! What explains: history; hosts of the same colour; hosts of a colour that have a place each; a shard that is new to all; a colour that roams; a role that takes another's place;
-//! a deployment with a role of its own; others of the application that do the same now.
+//! another program of a host that is there as the same role; a deployment with a role of its own; others of the application that do the same now.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -91,7 +91,7 @@ impl View<'_> {
             }
         }
         let is_risky = self.is_escalated(access, since);
-        if !is_risky && self.is_rotation(access, since) {
+        if !is_risky && (self.is_rotation(access, since) || self.is_another_program(access)) {
             return Verdict::Expected;
         }
         if !is_risky && self.is_shared_way_in(access) {
@@ -296,6 +296,28 @@ impl View<'_> {
             |user: &User| user.applications.len() == 1 && user.applications.contains(application);
         colours.any(|(_, habit)| habit.targets.contains(&access.target))
             && (self.is_new_role(user, since) || self.habits.users.get(user).is_some_and(is_own))
+    }
+
+    /// Another program of a host that has been on this very shard as this very role: a tenant's dashboard beside its reports. It gains no
+    /// way in that the host did not have, and what a client calls itself is evidence of nothing. Who begins with many shards is judged as
+    /// anybody. O(programs of the host).
+    fn is_another_program(&self, access: &Access) -> bool {
+        let (Colour::Client { user, .. }, Vertex::Client { host, .. }) =
+            (&access.colour, &access.client)
+        else {
+            return false;
+        };
+        let first = Vertex::Client {
+            host: host.clone(),
+            application: String::new(),
+        };
+        let way_in = (user.clone(), access.target.clone());
+        let mut programs = self.habits.actors.range(first..).take_while(
+            |(actor, _)| matches!(actor, Vertex::Client { host: other, .. } if other == host),
+        );
+        !user.is_empty()
+            && self.n_first_shards(access, |_| true) < N_FAN_OUT
+            && programs.any(|(_, past)| past.did.contains(&way_in))
     }
 
     /// A new application with a role of its own.

@@ -142,16 +142,22 @@ fn sick(kind: Fault, seed: u64) -> anyhow::Result<Value> {
     }))
 }
 
+/// How much to play.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Much {
+    /// Healthy shard-days.
+    pub shard_days: f64,
+    /// Times each kind of fault is injected.
+    pub rounds: u64,
+    /// First seed.
+    pub seed: u64,
+}
+
 /// Plays what is missing of so many healthy shard-days and so many rounds of faults, then sums up.
 ///
 /// # Errors
 /// When the file cannot be read or written.
-pub fn run(
-    file: &Path,
-    shard_days: f64,
-    rounds: u64,
-    say: &mut dyn FnMut(&str),
-) -> anyhow::Result<Value> {
+pub fn run(file: &Path, much: &Much, say: &mut dyn FnMut(&str)) -> anyhow::Result<Value> {
     let mut rows = read(file)?;
     let key = |row: &Value| format!("{} {} {}", row["what"], row["kind"], row["seed"]);
     let done: BTreeSet<String> = rows.iter().map(key).collect();
@@ -168,7 +174,7 @@ pub fn run(
         rows.push(row);
         Ok(())
     };
-    for seed in 1..=rounds {
+    for seed in much.seed..much.seed + much.rounds {
         for kind in Fault::ALL {
             let name = json!({ "what": "fault", "kind": kind.name(), "seed": seed });
             if !done.contains(&key(&name)) {
@@ -177,7 +183,8 @@ pub fn run(
         }
     }
     let per_cluster = CALM.0 as f64 * f64::from(CALM.1) / 24.0;
-    for seed in 1..=(shard_days / per_cluster).ceil() as u64 {
+    let n_calm = (much.shard_days / per_cluster).ceil() as u64;
+    for seed in much.seed..much.seed + n_calm {
         if !done.contains(&key(&json!({ "what": "calm", "seed": seed }))) {
             keep(calm(seed)?, &mut rows)?;
         }

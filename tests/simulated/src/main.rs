@@ -3,6 +3,8 @@
 use std::fs::{self, File};
 use std::io::{BufReader, BufWriter, stdin};
 use std::path::{Path, PathBuf};
+use std::process::Command as Process;
+use std::time::{SystemTime, UNIX_EPOCH};
 
 use anyhow::Context as _;
 use clap::{Args, Parser, Subcommand};
@@ -47,6 +49,9 @@ enum Command {
         /// Times each kind of fault is injected.
         #[arg(long, default_value_t = 3)]
         rounds: u64,
+        /// First seed, from 1; what was looked at while something was made should not measure it.
+        #[arg(long, default_value_t = 1)]
+        seed: u64,
         /// Where each cluster's result is appended.
         #[arg(
             long,
@@ -103,13 +108,19 @@ fn main() -> anyhow::Result<()> {
         Command::Evaluate {
             shard_days,
             rounds,
+            seed,
             out,
             results,
         } => {
-            let sums = evaluate::run(&out, shard_days, rounds, &mut |line| println!("{line}"))?;
+            let much = evaluate::Much {
+                shard_days,
+                rounds,
+                seed,
+            };
+            let sums = evaluate::run(&out, &much, &mut |line| println!("{line}"))?;
             println!("{sums:#}");
             match results {
-                Some(folder) => write_results(&folder, &sums),
+                Some(folder) => write_results(&folder, &much, &sums),
                 None => Ok(()),
             }
         }
@@ -159,9 +170,73 @@ fn create(path: &Path) -> anyhow::Result<File> {
     File::create(path).with_context(|| format!("make {}", path.display()))
 }
 
-fn write_results(folder: &Path, sums: &Value) -> anyhow::Result<()> {
+/// The sums as figures, in the form of the other results.
+fn write_results(folder: &Path, much: &evaluate::Much, sums: &Value) -> anyhow::Result<()> {
+    let faults = &sums["faults"];
+    let share = |part: &Value| part.as_f64().zip(faults["n"].as_f64()).map(|(k, n)| k / n);
+    let how = format!(
+        "{} injections, {} kinds, severity 0.4 to 1, at once, in a ramp, on and off",
+        faults["n"],
+        sums["by_kind"].as_object().map_or(0, serde_json::Map::len)
+    );
+    let calm = format!(
+        "{} incidents in {} shard-days with twelve harmless disturbances; range: 95 % by Poisson",
+        sums["false_incidents"], sums["shard_days"]
+    );
+    let figure = |metric: &str, value: Option<f64>, how: &str, target: (f64, bool)| json!({ "metric": metric, "value": value, "how": how, "target": target.0, "at_least": target.1 });
+    let mut quiet = figure(
+        "false incidents per 100 shard-days",
+        sums["false_per_100_shard_days"].as_f64(),
+        &calm,
+        (1.0, false),
+    );
+    quiet["range"] = sums["interval_95"].clone();
+    let right = share(&faults["right_shard_first"]);
+    let missed = share(&faults["missed"]);
+    let wrong = right
+        .zip(missed)
+        .map(|(right, missed)| 1.0 - right - missed);
+    let figures = [
+        figure(
+            "right shard first, share of injections",
+            right,
+            &how,
+            (0.97, true),
+        ),
+        figure(
+            "wrong shard first, share of injections",
+            wrong,
+            &how,
+            (0.0, false),
+        ),
+        figure("missed, share of injections", missed, &how, (0.03, false)),
+        figure(
+            "delay, s, median",
+            faults["delay_s_p50"].as_f64(),
+            &how,
+            (10.0, false),
+        ),
+        figure(
+            "delay, s, 95th percentile",
+            faults["delay_s_p95"].as_f64(),
+            &how,
+            (10.0, false),
+        ),
+        quiet,
+    ];
+    let commit = Process::new("git").args(["rev-parse", "HEAD"]).output();
+    let commit = commit.map(|out| String::from_utf8_lossy(&out.stdout).trim().to_owned());
+    let at = SystemTime::now().duration_since(UNIX_EPOCH)?.as_secs();
+    let text = json!({
+        "command": format!("tests/evaluate simulated --seed {} --rounds {} --shard-days {}", much.seed, much.rounds, much.shard_days),
+        "commit": commit.unwrap_or_default(),
+        "at": at,
+        "name": "simulated",
+        "figures": figures,
+        "by_kind": sums["by_kind"],
+        "false_during": sums["false_during"],
+    });
     let path = folder.join("evaluate-simulated.json");
-    let text = json!({ "command": "tests/evaluate simulated", "figures": sums });
     fs::write(&path, format!("{text:#}\n")).with_context(|| format!("write {}", path.display()))
 }
 

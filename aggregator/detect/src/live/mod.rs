@@ -3,10 +3,11 @@
 //! In: a window that [`Detector`](crate::Detector) has passed over, the graph's word, who answers. Out: −ln p of ten detectors a node.
 //! Ordering contract, per window, nodes ascending: the panel of principal metrics (every [`TURN`] windows) → each [`Witness`] in
 //! the order of [`DetectorId::ALL`] → calibration → learning in the same order. Nothing of a window is learned before it is judged.
+//! A score is learned up to half a minute late, and not at all where the node is frozen by then: the onset of a fault is no part of the past.
 //! A score is calibrated on all nodes of its role at first and on the node's own past as that grows (half and half after a quarter
 //! of an hour).
 //! Invariants: LV-1 who does not know says `None`: it raises nothing and teaches nothing. LV-2 nothing is learned from a frozen node.
-//! LV-3 same windows in, same words out. LV-4 memory does not grow with windows. Limits: 64 KiB a node.
+//! LV-3 same windows in, same words out. LV-4 memory does not grow with windows. LV-5 what a fault shows until it is an incident is not learned. Limits: 64 KiB a node.
 //! Does not: weigh detectors (see `hsw-fusion`), decide what is an incident (see `hsw-engine`).
 
 mod note;

@@ -328,6 +328,30 @@ fn nothing_is_learned_from_a_frozen_node_and_nothing_known_of_one_that_is_not_lo
 }
 
 #[test]
+fn what_a_fault_shows_until_it_is_an_incident_is_not_learned() {
+    let mut world = World::new();
+    world.run(400, &ALL, calm);
+    let locked = |node: usize, at: usize, window: i64| match at {
+        0 | 2 if node == 3 => Some(20.0),
+        _ => calm(node, at, window),
+    };
+    let at_first = world.run(15, &ALL, locked);
+    world.is_frozen[3] = true;
+    let later = world.run(60, &ALL, locked);
+    for detector in [DetectorId::OwnPast, DetectorId::Siblings] {
+        let (first, last) = (
+            most(&at_first, 3, detector),
+            most(&later[50..], 3, detector),
+        );
+        assert!(
+            first > 8.0 && last > 0.8 * first,
+            "{}: {first}, then {last}",
+            detector.name()
+        );
+    }
+}
+
+#[test]
 fn memory_of_a_node_stays_under_64_kibibytes_and_does_not_grow() {
     let mut world = World::new();
     world.run(600, &ALL, calm);
