@@ -22,7 +22,7 @@ pub struct Options {
     pub file: PathBuf,
     /// Whether and how a model scores it anew.
     #[command(flatten)]
-    pub rescore: rescore::Options,
+    pub rescore: rescore::Rescoring,
 }
 
 /// Plays and prints.

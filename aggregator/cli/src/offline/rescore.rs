@@ -14,7 +14,7 @@ use serde_json::{Value, json};
 
 /// How to score anew.
 #[derive(Debug, Args)]
-pub struct Options {
+pub struct Rescoring {
     /// Ask a model anew instead of taking the recorded scores.
     #[arg(long)]
     pub rescore: bool,
@@ -47,7 +47,7 @@ pub struct Anew {
     wrong: Option<String>,
 }
 
-impl Options {
+impl Rescoring {
     /// The model, where one is asked for.
     ///
     /// # Errors
