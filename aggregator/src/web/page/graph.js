@@ -39,11 +39,12 @@ function picture(graph, alarmed) {
   return h('div', { class: 'card net-card', tabindex: 0, role: 'region', 'aria-label': 'picture' }, net(shown, graph.edges, (shard) => health.get(shard) ?? '', { landmarks: graph.landmarks, fresh: freshEdges(graph), alarms }));
 }
 
-const LEGEND = [['alarm', 'new, or an open incident\u2019s (leads to it)'], ['client', 'sessions'], ['foreign_server', 'foreign server'], ['replication', 'replication']];
+const LEGEND = [['client', 'sessions'], ['foreign_server', 'foreign server'], ['replication', 'replication']];
 
-function legend(graph) {
+/** `red` says what is red. */
+function legend(graph, red) {
   const kinds = new Set(graph.edges.map((edge) => edge.kind));
-  return h('p', { class: 'quiet small legends' }, LEGEND.filter(([kind]) => kind === 'alarm' || kinds.has(kind)).map(([kind, word]) => h('span', null,
+  return h('p', { class: 'quiet small legends' }, [['alarm', red], ...LEGEND.filter(([kind]) => kinds.has(kind))].map(([kind, word]) => h('span', null,
     s('svg', { class: 'net key', viewBox: '0 0 24 8', width: 24, height: 8, 'aria-hidden': 'true' }, s('path', { class: kind, d: 'M0 4H24', 'stroke-width': 2.5 })), word)),
   h('span', null, h('span', { class: 'landmark-key', 'aria-hidden': 'true' }, '◆'), 'landmark'));
 }
@@ -53,7 +54,7 @@ export function ways(alarmed) {
   const { graph } = state;
   if (!graph) return null;
   const ends = new Set(alarmed.flatMap((edge) => [edge.from, edge.to]));
-  return graph.vertices.some((vertex) => ends.has(vertex.id)) && [picture(graph, alarmed), legend(graph)];
+  return graph.vertices.some((vertex) => ends.has(vertex.id)) && [picture(graph, alarmed), legend(graph, 'this incident\u2019s, or new')];
 }
 
 export function graphPage() {
@@ -71,7 +72,7 @@ export function graphPage() {
   const nRoles = landmarks.filter((id) => id.startsWith('role:')).length;
   const isPartial = places(graph, alarmed).length < vertices.filter((vertex) => vertex.kind !== 'role').length;
   return [h('section', null, h('div', { class: 'head' }, h('h2', null, 'Who talks to whom'), h('span', { class: 'legend' }, `${vertices.length} places, ${edges.length} ways between them`)),
-    picture(graph, alarmed), legend(graph),
+    picture(graph, alarmed), legend(graph, 'new, or an open incident\u2019s (leads to it)'),
     isPartial && h('p', { class: 'quiet small' }, alarmed.length > 0 ? `Too many to draw: the picture shows what is around open incidents, ${NET_MAX} places at most.` : 'Too many to draw; the tables tell all.'),
     h('p', { class: 'quiet small' }, `${landmarks.length} landmarks${nRoles > 0 ? ` (${nRoles} are roles, which are not drawn)` : ''}: the distances to them tell places of one kind and shard apart; ${graph.twins} places that have the same neighbours as another stay together. Their agents look at connections more often: ${graph.landmark_nodes.join(', ') || 'none yet'}.${graph.waiting > 0 ? ` ${graph.waiting} more clients are suspected than incidents can be open: end or accept some.` : ''}${graph.left_out > 0 ? ` ${amount(graph.left_out)} ways are beyond the limits: nothing is known of them.` : ''}`)),
   changesOf(graph, labels),
