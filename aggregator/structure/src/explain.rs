@@ -1,7 +1,7 @@
 //! Whether an access was to be expected, and if it cannot be known yet, until when to wait.
 //!
 //! What explains: history; hosts of the same colour; hosts of a colour that have a place each; a shard that is new to all; a colour that roams; a role that takes another's place;
-//! another program of a host that is there as the same role; a deployment with a role of its own; others of the application that do the same now.
+//! a new program of a host that is there as the same role; a deployment with a role of its own; others of the application that do the same now.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -91,7 +91,8 @@ impl View<'_> {
             }
         }
         let is_risky = self.is_escalated(access, since);
-        if !is_risky && (self.is_rotation(access, since) || self.is_another_program(access)) {
+        if !is_risky && (self.is_rotation(access, since) || self.is_another_program(access, since))
+        {
             return Verdict::Expected;
         }
         if !is_risky && self.is_shared_way_in(access) {
@@ -298,10 +299,10 @@ impl View<'_> {
             && (self.is_new_role(user, since) || self.habits.users.get(user).is_some_and(is_own))
     }
 
-    /// Another program of a host that has been on this very shard as this very role: a tenant's dashboard beside its reports. It gains no
-    /// way in that the host did not have, and what a client calls itself is evidence of nothing. Who begins with many shards is judged as
-    /// anybody. O(programs of the host).
-    fn is_another_program(&self, access: &Access) -> bool {
+    /// A new program of a host that has been on this very shard as this very role: a tenant's dashboard beside its reports. It gains no
+    /// way in that the host did not have. Who begins with many shards is judged as anybody, and so is a program that is known: it says by
+    /// its past where it goes. O(programs of the host).
+    fn is_another_program(&self, access: &Access, since: WallTime) -> bool {
         let (Colour::Client { user, .. }, Vertex::Client { host, .. }) =
             (&access.colour, &access.client)
         else {
@@ -316,16 +317,21 @@ impl View<'_> {
             |(actor, _)| matches!(actor, Vertex::Client { host: other, .. } if other == host),
         );
         !user.is_empty()
+            && self.is_new_application(access, since)
             && self.n_first_shards(access, |_| true) < N_FAN_OUT
             && programs.any(|(_, past)| past.did.contains(&way_in))
     }
 
-    /// A new application with a role of its own.
-    fn is_deployment(&self, access: &Access, since: WallTime) -> bool {
+    /// An application that nobody knew until shortly before.
+    fn is_new_application(&self, access: &Access, since: WallTime) -> bool {
         let mut colours = self.habits.of_application(access.colour.application());
         let is_young = |first: WallTime| since.0 - first.0 < YOUNG_US && first.0 > self.began.0;
         colours.all(|(_, habit)| is_young(habit.first))
-            && self.is_new_role(access.colour.user(), since)
+    }
+
+    /// A new application with a role of its own.
+    fn is_deployment(&self, access: &Access, since: WallTime) -> bool {
+        self.is_new_application(access, since) && self.is_new_role(access.colour.user(), since)
     }
 
     /// A way in (routers) that several applications take as this role.
