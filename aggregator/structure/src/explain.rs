@@ -1,7 +1,7 @@
 //! Whether an access was to be expected, and if it cannot be known yet, until when to wait.
 //!
 //! What explains: history; hosts of the same colour; hosts of a colour that have a place each; a shard that is new to all; a colour that roams; a role that takes another's place;
-//! a new program of a host that is there as the same role; a deployment with a role of its own; others of the application that do the same now.
+//! a deployment with a role of its own; others of the application that do the same now.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -91,8 +91,7 @@ impl View<'_> {
             }
         }
         let is_risky = self.is_escalated(access, since);
-        if !is_risky && (self.is_rotation(access, since) || self.is_another_program(access, since))
-        {
+        if !is_risky && self.is_rotation(access, since) {
             return Verdict::Expected;
         }
         if !is_risky && self.is_shared_way_in(access) {
@@ -299,39 +298,12 @@ impl View<'_> {
             && (self.is_new_role(user, since) || self.habits.users.get(user).is_some_and(is_own))
     }
 
-    /// A new program of a host that has been on this very shard as this very role: a tenant's dashboard beside its reports. It gains no
-    /// way in that the host did not have. Who begins with many shards is judged as anybody, and so is a program that is known: it says by
-    /// its past where it goes. O(programs of the host).
-    fn is_another_program(&self, access: &Access, since: WallTime) -> bool {
-        let (Colour::Client { user, .. }, Vertex::Client { host, .. }) =
-            (&access.colour, &access.client)
-        else {
-            return false;
-        };
-        let first = Vertex::Client {
-            host: host.clone(),
-            application: String::new(),
-        };
-        let way_in = (user.clone(), access.target.clone());
-        let mut programs = self.habits.actors.range(first..).take_while(
-            |(actor, _)| matches!(actor, Vertex::Client { host: other, .. } if other == host),
-        );
-        !user.is_empty()
-            && self.is_new_application(access, since)
-            && self.n_first_shards(access, |_| true) < N_FAN_OUT
-            && programs.any(|(_, past)| past.did.contains(&way_in))
-    }
-
-    /// An application that nobody knew until shortly before.
-    fn is_new_application(&self, access: &Access, since: WallTime) -> bool {
+    /// A new application with a role of its own.
+    fn is_deployment(&self, access: &Access, since: WallTime) -> bool {
         let mut colours = self.habits.of_application(access.colour.application());
         let is_young = |first: WallTime| since.0 - first.0 < YOUNG_US && first.0 > self.began.0;
         colours.all(|(_, habit)| is_young(habit.first))
-    }
-
-    /// A new application with a role of its own.
-    fn is_deployment(&self, access: &Access, since: WallTime) -> bool {
-        self.is_new_application(access, since) && self.is_new_role(access.colour.user(), since)
+            && self.is_new_role(access.colour.user(), since)
     }
 
     /// A way in (routers) that several applications take as this role.

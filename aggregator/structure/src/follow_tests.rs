@@ -5,9 +5,6 @@ use crate::suspicion::{Pattern, Reason};
 use hsw_types::{EdgeSubject, ShardId};
 use proptest::prelude::*;
 
-#[path = "programs_tests.rs"]
-mod programs;
-
 /// A look in five seconds, as the engine does.
 const LOOK_US: i64 = 5_000_000;
 
