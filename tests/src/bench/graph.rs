@@ -11,6 +11,7 @@ use anyhow::{Context, Result, ensure};
 use hsw_landmark::{Goal, Matrix, Topology, Tracked, choose, exposure_to_one, exposure_to_two};
 use serde_json::Value;
 
+use super::large_graph::large;
 use super::log_lines::Dice;
 use super::path::path;
 use super::{Args, Figure, Report};
@@ -21,7 +22,7 @@ const N_ROUNDS: usize = 7;
 const N_EVENTS: usize = 2_000;
 
 /// Preferential attachment: each vertex brings so many edges.
-fn attached(n: u32, each: usize, dice: &mut Dice) -> Vec<(u32, u32)> {
+pub(super) fn attached(n: u32, each: usize, dice: &mut Dice) -> Vec<(u32, u32)> {
     let mut ends = vec![0, 1];
     for v in 2..n {
         let mut others = BTreeSet::new();
@@ -34,7 +35,7 @@ fn attached(n: u32, each: usize, dice: &mut Dice) -> Vec<(u32, u32)> {
 }
 
 /// Edges that come and go by turns; each is valid when it happens.
-fn events(graph: &Topology, dice: &mut Dice) -> Vec<(bool, u32, u32)> {
+pub(super) fn events(graph: &Topology, dice: &mut Dice) -> Vec<(bool, u32, u32)> {
     let mut graph = graph.clone();
     let n = graph.n() as u64;
     let mut events = Vec::with_capacity(N_EVENTS);
@@ -57,7 +58,7 @@ fn events(graph: &Topology, dice: &mut Dice) -> Vec<(bool, u32, u32)> {
     events
 }
 
-fn median(values: &mut [f64]) -> f64 {
+pub(super) fn median(values: &mut [f64]) -> f64 {
     values.sort_by(f64::total_cmp);
     values[values.len() / 2]
 }
@@ -72,6 +73,7 @@ pub(super) fn graph(args: &Args) -> Result<Report> {
     }
     whole(&mut report);
     path(&mut report);
+    large(&mut report)?;
     fs::remove_dir_all(&folder).context("remove the graphs")?;
     Ok(report)
 }

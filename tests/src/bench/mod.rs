@@ -26,6 +26,7 @@ mod detection;
 mod explain;
 mod graph;
 mod inference;
+mod large_graph;
 mod log_lines;
 mod path;
 mod peers;

@@ -295,6 +295,7 @@ fn trial(
     let expected = plan.expected();
     let mut injected = Some(inject(cluster, plan, screen)?);
     let started = Instant::now();
+    let mut known_after = None;
     let outcome = loop {
         if !stop.sleep(POLL) {
             bail!("stopped before the verdict");
@@ -312,12 +313,18 @@ fn trial(
             screen.line("healed");
         }
         let verdict = incidents::judge(&known, &incidents::fetch(web)?, &expected);
-        let over = started.elapsed() >= plan.span + AFTERMATH;
-        if over || verdict != Verdict::Nothing {
+        let is_known = verdict != Verdict::Nothing;
+        if is_known {
+            known_after.get_or_insert_with(|| started.elapsed());
+        }
+        let is_over = started.elapsed() >= plan.span + AFTERMATH;
+        // Who stays to watch wants the fault for as long as he asked.
+        if is_over || is_known && (plan.once || injected.is_none()) {
             break verdict;
         }
     };
-    let seconds = started.elapsed().as_secs_f64();
+    let seconds = known_after.unwrap_or_else(|| started.elapsed());
+    let seconds = seconds.as_secs_f64();
     if let Some(injected) = injected.take() {
         injected.heal()?;
         screen.line("healed");

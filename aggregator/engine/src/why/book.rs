@@ -137,10 +137,10 @@ impl Book {
 
     /// Adds what is known of causes and of earlier incidents. O(attributes · (causes² + explanations kept)).
     pub(crate) fn judge(&self, mut why: Explanation, of: Option<IncidentId>) -> Explanation {
-        why.similar = self.similar(&why, of);
         let Some(known) = &self.known else {
             why.causes = Vec::new();
             why.none = 1.0;
+            why.similar = self.similar(&why, of);
             return why;
         };
         let diagnosis = known.diagnose(&why.case.case);
@@ -155,10 +155,15 @@ impl Book {
         let causes = diagnosis.causes.into_iter().take(CAUSES_MAX);
         why.causes = causes.map(cause).collect();
         why.none = diagnosis.none;
+        why.similar = self.similar(&why, of);
         why
     }
 
+    /// Incidents that looked alike, and those that taught the cause it is believed to have.
     fn similar(&self, why: &Explanation, of: Option<IncidentId>) -> Vec<Similar> {
+        let first = why.causes.first();
+        let believed = first.filter(|first| first.probability > why.none);
+        let believed = believed.map(|first| first.cause.as_str());
         let own = likeness::changes(&why.case.case);
         let others = self.kept.iter().filter(|((_, id), _)| Some(*id) != of);
         let mut found: Vec<Similar> = others
@@ -173,7 +178,10 @@ impl Book {
                     None => None,
                 },
             })
-            .filter(|similar| similar.alike >= SIMILAR_MIN)
+            .filter(|similar| {
+                let taught = believed.is_some() && similar.cause.as_deref() == believed;
+                similar.alike >= SIMILAR_MIN || taught
+            })
             .collect();
         found.sort_by(|a, b| b.alike.total_cmp(&a.alike).then(b.started.cmp(&a.started)));
         found.truncate(SIMILAR_MAX);
