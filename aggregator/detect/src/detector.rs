@@ -20,6 +20,9 @@ const FADE_WINDOWS: u32 = 5;
 pub(crate) const SCORE_TOLD: f64 = 3.0;
 /// Without siblings a deviation may be everybody's: it counts for less.
 const ALONE: f64 = 0.7;
+/// What siblings have in common is their reaction to one load, each by its own power of it: standard deviation of that power. Half a power lets a
+/// shard be moved three and a half times as far as the middle one, on the judged scale, before it is a finding; what moves nobody else counts in full.
+const REACTION: f64 = 0.5;
 /// Windows smoothed by their median, and how many of them must be known.
 const SMOOTH: i64 = 5;
 const N_KNOWN_MIN: usize = 3;
@@ -343,7 +346,9 @@ impl Detector {
         let own = residual.deviation / residual.scale;
         let apart = common.map(|common| {
             let scale = spread.unwrap_or(0.0).max(residual.scale);
-            (residual.deviation - common) / (scale * scale + now * now).sqrt()
+            // Siblings that move together do so by different amounts, as their loads were different before.
+            let reaction = REACTION * common;
+            (residual.deviation - common) / (scale * scale + now * now + reaction * reaction).sqrt()
         });
         let both = match apart {
             Some(apart) => {

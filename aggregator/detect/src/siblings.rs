@@ -3,7 +3,8 @@
 //! In: every member's deviation from its own past. Out: for each member, the movement that the others share.
 //! A movement is the median of the others' deviations, so that a minority of sick siblings does not hide or make
 //! another's sickness, and constant differences between shards have cancelled before. Beside it how far the others are apart now: where a load
-//! drives all of them to a limit each is hit by another amount, and to be hit more than the middle one is nobody's sickness.
+//! drives all of them to a limit each is hit by another amount, and to be hit more than the middle one is nobody's sickness. So it is where all
+//! react to one load and each by its own power of it: what the others' median moved counts as a standard deviation of such reactions (`detector.rs`).
 
 use hsw_stats::MAD_TO_SIGMA;
 

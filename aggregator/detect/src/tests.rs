@@ -100,6 +100,26 @@ fn a_load_that_moves_every_shard_alike_is_nobodys_deviation() {
 }
 
 #[test]
+fn a_shard_that_reacts_to_a_load_of_all_by_twice_the_power_is_nobodys_deviation_and_what_only_it_shows_is()
+ {
+    let mut world = World::new(8, "pg.sessions_active");
+    let power = |node: usize| [0.9, 0.95, 1.0, 1.0, 1.0, 1.05, 1.1, 2.0][node];
+    let load = |factor: f64| {
+        move |node: usize, w: i64| Some(4.0 * factor.powf(power(node)) + 0.2 * noise(w, node))
+    };
+    assert!(world.run(300, load(1.0)).is_empty());
+    assert!(world.run(120, load(3.0)).is_empty());
+    let sick = world.run(20, move |node, w| {
+        let more = if node == 2 { 40.0 } else { 1.0 };
+        load(3.0)(node, w).map(|value| more * value)
+    });
+    assert!(
+        !sick.is_empty() && sick.iter().all(|f| f.node == 2),
+        "{sick:?}"
+    );
+}
+
+#[test]
 fn spikes_of_two_seconds_are_not_a_deviation() {
     let mut world = World::new(4, "pg.probe_ms");
     let spiky = |node: usize, w: i64| Some(if node == 1 && w % 30 < 2 { 400.0 } else { 1.0 });

@@ -441,14 +441,16 @@ impl Engine {
                 window,
             );
             let symptoms = intrusion::add(symptoms, &entry.shard, suspicions, &scene);
-            let logs = members
+            // Cloned only where somebody is to read them.
+            let told = if symptoms.is_sick { &members[..] } else { &[] };
+            let logs = told
                 .iter()
-                .flat_map(|&at| self.cluster.nodes()[at].log_samples.clone());
+                .flat_map(|&at| self.cluster.nodes()[at].log_samples.iter().cloned());
             parts.push(Part {
                 shard: &entry.shard,
                 judgement: self.judges.of(&entry.shard),
                 is_router: entry.is_router,
-                logs: logs.filter(|_| symptoms.is_sick).collect(),
+                logs: logs.collect(),
                 symptoms,
             });
         }

@@ -1,6 +1,8 @@
 //! False incidents on healthy clusters, and what becomes of injected faults, through the engine as it is. Resumable.
 //!
 //! In: how much to play. Out: a line of JSON for each cluster played, appended to a file; and the sums over that file.
+//! A healthy cluster is played for a day of its own, with its load's rhythm and every harmless disturbance twice, at random times and as long as in
+//! practice; how much of the day is under at least one of them is told.
 //! A seed that stands in the file is not played again. Invariant: the truth is read only after an incident was raised or the time is over.
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -11,17 +13,21 @@ use std::path::Path;
 use anyhow::Context as _;
 use hsw_engine::{Config, Engine, Input, Output};
 use hsw_simulator::{
-    Disturbance, Fault, Harmless, Injection, Onset, Scenario, Simulation, Target, Topology,
+    Disturbance, Fault, Injection, Onset, Scenario, Simulation, Target, Topology, usual_day,
 };
 use hsw_types::Monotonic;
 use serde_json::{Value, json};
 
 /// Begin of the simulated time.
 const START: i64 = 1_795_000_000;
-/// A healthy cluster: shards, hours of each.
-const CALM: (usize, u32) = (20, 3);
+/// A healthy cluster: shards, seconds of each, and times that each disturbance comes.
+const CALM: (usize, u32, usize) = (20, 86_400, 2);
 /// A cluster with a fault: shards, seconds before, during and after it.
 const SICK: (usize, u32, u32, u32) = (8, 420, 90, 30);
+/// Bloat takes minutes to be felt at all: without vacuum a shard is left for as long as tables take to swell.
+const BLOAT_S: u32 = 1_200;
+/// What a disturbance leaves behind, seconds: an incident in that time counts as its own.
+const AFTERMATH_S: u32 = 60;
 /// Seconds in which the engine only learns who there is.
 const LEARNING_S: u32 = 300;
 
@@ -59,27 +65,24 @@ fn watch(scenario: Scenario, seconds: u32) -> anyhow::Result<Vec<Raised>> {
     Ok(raised)
 }
 
-/// A healthy cluster with every harmless disturbance, one after the other with pauses.
+/// A day of a healthy cluster.
 fn calm(seed: u64) -> anyhow::Result<Value> {
-    let seconds = CALM.1 * 3_600;
-    let span = (seconds - LEARNING_S) / Harmless::ALL.len() as u32;
-    let disturbance = |(n, kind): (usize, &Harmless)| Disturbance {
-        kind: *kind,
-        shard: (seed as usize * 7 + n * 3) % CALM.0,
-        from: LEARNING_S + n as u32 * span + span / 4,
-        until: LEARNING_S + (n as u32 + 1) * span,
-    };
-    let disturbances: Vec<Disturbance> =
-        Harmless::ALL.iter().enumerate().map(disturbance).collect();
+    let (n_shards, seconds, times) = CALM;
+    let disturbances = usual_day(seed, n_shards, times, (LEARNING_S, seconds));
     let acting = |at: u32| {
-        let one = disturbances
+        let acting = disturbances
             .iter()
-            .find(|one| (one.from..one.until + 60).contains(&at));
-        one.map_or("nothing", |one| one.kind.name())
+            .filter(|one| (one.from..one.until + AFTERMATH_S).contains(&at));
+        let names: Vec<&str> = acting.map(|one| one.kind.name()).collect();
+        if names.is_empty() {
+            "nothing".to_owned()
+        } else {
+            names.join(" ")
+        }
     };
     let raised = watch(
         Scenario {
-            topology: Topology::of(CALM.0, seed),
+            topology: Topology::of(n_shards, seed),
             start: START,
             faults: Vec::new(),
             disturbances: disturbances.clone(),
@@ -90,13 +93,30 @@ fn calm(seed: u64) -> anyhow::Result<Value> {
         .iter()
         .map(|one| json!({ "at": one.at, "during": acting(one.at), "root": one.root, "summary": one.summary, "is_intrusion": one.is_intrusion }))
         .collect();
-    let days = CALM.0 as f64 * f64::from(CALM.1) / 24.0;
-    Ok(json!({ "what": "calm", "seed": seed, "shard_days": days, "incidents": incidents }))
+    let days = n_shards as f64 * f64::from(seconds) / 86_400.0;
+    Ok(
+        json!({ "what": "day", "seed": seed, "shard_days": days, "disturbed": disturbed(&disturbances, seconds), "incidents": incidents }),
+    )
+}
+
+/// Share of so many seconds in which at least one of them acts; they are in the order of their begins.
+fn disturbed(disturbances: &[Disturbance], seconds: u32) -> f64 {
+    let (mut sum, mut until) = (0, 0);
+    for one in disturbances {
+        sum += one.until.max(until) - one.from.max(until).min(one.until.max(until));
+        until = until.max(one.until);
+    }
+    f64::from(sum) / f64::from(seconds.max(1))
 }
 
 /// A fault on one shard; severity, onset and place follow from the seed.
 fn sick(kind: Fault, seed: u64) -> anyhow::Result<Value> {
     let (n_shards, before, during, after) = SICK;
+    let during = if kind == Fault::VacuumOff {
+        BLOAT_S
+    } else {
+        during
+    };
     let injection = Injection {
         fault: kind,
         shard: (seed as usize * 5 + 1) % n_shards,
@@ -182,10 +202,10 @@ pub fn run(file: &Path, much: &Much, say: &mut dyn FnMut(&str)) -> anyhow::Resul
             }
         }
     }
-    let per_cluster = CALM.0 as f64 * f64::from(CALM.1) / 24.0;
+    let per_cluster = CALM.0 as f64 * f64::from(CALM.1) / 86_400.0;
     let n_calm = (much.shard_days / per_cluster).ceil() as u64;
     for seed in much.seed..much.seed + n_calm {
-        if !done.contains(&key(&json!({ "what": "calm", "seed": seed }))) {
+        if !done.contains(&key(&json!({ "what": "day", "seed": seed }))) {
             keep(calm(seed)?, &mut rows)?;
         }
     }
@@ -207,10 +227,14 @@ fn read(file: &Path) -> anyhow::Result<Vec<Value>> {
 /// Figures over all rows.
 #[must_use]
 pub fn sums(rows: &[Value]) -> Value {
-    let calm: Vec<&Value> = rows.iter().filter(|row| row["what"] == "calm").collect();
+    let calm: Vec<&Value> = rows.iter().filter(|row| row["what"] == "day").collect();
     let days: f64 = calm
         .iter()
         .filter_map(|row| row["shard_days"].as_f64())
+        .sum();
+    let disturbed: f64 = calm
+        .iter()
+        .filter_map(|row| Some(row["disturbed"].as_f64()? * row["shard_days"].as_f64()?))
         .sum();
     let raised: Vec<&Value> = calm
         .iter()
@@ -240,6 +264,7 @@ pub fn sums(rows: &[Value]) -> Value {
     let per = |count: f64| (days > 0.0).then(|| 100.0 * count / days);
     json!({
         "shard_days": days,
+        "disturbed_share": (days > 0.0).then(|| disturbed / days),
         "false_incidents": n,
         "false_per_100_shard_days": per(n),
         "interval_95": [per(low), per(high)],
@@ -270,16 +295,38 @@ fn delays(rows: &[&Value]) -> Value {
     })
 }
 
-/// Interval of 95 % for the mean of a Poisson count: Wilson and Hilferty's approximation to the exact one (1931).
+/// Interval of 95 % for the mean of a Poisson count: the exact one (Garwood 1936), by bisection. O(n).
 fn interval(n: f64) -> (f64, f64) {
-    let cube = |n: f64, z: f64| {
-        if n <= 0.0 {
-            return 0.0;
+    // Means at which a count of at most `k` has probability `p`: falling in the mean.
+    let mean_of = |k: f64, p: f64| {
+        let (mut low, mut high) = (0.0, 2.0 * k + 20.0);
+        for _ in 0..60 {
+            let middle = 0.5 * (low + high);
+            if at_most(k, middle) > p {
+                low = middle;
+            } else {
+                high = middle;
+            }
         }
-        let base = 1.0 - 1.0 / (9.0 * n) + z / (3.0 * n.sqrt());
-        n * base * base * base
+        0.5 * (low + high)
     };
-    (cube(n, -1.96), cube(n + 1.0, 1.96))
+    let low = if n > 0.0 {
+        mean_of(n - 1.0, 0.975)
+    } else {
+        0.0
+    };
+    (low, mean_of(n, 0.025))
+}
+
+/// Probability of at most `k` events where `mean` are expected.
+fn at_most(k: f64, mean: f64) -> f64 {
+    let mut log = -mean;
+    let mut sum = log.exp();
+    for i in 1..=k as u64 {
+        log += (mean / i as f64).ln();
+        sum += log.exp();
+    }
+    sum.min(1.0)
 }
 
 #[cfg(test)]
@@ -288,26 +335,45 @@ mod tests {
 
     #[test]
     fn intervals_are_those_of_tables() {
-        // Garwood's exact limits: 0 to 3.69 for none, 1.62 to 11.67 for five.
-        let (low, high) = interval(0.0);
-        assert!(low == 0.0 && (high - 3.69).abs() < 0.05, "{high}");
-        let (low, high) = interval(5.0);
-        assert!(
-            (low - 1.62).abs() < 0.05 && (high - 11.67).abs() < 0.05,
-            "{low} {high}"
-        );
+        // Garwood 1936, table 1.
+        for (n, low, high) in [
+            (0.0, 0.0, 3.689),
+            (1.0, 0.0253, 5.572),
+            (5.0, 1.623, 11.668),
+            (50.0, 37.11, 65.92),
+        ] {
+            let (a, b) = interval(n);
+            assert!(
+                (a - low).abs() < 0.006 && (b - high).abs() < 0.006,
+                "{n}: {a} {b}"
+            );
+        }
+    }
+
+    #[test]
+    fn time_under_several_disturbances_counts_once() {
+        let one = |from, until| Disturbance {
+            kind: hsw_simulator::Harmless::Backup,
+            shard: 0,
+            from,
+            until,
+        };
+        let all = [one(10, 30), one(20, 25), one(28, 40), one(60, 70)];
+        assert!((disturbed(&all, 100) - 0.4).abs() < 1e-12);
+        assert!(disturbed(&[], 100) < 1e-12);
     }
 
     #[test]
     fn sums_count_what_was_right_and_what_was_missed() {
         let rows = [
-            json!({ "what": "calm", "seed": 1, "shard_days": 50.0, "incidents": [{ "during": "backup" }] }),
+            json!({ "what": "day", "seed": 1, "shard_days": 50.0, "disturbed": 0.4, "incidents": [{ "during": "backup" }] }),
             json!({ "what": "fault", "kind": "crash", "seed": 1, "is_right": true, "delay_s": 4 }),
             json!({ "what": "fault", "kind": "crash", "seed": 2, "is_right": false, "delay_s": null }),
         ];
         let sums = sums(&rows);
         assert_eq!(sums["false_per_100_shard_days"], 2.0);
         assert_eq!(sums["false_during"]["backup"], 1);
+        assert_eq!(sums["disturbed_share"], 0.4);
         assert_eq!(sums["by_kind"]["crash"]["right_shard_first"], 1);
         assert_eq!(sums["faults"]["missed"], 1);
     }

@@ -88,7 +88,7 @@ impl Edges {
             client(REPORTER, "reports", "healthcheck", Role::HealthCheck),
             client(STRANGER, "app", "runaway-pool", Role::Storm),
             client(STRANGER, "app", "nightly-batch", Role::Batch),
-            client(REPORTER, "reports", "dashboard", Role::Newcomer),
+            client(NEWCOMER, "reports", "reports", Role::Newcomer),
         ];
         for replica in replicas {
             let to = subject(EdgeKind::Replication, replica, "replicator", "walreceiver");
@@ -129,12 +129,18 @@ impl Edges {
                         (node.now.active - stress.lock_waiters).clamp(0.0, usual) * share,
                     )
                 }
-                Role::Reports => (2.0, node.work.active_reports.round()),
+                Role::Reports => (
+                    f64::from(node.plan.report_pool),
+                    node.work.active_reports.round(),
+                ),
                 Role::HealthCheck => (f64::from(u8::from(node.work.logins > 0.0)), 0.0),
                 Role::Standing => (1.0, -1.0),
                 Role::Storm => (
                     stress.logins.min(1.0)
-                        * (node.now.sessions - f64::from(node.plan.pool) - 3.0).max(0.0),
+                        * (node.now.sessions
+                            - f64::from(node.plan.pool + node.plan.report_pool)
+                            - 1.0)
+                            .max(0.0),
                     0.0,
                 ),
                 // A job of every night comes by ways that are known.
@@ -191,3 +197,6 @@ impl Peer {
 const REPORTER: &str = "10.9.0.1";
 const APPLICATIONS: &str = "10.9.0.2";
 const STRANGER: &str = "10.9.0.3";
+/// Where the reports of a tenant that moves in run: a host of its own for the program and the role that others use. A program that nobody
+/// knew would be what the watch over interactions is there for.
+const NEWCOMER: &str = "10.9.0.4";

@@ -114,6 +114,11 @@ impl Injection {
     }
 }
 
+/// `floor` to the power of `level`: the share of a capacity that is left.
+fn power(floor: f64, level: f64) -> f64 {
+    hsw_stats::exp(level * hsw_stats::ln(floor))
+}
+
 impl Fault {
     /// Whom of the shard it acts on.
     #[must_use]
@@ -132,8 +137,8 @@ impl Fault {
                 stress.lock_waiters = 10.0 * level;
             }
             Self::CpuHog => stress.cpu_hogs += 4.0 * level,
-            Self::CpuQuota => stress.cpu_quota *= 1.0 - 0.967 * level,
-            Self::CpuSteal => stress.cpu_steal = stress.cpu_steal.max(0.95 * level),
+            Self::CpuQuota => stress.cpu_quota *= power(0.033, level),
+            Self::CpuSteal => stress.cpu_steal = stress.cpu_steal.max(1.0 - power(0.05, level)),
             Self::MissingIndex => stress.seq_scans = level,
             Self::BadPlan => stress.bad_plan = 0.5 * level,
             Self::ConnectionStorm => stress.logins += 40.0 * level,
@@ -155,7 +160,8 @@ impl Fault {
             Self::DiskStalls => stress.io_stall = 0.9 * level,
             Self::DiskFull => stress.fill += 0.05 * level,
             Self::CacheLost => stress.cache_loss = 0.9 * level,
-            Self::MemoryPressure => stress.memory_taken = 1.2 * level,
+            // At the most a quarter more than there is: what does not fit is swapped.
+            Self::MemoryPressure => stress.memory_taken = 1.25 * (1.0 - power(0.04, level)),
             _ => self.apply_more(level, stress),
         }
     }
@@ -169,7 +175,10 @@ impl Fault {
                 stress.lock_hold = stress.lock_hold.max(0.1 * level);
             }
             Self::SlowQuery => stress.runaway += 3.0 * level,
-            Self::NoisyTenant => stress.tenant_load *= 1.0 + 14.0 * level,
+            Self::NoisyTenant => {
+                stress.tenant_load *= 1.0 + 14.0 * level;
+                stress.flood = level;
+            }
             Self::ErrorBurst => stress.errors = stress.errors.max(0.5 * level),
             Self::VacuumOff => {
                 stress.vacuum_off = 1.0;
@@ -178,9 +187,9 @@ impl Fault {
             Self::ArchiveFails => stress.archive_failing = level,
             Self::NetworkDelay => stress.rtt_ms += 80.0 * level,
             Self::NetworkLoss => stress.loss += 0.08 * level,
-            Self::NetworkNarrow => stress.bandwidth_loss = 0.999 * level,
+            Self::NetworkNarrow => stress.bandwidth_loss = level,
             Self::ReplicationBroken => stress.replication_broken = 1.0,
-            Self::ReplicaSlow => stress.replay_loss = 0.995 * level,
+            Self::ReplicaSlow => stress.replay_loss = level,
             _ => {}
         }
     }

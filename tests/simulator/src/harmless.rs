@@ -4,7 +4,7 @@
 //! of one within its habit.
 
 use crate::kinds::kinds;
-use crate::random::wave;
+use crate::random::{Random, wave};
 use crate::stress::Stress;
 
 kinds! {
@@ -22,6 +22,71 @@ kinds! {
     TenantGrows "tenant-grows" "a tenant sends a fifth more, over ten minutes"
     Checkpoints "checkpoints" "a planned checkpoint on each shard in turn"
     PlannedFailover "planned-failover" "the replica of a shard is restarted, as planned"
+}
+
+impl Harmless {
+    /// It asks for more of every shard.
+    const fn is_load(self) -> bool {
+        matches!(
+            self,
+            Self::LoadDouble | Self::Burst | Self::NightBatch | Self::ReportRush
+        )
+    }
+
+    /// How long it goes on in practice, seconds: at least, at most.
+    #[must_use]
+    pub const fn lasts(self) -> (u32, u32) {
+        match self {
+            Self::PlannedFailover => (60, 120),
+            Self::Burst | Self::AnalyzeAll => (180, 600),
+            Self::LoadDouble | Self::ReportRush | Self::Checkpoints | Self::RollingDeploy => {
+                (600, 1_800)
+            }
+            Self::NightBatch | Self::Backup | Self::VacuumAll => (1_800, 3_600),
+            Self::NewTenant | Self::TenantGrows => (7_200, 14_400),
+        }
+    }
+}
+
+/// Times a begin is drawn anew where it would meet another one that asks for more of every shard.
+const DRAWS: usize = 50;
+
+/// What happens on a usual day of a healthy cluster: each kind `times`, each time at a random shard, beginning at random from second `from` on
+/// and over before second `until`. They may overlap, but for those that ask for more of every shard: shards have room for one of these at a time.
+/// The same seed gives the same day.
+#[must_use]
+pub fn usual_day(
+    seed: u64,
+    n_shards: usize,
+    times: usize,
+    (from, until): (u32, u32),
+) -> Vec<Disturbance> {
+    let mut random = Random::part(seed, 3);
+    let mut all = Vec::with_capacity(times * Harmless::ALL.len());
+    for kind in Harmless::ALL {
+        for _ in 0..times {
+            let (least, most) = kind.lasts();
+            let lasts = random.between(f64::from(least), f64::from(most)) as u32;
+            let last = until.saturating_sub(lasts).max(from + 1);
+            let mut begin = 0;
+            for _ in 0..DRAWS {
+                begin = random.between(f64::from(from), f64::from(last)) as u32;
+                let is_free = |one: &Disturbance| one.until < begin || begin + lasts < one.from;
+                let mut loads = all.iter().filter(|one: &&Disturbance| one.kind.is_load());
+                if !kind.is_load() || loads.all(is_free) {
+                    break;
+                }
+            }
+            all.push(Disturbance {
+                kind: *kind,
+                shard: random.below(n_shards),
+                from: begin,
+                until: (begin + lasts).min(until),
+            });
+        }
+    }
+    all.sort_by_key(|one| one.from);
+    all
 }
 
 /// One of them.
@@ -89,6 +154,24 @@ impl Disturbance {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_usual_day_holds_each_kind_as_often_as_asked_within_its_span() {
+        let day = usual_day(7, 20, 2, (300, 86_400));
+        assert_eq!(day, usual_day(7, 20, 2, (300, 86_400)));
+        assert_ne!(day, usual_day(8, 20, 2, (300, 86_400)));
+        for kind in Harmless::ALL {
+            let own: Vec<&Disturbance> = day.iter().filter(|one| one.kind == *kind).collect();
+            assert_eq!(own.len(), 2, "{}", kind.name());
+            let (least, most) = kind.lasts();
+            for one in own {
+                assert!(one.from >= 300 && one.until <= 86_400 && one.shard < 20);
+                assert!((least..=most).contains(&(one.until - one.from)));
+            }
+        }
+        let loads: Vec<&Disturbance> = day.iter().filter(|one| one.kind.is_load()).collect();
+        assert!(loads.windows(2).all(|two| two[0].until < two[1].from));
+    }
 
     #[test]
     fn each_changes_something_on_some_shard_and_there_are_enough() {

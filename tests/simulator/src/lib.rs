@@ -29,6 +29,6 @@ mod agent;
 mod simulation;
 
 pub use fault::{Fault, Injection, Onset, Target};
-pub use harmless::{Disturbance, Harmless};
+pub use harmless::{Disturbance, Harmless, usual_day};
 pub use simulation::{Member, Scenario, ScenarioError, Simulation, Told, Truth};
 pub use topology::Topology;

@@ -13,6 +13,17 @@ const BUSY_MAX: f64 = 0.97;
 /// A busy loop at the raised priority the test bed gives it weighs as three threads of the database (CFS weights of nice -5 and 0).
 const HOG_WEIGHT: f64 = 3.0;
 
+/// What is left of a capacity that is taken away, `level` of it from 0 to 1: within the first third of the scale what nobody uses goes, then what
+/// is used, down to `floor` of it; both evenly in logarithms. Any level above a third is felt, whatever the size of the machine.
+pub(crate) fn left_of(capacity: f64, used: f64, floor: f64, level: f64) -> f64 {
+    if level <= 0.0 {
+        return capacity;
+    }
+    let used = used.min(capacity);
+    let spare = ln(capacity / used);
+    used * exp(spare * (1.0 - 3.0 * level).max(0.0) + level * ln(floor))
+}
+
 /// How the processor fares in a second.
 #[derive(Debug, Clone, Copy, Default)]
 pub(crate) struct Cpu {
@@ -149,6 +160,17 @@ mod tests {
         // Eight cores half busy hardly wait (M/M/8: 0.6 % of a service time).
         let wide = Cpu::of(&spec(8.0), 4.0, 8.0, &Stress::default());
         assert!(wide.stretch < 1.03, "{wide:?}");
+    }
+
+    #[test]
+    fn what_is_spare_is_taken_first_and_then_what_is_used() {
+        let left = |level| left_of(1_000.0, 10.0, 0.5, level);
+        assert_eq!(left(0.0), 1_000.0);
+        assert!(left(0.01) > 800.0);
+        assert!((left(1.0) - 5.0).abs() < 1e-9);
+        assert!(left(0.2) > 10.0 && left(0.4) < 8.0);
+        // Of a machine that is too small already nothing is spare.
+        assert!((left_of(5.0, 10.0, 0.5, 1.0) - 2.5).abs() < 1e-9);
     }
 
     #[test]

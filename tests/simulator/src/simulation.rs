@@ -16,7 +16,7 @@ use crate::keys::Keys;
 use crate::node::{Answer, Kind, Node, Offered, Reach};
 use crate::random::{Random, wave};
 use crate::stress::Stress;
-use crate::topology::{ShardPlan, Topology};
+use crate::topology::{ShardPlan, TRANSACTION_CPU_S, Topology};
 
 /// What to play.
 #[derive(Debug, Clone, PartialEq)]
@@ -252,10 +252,11 @@ impl Simulation {
             } else {
                 0.4 * reports * stress.reports * stress.load
             };
+            let wanted = (rate * tenants).max(flood(plan, rate, stress.flood));
             let random = &mut place.node.random;
             let offered = Offered {
                 transactions: if member == 0 {
-                    random.poisson(rate * tenants)
+                    random.poisson(wanted)
                 } else {
                     0.0
                 },
@@ -413,6 +414,18 @@ fn check(scenario: &Scenario) -> Result<(), ScenarioError> {
         }
     }
     Ok(())
+}
+
+/// Transactions a second where one tenant floods its shard: within the first third of `level` up to what the processor can do, then beyond it, to
+/// one and a half times that; evenly in logarithms. Many times a small tenant's load is nothing that a shard would feel.
+fn flood(plan: &ShardPlan, rate: f64, level: f64) -> f64 {
+    if level <= 0.0 {
+        return 0.0;
+    }
+    let capacity = plan.machine.cores / TRANSACTION_CPU_S;
+    let rate = rate.clamp(1.0, capacity);
+    let spare = hsw_stats::ln(capacity / rate);
+    rate * hsw_stats::exp(spare * (3.0 * level).min(1.0) + level * hsw_stats::ln(1.5))
 }
 
 fn address(shard: usize, member: usize) -> String {

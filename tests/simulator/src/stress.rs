@@ -9,6 +9,8 @@ pub(crate) struct Stress {
     pub(crate) load: f64,
     /// Times the usual transactions of the largest tenant here.
     pub(crate) tenant_load: f64,
+    /// How far a tenant has got with what the processor could do, 0 to 1: a third is all that is spare.
+    pub(crate) flood: f64,
     /// Times the usual reports.
     pub(crate) reports: f64,
     /// Updates per second of a batch job, as a share of the usual transactions.
@@ -61,13 +63,13 @@ pub(crate) struct Stress {
     pub(crate) archive_failing: f64,
     /// The replica receives nothing.
     pub(crate) replication_broken: f64,
-    /// Share of the replica's replay speed that is lost.
+    /// How far the replica's replay is slowed down, 0 to 1; see [`left_of`](crate::machine::left_of).
     pub(crate) replay_loss: f64,
     /// Milliseconds added to each round trip.
     pub(crate) rtt_ms: f64,
     /// Share of segments lost.
     pub(crate) loss: f64,
-    /// Share of the network's bandwidth that is lost.
+    /// How far others have got with the network's bandwidth, 0 to 1; likewise.
     pub(crate) bandwidth_loss: f64,
     /// Every process is stopped (state T).
     pub(crate) stopped: f64,
@@ -96,6 +98,7 @@ impl Default for Stress {
         Self {
             load: 1.0,
             tenant_load: 1.0,
+            flood: 0.0,
             reports: 1.0,
             batch: 0.0,
             writes: 0.0,

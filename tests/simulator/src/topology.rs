@@ -4,6 +4,12 @@
 
 use crate::random::Random;
 
+/// Times the usual load that a shard has room for, and how full its processor is then.
+const SURGE: f64 = 2.0;
+const FULL: f64 = 0.75;
+/// Processor time of a transaction and its share of reports, seconds (see `node/flow.rs`).
+pub(crate) const TRANSACTION_CPU_S: f64 = 0.55e-3;
+
 /// What to simulate.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Topology {
@@ -54,7 +60,8 @@ impl Topology {
         if self.like_test_bed {
             return vec![ShardPlan::test_bed(); self.n_shards];
         }
-        // A cluster has one class of machine; its load leaves room, as an operator sizes it.
+        // A cluster has one class of machine; its load leaves room, as an operator sizes it: the heaviest shard's too, at its busiest hour, for a
+        // surge. A shard that a surge drives over its capacity would be sick, whatever befalls the others.
         let cores = [2.0, 4.0, 8.0][random.below(3)];
         let per_second = cores * random.between(150.0, 500.0);
         let has_quota = random.chance(0.5);
@@ -62,6 +69,10 @@ impl Topology {
         let day_s = 86_400.0;
         let (day_height, day_phase) = (random.between(0.1, 0.5), random.unit());
         let tenants = Tenants::draw(self.n_shards, &mut random);
+        let heaviest = tenants.of_shard.iter().map(|load| load.weight);
+        let heaviest = heaviest.fold(1.0, f64::max);
+        let room = cores / (SURGE * (1.0 + day_height) * heaviest * TRANSACTION_CPU_S);
+        let per_second = per_second.min(FULL * room);
         let plan = |load: &TenantLoad| ShardPlan {
             machine: MachineSpec {
                 cores,
@@ -79,6 +90,7 @@ impl Topology {
             reports: 0.6 * per_second * load.weight,
             largest_tenant: load.largest,
             pool: pool(per_second * load.weight),
+            report_pool: report_pool(0.6 * per_second * load.weight),
             cache_hit: 0.985,
             rows: 1e6,
             max_connections: 60.0 + 2.0 * f64::from(pool(per_second * load.weight)),
@@ -94,6 +106,11 @@ impl Topology {
 /// Sessions of a pool that is sized generously: a transaction takes a few milliseconds.
 fn pool(per_second: f64) -> u32 {
     6 + (per_second / 60.0) as u32
+}
+
+/// Sessions of reports, which take a third of a millisecond each: as generous.
+fn report_pool(per_second: f64) -> u32 {
+    2 + (per_second / 150.0) as u32
 }
 
 /// One node's machine.
@@ -129,6 +146,8 @@ pub(crate) struct ShardPlan {
     pub(crate) largest_tenant: f64,
     /// Sessions of the pool that the transactions share.
     pub(crate) pool: u32,
+    /// Sessions that the reports share.
+    pub(crate) report_pool: u32,
     /// Hits of the buffer cache.
     pub(crate) cache_hit: f64,
     pub(crate) rows: f64,
@@ -162,6 +181,7 @@ impl ShardPlan {
             reports: 20.0,
             largest_tenant: 0.97,
             pool: 4,
+            report_pool: 2,
             cache_hit: 0.997,
             rows: 1e5,
             max_connections: 57.0,
@@ -232,6 +252,14 @@ mod tests {
             assert!(plan.largest_tenant > 0.0 && plan.largest_tenant <= 1.0);
         }
         assert!(plans.iter().any(|plan| plan.largest_tenant > 0.3));
+        let busiest = plans.iter().map(|plan| {
+            SURGE * (1.0 + plan.day_height) * plan.per_second * TRANSACTION_CPU_S
+                / plan.machine.cores
+        });
+        assert!(
+            busiest.fold(0.0, f64::max) < FULL + 1e-9,
+            "a surge finds room"
+        );
         assert_eq!(plans, Topology::of(100, 7).shards());
         assert_ne!(plans, Topology::of(100, 8).shards());
     }

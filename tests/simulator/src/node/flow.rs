@@ -2,7 +2,7 @@
 
 use super::storage::Upkeep;
 use super::{Answer, Kind, Node, Offered, PATIENCE_S};
-use crate::machine::{Cpu, Disk, DiskLoad};
+use crate::machine::{Cpu, Disk, DiskLoad, left_of};
 
 /// Share of tenants' transactions that update; a fiftieth inserts, the rest looks up (as the test bed's scripts).
 const UPDATES: f64 = 0.38;
@@ -13,8 +13,10 @@ const HOT: f64 = 0.6;
 const TRIPS: f64 = 3.0;
 /// What a lost segment costs at least (RFC 6298's minimum as Linux has it).
 const RTO_MS: f64 = 200.0;
-/// Sessions of reports.
-const REPORT_POOL: f64 = 2.0;
+/// What a device's buffer delays a segment by at most, as `tc-tbf` is usually set.
+const BUFFER_MS: f64 = 400.0;
+/// Bytes of a transaction or a report on the wire, both ways, headers included.
+const TRAFFIC_BYTES: f64 = 800.0;
 
 /// Milliseconds of processor of one: look-up, update or insert, statement of a report, transaction at a router, login; the
 /// test bed's, from its control groups' processor time over its transactions.
@@ -160,16 +162,16 @@ impl Node {
         self.stress.seq_scans * self.plan.rows * ROW_MS * swell
     }
 
-    /// Delay of a segment where others take the bandwidth.
+    /// Delay of a segment where others take the bandwidth: what does not fit at once waits in the device's buffer.
     pub(super) fn queue_ms(&self) -> f64 {
         let taken = self.stress.bandwidth_loss;
         if taken <= 0.0 {
             return 0.0;
         }
-        let usual = 800.0 * (self.plan.per_second + self.plan.reports);
-        let left = self.plan.machine.net_bytes * (1.0 - taken) + 0.6 * usual * taken;
+        let usual = TRAFFIC_BYTES * (self.plan.per_second + self.plan.reports);
+        let left = left_of(self.plan.machine.net_bytes, usual, 0.6, taken);
         let rho = (usual / left).min(0.97);
-        200.0 * taken * rho * rho / (1.0 - rho)
+        (20.0 * rho * rho / (1.0 - rho)).min(BUFFER_MS)
     }
 
     /// How processor and disk fare.
@@ -245,7 +247,8 @@ impl Node {
         let served = by_cpu.min(by_disk).min(by_pool).clamp(0.0, 1.0);
         let report_ms = self.work.report_ms + (REPORT_CPU_MS - REPORT_EXEC_MS) * self.cpu.stretch;
         let busy_reports = wanted.reports * report_ms / 1e3;
-        let served_reports = by_cpu.min(REPORT_POOL / busy_reports.max(1e-9)).min(1.0);
+        let report_pool = f64::from(self.plan.report_pool);
+        let served_reports = by_cpu.min(report_pool / busy_reports.max(1e-9)).min(1.0);
         let newly_blocked = self.block(wanted.updates * served);
         let work = &mut self.work;
         work.lookups = wanted.lookups * served;
@@ -261,7 +264,7 @@ impl Node {
         let held = done * times.response_ms / 1e3;
         let held = if is_late { free } else { held.min(free) };
         work.active = held * times.held_ms / times.response_ms.max(1e-9);
-        work.active_reports = busy_reports.min(REPORT_POOL);
+        work.active_reports = busy_reports.min(report_pool);
         Answer {
             done,
             held: held + memory.blocked,

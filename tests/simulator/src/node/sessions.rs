@@ -9,7 +9,8 @@ const LOGGED_FROM_MS: f64 = 500.0;
 
 impl Node {
     pub(super) fn sessions(&mut self, offered: &Offered) {
-        let own = f64::from(self.plan.pool) + 3.0 + self.stress.newcomer + offered.sessions;
+        let pools = f64::from(self.plan.pool + self.plan.report_pool);
+        let own = pools + 1.0 + self.stress.newcomer + offered.sessions;
         let stress = &self.stress;
         let transfers = self.transfers();
         let holder = if stress.lock_hold > 0.0 { 1.0 } else { 0.0 };

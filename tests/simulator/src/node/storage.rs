@@ -2,7 +2,7 @@
 
 use super::flow::{BAD_PLAN_ROWS, Costs};
 use super::{Checkpoint, Event, Kind, Node, Offered};
-use crate::machine::DiskLoad;
+use crate::machine::{DiskLoad, left_of};
 
 /// `checkpoint_timeout`, and the part of it that a checkpoint is spread over (`checkpoint_completion_target`).
 const CHECKPOINT_EVERY_S: f64 = 300.0;
@@ -247,8 +247,14 @@ impl Node {
         let replay = if stress.replication_broken > 0.0 {
             0.0
         } else {
-            REPLAY_BYTES * (1.0 - stress.replay_loss) * self.disk.served
-                / stress.disk_latency.sqrt()
+            // Slower than its primary writes: what that is, is known from the last seconds.
+            let free = left_of(
+                REPLAY_BYTES,
+                memory.wal_rate.max(1e3),
+                0.1,
+                stress.replay_loss,
+            );
+            free * self.disk.served / stress.disk_latency.sqrt()
         };
         let replayed = replay.min(now.lag_bytes);
         now.lag_bytes -= replayed;
