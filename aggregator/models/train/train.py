@@ -197,9 +197,8 @@ def fold(at, held_out, runs, kinds, layout, minutes, is_full):
     inner = np.random.default_rng(SEED + at).choice(others, 6, replace=False).tolist()
     rising = Fused(layout).rising()
     x, y, _ = data.table(train, layout["families"], held_out, SEED)
-    px, py = forest.prepare(x, y, SEED)
-    print(f"  {len(x)} rows, {int(y.sum())} sick; {len(px)} after noise and synthetic rows", flush=True)
-    booster = forest.ours(px, py, SEED, rising)
+    print(f"  {len(x)} rows, {int(y.sum())} sick", flush=True)
+    booster = forest.ours(x, y, SEED, rising)
     raw = lambda rows: booster.predict(rows, raw_score=True, num_threads=forest.THREADS)
     bases = layout["bases"]
     scorers = {name: (lambda b: lambda run, windows: np.asarray(run.bases[windows][:, :, b]))(b) for b, name in enumerate(bases)}
@@ -222,7 +221,7 @@ def fold(at, held_out, runs, kinds, layout, minutes, is_full):
     if is_full:
         scorers["transformer without edges"] = lambda run, windows: net_logits(net, run, windows, edges=False)[0]
     ix, iy, _ = data.table(fit, layout["families"], held_out + inner, SEED)
-    without = forest.ours(*forest.prepare(ix, iy, SEED), SEED, rising)
+    without = forest.ours(ix, iy, SEED, rising)
     raw_inner = lambda rows: without.predict(rows, raw_score=True, num_threads=forest.THREADS)
     logits, ys = [], []
     for run in calibrate:
@@ -238,13 +237,14 @@ def fold(at, held_out, runs, kinds, layout, minutes, is_full):
     (alone,), alone_bias = platt(logits[:, 1:], ys)
     scorers["both"] = lambda run, windows: weights[0] * transformer(run, windows) + weights[1] * tree_scorer(raw)(run, windows) + bias
     if is_full:
+        px, py = forest.prepare(x, y, SEED)
         for name, make in forest.five(SEED).items():
             model = make().fit(px, py)
             scorers[name] = tree_scorer(lambda rows, m=model: m.predict_proba(rows)[:, 1])
     table, pooled, (told, kind, soon) = evaluate(test, layout, kinds, held_out, scorers)
     calibration = {"both": reliability(told["both"], kind), "boosting": reliability(alone * told["boosting"] + alone_bias, kind)}
     if is_full:
-        ablate(table, (px, py), test, kinds, layout, held_out, rising, train)
+        ablate(table, (x, y), test, kinds, layout, held_out, rising, train)
     return {"held_out": held_out, "kinds": table, "pooled": pooled, "calibration": calibration,
             "weights": {"both": [*weights, bias], "boosting": [0.0, alone, alone_bias]}, "rows": len(x), "seconds": round(time.time() - begun)}
 
@@ -272,7 +272,7 @@ def ablate(table, rows, test, kinds, layout, held_out, rising, train):
     fuse_all(train + test, layout, "no-siblings", [i for i, n in enumerate(layout["columns"]) if n.endswith(".siblings") or n == "shard.siblings"], siblings=False)
     x, y, _ = data.table(train, layout["families"], held_out, SEED)
     keep = np.array(["beyond the others" not in n and not n.startswith("mean o") for n in names])
-    model = forest.ours(*forest.prepare(x[:, keep], y, SEED), SEED, [up for up, kept in zip(rising, keep) if kept])
+    model = forest.ours(x[:, keep], y, SEED, [up for up, kept in zip(rising, keep) if kept])
     add(table, test, layout, kinds, held_out, "boosting, no siblings",
         lambda told: model.predict(told[:, keep], raw_score=True, num_threads=forest.THREADS))
     fuse_all(train + test, layout, "fused")
@@ -304,8 +304,7 @@ def summarise(results, base):
 def final(runs, layout, minutes, out, name, weights_of_folds):
     """The models that are shipped, trained on all kinds; mixture and calibration are the folds' means (each on unseen runs)."""
     x, y, _ = data.table(runs, layout["families"], [], SEED)
-    px, py = forest.prepare(x, y, SEED)
-    booster = forest.ours(px, py, SEED, Fused(layout).rising())
+    booster = forest.ours(x, y, SEED, Fused(layout).rising())
     trees = forest.flatten(booster)
     sample = x[:: max(1, len(x) // 300)]
     off = np.abs(forest.margin(trees, sample) - booster.predict(sample, raw_score=True)).max()
