@@ -339,6 +339,7 @@ def main():
     parser.add_argument("--out", required=True)
     parser.add_argument("--name", default="hypershard-1")
     parser.add_argument("--net-minutes", type=float, default=6.0, help="minutes for the transformer, a fold")
+    parser.add_argument("--final-minutes", type=float, default=6.0, help="minutes for the transformer that is shipped")
     parser.add_argument("--folds", type=int, default=0, help="only so many folds (0: all)")
     parser.add_argument("--full-folds", type=int, default=2, help="folds with the five classifiers and the ablations")
     arguments = parser.parse_args()
@@ -371,7 +372,7 @@ def main():
     # The part that does not help is left out of `sick`; the calibration of what is left is its own.
     shipped = "both" if mean["both"] > mean["boosting"] else "boosting"
     mixtures = [r["weights"][shipped] for r in results]
-    path, weights, differs, n_parameters = final(runs, layout, arguments.net_minutes, arguments.out, arguments.name, mixtures)
+    path, weights, differs, n_parameters = final(runs, layout, arguments.final_minutes, arguments.out, arguments.name, mixtures)
     gain = gains[shipped]
     # Only against the fused P(sick) may a model be switched on; against anything else it is a measurement.
     enabled = bool(base == "fusion" and gain["low"] > 0)
@@ -381,7 +382,7 @@ def main():
     about = {
         "data": {"runs": len(runs), "seeds": [run.seed for run in runs], "kinds": kinds, "source": "tests/evaluate features",
                  "split": "five kinds held out, rotated, and a third of the runs (seed and topology) with them"},
-        "training": {"seed": SEED, "parameters": n_parameters, "net_minutes": arguments.net_minutes, "weights": weights,
+        "training": {"seed": SEED, "parameters": n_parameters, "net_minutes": {"fold": arguments.net_minutes, "shipped": arguments.final_minutes}, "weights": weights,
                      "shipped": shipped, "versions": {"torch": torch.__version__}},
         "metrics": {"mean_average_precision": mean, "gain_over_" + base.replace(" ", "_"): gains, **{"gain_over_" + name.replace(" ", "_"): gain for name, gain in against.items()}, "by_kind": by_kind},
         "ablation": {"folds": len(full), "mean_average_precision": ablation},
