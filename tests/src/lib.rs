@@ -6,7 +6,6 @@
 
 pub mod testbed;
 
-pub mod second;
 pub mod trials;
 
 pub mod simagents;

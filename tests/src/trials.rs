@@ -1,57 +1,63 @@
 //! How fast, and how rightly, real faults become incidents: the measurement to repeat on every change of the detectors.
 //!
-//! In: faults, rounds, minutes of calm. Out: a report with every trial, as text and as JSON.
-//! One cluster lives through all of it. A trial: wait until everything is calm and no incident is open, inject, take the
-//! time until the first new incident, keep the fault for its span, heal, and watch until it is over. Shards take turns,
-//! so that nobody's past is one long fault. The calm part lets the load vary and counts incidents that should not be.
+//! In: faults, rounds, pairs, minutes of calm. Out: a report with every trial, as text and as JSON; the exit status is that of its targets.
+//! One cluster lives through all of it, and shards take turns, so that nobody's past is one long fault. With a file to keep them in,
+//! trials of many sittings count together. With `--second` the shipped causes are switched off, and all that is known is what was said
+//! about earlier trials of the same sitting: in the first round every fault is new, and right is "none of the known causes".
+//! The calm part lets the load vary and counts incidents that should not be.
 
-use std::collections::BTreeSet;
+mod figures;
+mod kept;
+mod one;
+
+use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result};
 use clap::Parser;
+use hsw_explain::format;
 use serde::Serialize;
 
-use crate::testbed::incidents::{self, Expected, Incident, Verdict};
-use crate::testbed::{Cluster, Fault, Options, Stop};
+use self::kept::{Kept, Line, pair};
+use self::one::{Stage, pause};
+use crate::bench::Report;
+use crate::testbed::{Cluster, Fault, Options, Stop, http, incidents};
 
-/// What an incident must not take longer than, seconds.
-const TARGET_S: f64 = 10.0;
-pub(crate) const POLL: Duration = Duration::from_millis(200);
-/// Calm before a fault: queues drain, clients catch up, the detector's block is complete.
-const CALM: Duration = Duration::from_secs(40);
-/// A fault that nothing was raised for within this has been missed.
-pub(crate) const PATIENCE: Duration = Duration::from_secs(40);
-/// After healing, the incident must close within this.
-pub(crate) const CLOSE_WITHIN: Duration = Duration::from_secs(120);
-/// A harmless fault is watched this long after its end.
-const AFTERMATH: Duration = Duration::from_secs(60);
-/// New edges are judged within this.
-const JUDGED_WITHIN: Duration = Duration::from_secs(360);
-pub(crate) const READY_WITHIN: Duration = Duration::from_secs(120);
+pub use self::one::{Said, Trial, Words};
+
+const READY_WITHIN: Duration = Duration::from_secs(120);
 
 /// Measures detection on a real sharded PostgreSQL with real faults.
 #[derive(Debug, Parser)]
 #[command(name = "hsw-faults", version)]
 pub struct Args {
-    /// Faults, comma separated; all of the issue's by default.
+    /// Faults, comma separated, or `all`.
     #[arg(
         long,
         value_delimiter = ',',
         default_value = "lock-storm,cpu-hog,missing-index,connection-storm,checkpoint-storm,stopped,load-surge-all"
     )]
-    pub(crate) faults: Vec<String>,
+    faults: Vec<String>,
     /// Times each fault is injected, on shards in turn.
     #[arg(long, default_value_t = 3)]
-    pub(crate) rounds: usize,
+    rounds: usize,
+    /// Then so many times two faults at once, drawn by chance.
+    #[arg(long, default_value_t = 0)]
+    pairs: usize,
     /// Seconds a fault lasts.
     #[arg(long, default_value_t = 30)]
-    pub(crate) span: u64,
+    span: u64,
     /// Minutes without a fault, with varying load, at the end.
     #[arg(long, default_value_t = 30)]
     calm_minutes: u64,
+    /// Append every trial to this file, and play only what is missing in it.
+    #[arg(long, value_name = "FILE")]
+    keep: Option<PathBuf>,
+    /// Begin no further trial after so many minutes.
+    #[arg(long, value_name = "N")]
+    minutes: Option<u64>,
     /// Run folder.
     #[arg(long, default_value = "/tmp/hsw-faults")]
     dir: PathBuf,
@@ -63,60 +69,19 @@ pub struct Args {
     subnet: u8,
     /// Where the JSON goes.
     #[arg(long)]
-    pub(crate) out: Option<PathBuf>,
-    /// Measure instead whether the cause of each fault is named right when it comes again, after one word on the first; with
+    out: Option<PathBuf>,
+    /// Measure also whether the cause of each fault is named right when it comes again, after one word on the first; with
     /// shipped causes switched off.
     #[arg(long)]
     second: bool,
     /// With --second: write the cases of all faults here, as `hsw causes export` does.
     #[arg(long, value_name = "FILE", requires = "second")]
-    pub(crate) export: Option<PathBuf>,
+    export: Option<PathBuf>,
 }
 
-/// One injection and what came of it.
-#[derive(Debug, Clone, Serialize)]
-pub struct Trial {
-    /// The fault.
-    pub fault: String,
-    /// Where.
-    pub shard: String,
-    /// `right`, `wrong`, `missed`, or for a harmless one `silent` or `raised`.
-    pub outcome: String,
-    /// Seconds from injection to the first incident that was served.
-    pub seconds: Option<f64>,
-    /// Its summary.
-    pub summary: String,
-    /// Roots of further incidents that should not have been.
-    pub others: Vec<String>,
-    /// Whether the incident closed by itself after healing.
-    pub closed: bool,
-}
-
-/// Everything measured.
-#[derive(Debug, Clone, Serialize)]
-pub struct Report {
-    /// The command that made it.
-    pub command: String,
-    /// Commit of the checkout, if it is one.
-    pub commit: String,
-    /// Unix seconds at its end.
-    pub at: u64,
-    /// Share of harmful trials whose first incident named the right shard and no other was raised.
-    pub right_share: f64,
-    /// Seconds from fault to incident over the right ones: median.
-    pub seconds_p50: f64,
-    /// 95th percentile.
-    pub seconds_p95: f64,
-    /// Largest.
-    pub seconds_max: f64,
-    /// Target for the 95th percentile.
-    pub seconds_target: f64,
-    /// Harmless trials that raised nothing, and all of them.
-    pub harmless_silent: (usize, usize),
-    /// Minutes without a fault while the load varied, and summaries of incidents in them.
-    pub calm: (u64, Vec<String>),
-    /// Every trial.
-    pub trials: Vec<Trial>,
+#[derive(Serialize)]
+struct Trials<'a> {
+    trials: &'a [Line],
 }
 
 /// Runs it; the exit status says whether everything was as it should be.
@@ -124,12 +89,13 @@ pub struct Report {
 /// # Errors
 /// When the cluster cannot be started or watched.
 pub fn run(args: &Args) -> Result<bool> {
-    let faults: Vec<Fault> = args
-        .faults
-        .iter()
-        .map(|name| Fault::parse(name))
-        .collect::<Result<_>>()?;
-    let commit = commit();
+    let faults: Vec<Fault> = if args.faults == ["all"] {
+        Fault::ALL.to_vec()
+    } else {
+        let named = args.faults.iter().map(|name| Fault::parse(name));
+        named.collect::<Result<_>>()?
+    };
+    let mut kept = Kept::open(args.keep.as_deref())?;
     let stop = Stop::new();
     stop.on_signals()?;
     let own = std::env::current_exe().context("find our own program")?;
@@ -146,198 +112,120 @@ pub fn run(args: &Args) -> Result<bool> {
         stop: stop.clone(),
         ..Options::new(&args.dir)
     })?;
-    if args.second {
-        let measured = crate::second::measure(&mut cluster, args, &faults, &stop);
-        cluster.stop()?;
-        return measured?.conclude(args);
-    }
-    let measured = measure(&mut cluster, args, &faults, &stop);
+    let measured = measure(&mut cluster, args, &faults, &mut kept, &stop);
     cluster.stop()?;
-    let report = Report {
-        commit,
-        ..measured?
-    };
-    say(&report);
+    let report = measured?;
+    report.print(&command(args));
     if let Some(out) = &args.out {
-        write(out, &report)?;
+        let trials = Trials {
+            trials: &kept.lines,
+        };
+        report.write_with(out, &command(args), &trials)?;
     }
-    Ok(is_good(&report))
+    Ok(report.is_reached())
 }
 
-fn is_good(report: &Report) -> bool {
-    let (silent, harmless) = report.harmless_silent;
-    report.right_share >= 1.0
-        && report.seconds_p95 <= TARGET_S
-        && silent == harmless
-        && report.calm.1.is_empty()
-}
-
-fn measure(cluster: &mut Cluster, args: &Args, faults: &[Fault], stop: &Stop) -> Result<Report> {
+fn measure(
+    cluster: &mut Cluster,
+    args: &Args,
+    faults: &[Fault],
+    kept: &mut Kept,
+    stop: &Stop,
+) -> Result<Report> {
     let web = {
-        let services = cluster
-            .services()
-            .context("the test bed runs without the programs")?;
+        let services = cluster.services();
+        let services = services.context("the test bed runs without the programs")?;
         services.wait_ready(stop, READY_WITHIN)?;
         services.web
     };
-    let n_shards = cluster.shards().len();
-    let mut trials = Vec::new();
+    let stage = Stage {
+        cluster,
+        web,
+        span: Duration::from_secs(args.span),
+        stop,
+    };
+    play(&stage, args, faults, kept)?;
+    let calm = calm(&stage, args.calm_minutes)?;
+    let trials: Vec<&Trial> = kept.lines.iter().map(|line| &line.trial).collect();
+    let mut report = Report::new(if args.second { "second" } else { "faults" });
+    figures::detection(&mut report, &trials, calm);
+    if args.second {
+        let causes = http::get(stage.web, "/api/v1/causes")?.body;
+        let cases = format::read(&causes).context("read the causes of the aggregator")?;
+        figures::words(&mut report, &trials, figures::leave_one_out(&cases));
+        if let Some(out) = &args.export {
+            std::fs::write(out, &causes).with_context(|| format!("write {}", out.display()))?;
+        }
+    }
+    Ok(report)
+}
+
+/// All trials that are missing, as far as time allows.
+fn play(stage: &Stage<'_>, args: &Args, faults: &[Fault], kept: &mut Kept) -> Result<()> {
+    let (begun, commit) = (Instant::now(), commit());
+    let n_shards = stage.cluster.shards().len();
+    // How often each fault was told its cause on this cluster.
+    let mut taught: BTreeMap<&str, usize> = BTreeMap::new();
+    let mut wanted: Vec<Vec<(Fault, usize)>> = Vec::new();
     for round in 0..args.rounds {
-        for (i, fault) in faults.iter().enumerate() {
-            let shard = (round + i) % n_shards + 1;
-            let trial = trial(
-                cluster,
-                web,
-                *fault,
-                shard,
-                Duration::from_secs(args.span),
-                stop,
-            )?;
-            print_line(&format!(
-                "{}/{} {trial:?}",
-                trials.len() + 1,
-                args.rounds * faults.len()
-            ));
-            trials.push(trial);
+        let places = faults.iter().enumerate();
+        let missing = places.filter(|(_, fault)| kept.times(**fault) <= round);
+        wanted.extend(missing.map(|(i, fault)| vec![(*fault, (round + i) % n_shards + 1)]));
+    }
+    let pairs = (kept.pairs()..args.pairs).filter_map(|n| pair(n, faults, n_shards));
+    wanted.extend(pairs.map(Vec::from));
+    for (n, faults) in wanted.iter().enumerate() {
+        let is_late = |minutes| begun.elapsed() >= Duration::from_secs(60 * minutes);
+        if args.minutes.is_some_and(is_late) {
+            break;
         }
-    }
-    let known = ids(web)?;
-    let calm_since = Instant::now();
-    while calm_since.elapsed() < Duration::from_secs(args.calm_minutes * 60) {
-        pause(stop, Duration::from_secs(5))?;
-    }
-    let raised = incidents::fetch(web)?
-        .into_iter()
-        .filter(|it| !known.contains(&it.id));
-    Ok(report(args, trials, raised.map(|it| it.summary).collect()))
-}
-
-fn trial(
-    cluster: &mut Cluster,
-    web: SocketAddr,
-    fault: Fault,
-    shard: usize,
-    span: Duration,
-    stop: &Stop,
-) -> Result<Trial> {
-    until_closed(web, stop, CLOSE_WITHIN)?;
-    if fault.intruder().is_some() {
-        incidents::wait_judged(web, stop, JUDGED_WITHIN)?;
-    }
-    pause(stop, CALM)?;
-    let known = ids(web)?;
-    let name = cluster.nodes()[shard].name.clone();
-    let expected = fault.expected(&name);
-    let begun = Instant::now();
-    let injected = cluster.inject(fault, shard)?;
-    let mut first: Option<(f64, Incident)> = None;
-    let patience = if fault.wants_incident() {
-        PATIENCE.max(span)
-    } else {
-        span
-    };
-    while begun.elapsed() < patience && !(first.is_some() && begun.elapsed() >= span) {
-        pause(stop, POLL)?;
-        if first.is_none()
-            && let Verdict::Right(it) | Verdict::Wrong(it) =
-                incidents::judge(&known, &incidents::fetch(web)?, &expected)
-        {
-            first = Some((begun.elapsed().as_secs_f64(), it));
+        let has_words = args.second && faults.len() == 1 && faults[0].0.intruder().is_none();
+        let mut trial = stage.play(faults, has_words)?;
+        if let Some(words) = &mut trial.words {
+            let times = taught.entry(faults[0].0.name()).or_default();
+            words.round = *times + 1;
+            *times += usize::from(trial.seconds.is_some());
         }
+        print_line(&format!("{}/{} {trial:?}", n + 1, wanted.len()));
+        let commit = commit.clone();
+        kept.add(Line { commit, trial })?;
     }
-    injected.heal()?;
-    if !fault.wants_incident() {
-        pause(stop, AFTERMATH)?;
-    }
-    let closed = until_closed(web, stop, CLOSE_WITHIN)?;
-    let raised: Vec<Incident> = incidents::fetch(web)?
-        .into_iter()
-        .filter(|it| !known.contains(&it.id))
-        .collect();
-    let others: Vec<String> = raised
-        .iter()
-        .filter(|it| !expected.is(it))
-        .map(|it| it.summary.clone())
-        .collect();
-    let outcome = match (&first, &expected) {
-        (None, Expected::Nothing) if raised.is_empty() => "silent",
-        (_, Expected::Nothing) => "raised",
-        (None, _) => "missed",
-        (Some((_, it)), _) if expected.is(it) && others.is_empty() => "right",
-        _ => "wrong",
-    };
-    Ok(Trial {
-        fault: fault.name().to_owned(),
-        shard: name,
-        outcome: outcome.to_owned(),
-        seconds: first.as_ref().map(|(seconds, _)| *seconds),
-        summary: first.map(|(_, it)| it.summary).unwrap_or_default(),
-        others,
-        closed,
-    })
+    Ok(())
 }
 
-pub(crate) fn ids(web: SocketAddr) -> Result<BTreeSet<String>> {
-    Ok(incidents::fetch(web)?.into_iter().map(|it| it.id).collect())
+/// Minutes without a fault, and how many incidents came in them; nothing where none are wanted.
+fn calm(stage: &Stage<'_>, minutes: u64) -> Result<Option<(u64, usize)>> {
+    if minutes == 0 {
+        return Ok(None);
+    }
+    let known = stage.ids()?;
+    let since = Instant::now();
+    while since.elapsed() < Duration::from_secs(minutes * 60) {
+        pause(stage.stop, Duration::from_secs(5))?;
+    }
+    let raised = incidents::fetch(stage.web)?.into_iter();
+    let raised = raised.filter(|it| !known.contains(&it.id));
+    let n = raised.inspect(|it| print_line(&format!("while calm: {}", it.summary)));
+    Ok(Some((minutes, n.count())))
 }
 
-pub(crate) fn until_closed(web: SocketAddr, stop: &Stop, patience: Duration) -> Result<bool> {
-    let begun = Instant::now();
-    while begun.elapsed() < patience {
-        if incidents::fetch(web)?.iter().all(|it| it.state != "open") {
-            return Ok(true);
-        }
-        pause(stop, Duration::from_secs(1))?;
+fn command(args: &Args) -> String {
+    let mut command = "tests/faults".to_owned();
+    if args.second {
+        command.push_str(" --second");
     }
-    Ok(false)
-}
-
-pub(crate) fn pause(stop: &Stop, span: Duration) -> Result<()> {
-    if stop.sleep(span) {
-        Ok(())
-    } else {
-        bail!("stopped")
+    command.push_str(&format!(
+        " --faults {} --rounds {} --pairs {} --span {} --calm-minutes {}",
+        args.faults.join(","),
+        args.rounds,
+        args.pairs,
+        args.span,
+        args.calm_minutes
+    ));
+    if let Some(keep) = args.keep.as_deref().and_then(Path::file_name) {
+        command.push_str(&format!(" --keep {}", keep.display()));
     }
-}
-
-fn report(args: &Args, trials: Vec<Trial>, calm: Vec<String>) -> Report {
-    let harmful: Vec<&Trial> = trials
-        .iter()
-        .filter(|t| !matches!(t.outcome.as_str(), "silent" | "raised"))
-        .collect();
-    let right: Vec<&&Trial> = harmful.iter().filter(|t| t.outcome == "right").collect();
-    let mut seconds: Vec<f64> = right.iter().filter_map(|t| t.seconds).collect();
-    seconds.sort_by(f64::total_cmp);
-    // The nearest rank, so that a few trials do not flatter: with 18 of them p95 is the largest.
-    let rank = |share: f64| {
-        let at = (share * seconds.len() as f64).ceil() as usize;
-        seconds
-            .get(at.saturating_sub(1))
-            .copied()
-            .unwrap_or(f64::NAN)
-    };
-    let silent = trials.iter().filter(|t| t.outcome == "silent").count();
-    Report {
-        command: format!(
-            "tests/faults --faults {} --rounds {} --span {} --calm-minutes {}",
-            args.faults.join(","),
-            args.rounds,
-            args.span,
-            args.calm_minutes
-        ),
-        commit: String::new(),
-        at: std::time::SystemTime::now()
-            .duration_since(std::time::UNIX_EPOCH)
-            .map_or(0, |since| since.as_secs()),
-        right_share: right.len() as f64 / harmful.len().max(1) as f64,
-        seconds_p50: rank(0.5),
-        seconds_p95: rank(0.95),
-        seconds_max: rank(1.0),
-        seconds_target: TARGET_S,
-        harmless_silent: (silent, trials.len() - harmful.len()),
-        calm: (args.calm_minutes, calm),
-        trials,
-    }
+    command
 }
 
 fn commit() -> String {
@@ -350,31 +238,10 @@ fn commit() -> String {
     )
 }
 
-fn write(out: &Path, report: &Report) -> Result<()> {
-    let text = serde_json::to_string_pretty(report)?;
-    std::fs::write(out, text + "\n").with_context(|| format!("write {}", out.display()))
-}
-
-fn say(report: &Report) {
-    print_line(&format!(
-        "right {:.0} % of {} harmful; seconds p50 {:.1}, p95 {:.1}, max {:.1} (target p95 {TARGET_S}); \
-         harmless and silent {} of {}; {} incidents in {} calm minutes",
-        report.right_share * 100.0,
-        report.trials.len() - report.harmless_silent.1,
-        report.seconds_p50,
-        report.seconds_p95,
-        report.seconds_max,
-        report.harmless_silent.0,
-        report.harmless_silent.1,
-        report.calm.1.len(),
-        report.calm.0,
-    ));
-}
-
 #[expect(
     clippy::print_stdout,
     reason = "the answer to a command typed by a person"
 )]
-pub(crate) fn print_line(text: &str) {
+fn print_line(text: &str) {
     println!("{text}");
 }

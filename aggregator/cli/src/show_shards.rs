@@ -14,12 +14,9 @@ pub(crate) fn shards(answer: &Value, paint: Paint) -> String {
     ]);
     for shard in list(answer, "shards") {
         let (name, health) = (clean(&shard["shard"]), clean(&shard["health"]));
-        let of = |value: &Value, digits: usize| {
-            let told = value.as_f64().map(|x| format!("{x:.digits$}"));
-            told.unwrap_or_else(|| "–".to_owned())
-        };
-        let score = of(&shard["hyperscore"], 1);
-        let sick = of(&shard["judgement"]["probability"], 3);
+        let score = score(shard);
+        let sick = shard["judgement"]["probability"].as_f64();
+        let sick = sick.map_or_else(|| "–".to_owned(), |sick| format!("{sick:.3}"));
         let nodes = list(shard, "nodes");
         for (at, node) in nodes.iter().enumerate() {
             let first = |text: &str| {
@@ -70,6 +67,20 @@ pub(crate) fn shards(answer: &Value, paint: Paint) -> String {
     )
 }
 
+/// The HyperScore with its form, without which the number means nothing; a shard that is alive and has none is still being learned.
+fn score(shard: &Value) -> String {
+    if let Some(score) = shard["hyperscore"].as_f64() {
+        return format!("{score:.1} {}", clean(&shard["hyperscore_mode"]));
+    }
+    let mut nodes = list(shard, "nodes").iter();
+    let word = if nodes.any(|node| node["liveness"] == "alive") {
+        "warming up"
+    } else {
+        "–"
+    };
+    word.to_owned()
+}
+
 /// What the detectors said of an incident's root when they said most: p-values and weights, rarest first.
 pub(crate) fn detectors(text: &mut String, judgement: &Value) {
     let Some(probability) = judgement["probability"].as_f64() else {
@@ -98,18 +109,22 @@ mod tests {
     use serde_json::json;
 
     #[test]
-    fn a_table_aligns_its_columns() {
+    fn a_table_aligns_its_columns_and_a_score_wears_its_form() {
         let answer = json!({ "shards": [
-            { "shard": "router", "health": "well", "nodes": [{ "node": "router-a", "role": "router", "liveness": "alive", "lag_s": 2.1 }] },
-            { "shard": "shard-3", "health": "bad", "hyperscore": 100.24, "judgement": { "probability": 0.9731 }, "nodes": [
+            { "shard": "router", "health": "unknown", "hyperscore": null, "hyperscore_mode": "centred", "nodes": [
+                { "node": "router-a", "role": "router", "liveness": "alive", "lag_s": 2.1 }] },
+            { "shard": "shard-2", "health": "unknown", "hyperscore": null, "hyperscore_mode": "centred", "nodes": [
+                { "node": "shard-2-a", "role": "primary", "liveness": "agent_lost", "lag_s": null }] },
+            { "shard": "shard-3", "health": "bad", "hyperscore": 100.24, "hyperscore_mode": "centred", "judgement": { "probability": 0.9731 }, "nodes": [
                 { "node": "shard-3-a", "role": "primary", "liveness": "database_silent", "lag_s": 0.4 },
                 { "node": "shard-3-b", "role": "replica", "liveness": "alive", "lag_s": null }] },
         ]});
         expect![[r#"
-            SHARD    HEALTH  SCORE  P(SICK)  NODE       ROLE     STATE            LAG
-            router   well    –      –        router-a   router   alive            2 s
-            shard-3  bad     100.2  0.973    shard-3-a  primary  database silent  400 ms
-                                             shard-3-b  replica  alive            –
+            SHARD    HEALTH   SCORE          P(SICK)  NODE       ROLE     STATE            LAG
+            router   unknown  warming up     –        router-a   router   alive            2 s
+            shard-2  unknown  –              –        shard-2-a  primary  agent lost       –
+            shard-3  bad      100.2 centred  0.973    shard-3-a  primary  database silent  400 ms
+                                                      shard-3-b  replica  alive            –
         "#]]
         .assert_eq(&shards(&answer, Paint(false)));
     }

@@ -20,8 +20,9 @@ const FADE_WINDOWS: u32 = 5;
 pub(crate) const SCORE_TOLD: f64 = 3.0;
 /// Without siblings a deviation may be everybody's: it counts for less.
 const ALONE: f64 = 0.7;
-/// What siblings have in common is their reaction to one load, each by its own power of it: standard deviation of that power. Half a power lets a
-/// shard be moved three and a half times as far as the middle one, on the judged scale, before it is a finding; what moves nobody else counts in full.
+/// What siblings have in common is their reaction to one load, each by its own power of it: standard deviation of that power (ours, not
+/// swept). Half a power lets a shard be moved three and a half times as far as the middle one, on the judged scale, before it is a finding;
+/// what moves nobody else counts in full.
 const REACTION: f64 = 0.5;
 /// Windows smoothed by their median, and how many of them must be known.
 const SMOOTH: i64 = 5;

@@ -8,7 +8,8 @@
 //! remembered for half an hour as what the series does now and then, and only what goes beyond the second largest counts.
 //! Invariants: OP-1 before [`N_BLOCKS_MIN`] blocks the answer is "unknown". OP-2 nothing is learned from a block, or the
 //! block before it, in which the residual was suspicious or the node was under an incident, until that has lasted
-//! half an hour: then it is the new normal. Limits: under 1 KiB.
+//! half an hour: then it is the new normal. OP-3 what a series does in a minute of an incident, or in a suspicious one right before it, is no
+//! habit. Limits: under 1 KiB.
 
 use std::collections::VecDeque;
 
@@ -80,6 +81,10 @@ pub struct OwnPast {
     older: VecDeque<Block>,
     habits: VecDeque<Extremes>,
     minute: Option<Extremes>,
+    /// The worst that was so within it.
+    minute_worst: Learning,
+    /// A suspicious minute; a habit once a minute without an incident has followed.
+    minute_before: Option<Extremes>,
     pending: Option<Block>,
     n_windows: u32,
     n_blocks: u32,
@@ -99,6 +104,8 @@ impl Default for OwnPast {
             older: VecDeque::new(),
             habits: VecDeque::new(),
             minute: None,
+            minute_worst: Learning::Free,
+            minute_before: None,
             pending: None,
             n_windows: 0,
             n_blocks: 0,
@@ -150,8 +157,10 @@ impl OwnPast {
         if self.n_windows <= SETTLE_WINDOWS {
             return;
         }
-        if severity(learning) > severity(self.worst) {
-            self.worst = learning;
+        for worst in [&mut self.worst, &mut self.minute_worst] {
+            if severity(learning) > severity(*worst) {
+                *worst = learning;
+            }
         }
         let value = y as f32;
         let minute = self.minute.get_or_insert(Extremes {
@@ -178,7 +187,7 @@ impl OwnPast {
             spread: spread as f32,
         };
         if (self.n_windows - SETTLE_WINDOWS).is_multiple_of(BLOCK_WINDOWS * MERGE as u32) {
-            self.end_minute(worst);
+            self.end_minute();
         }
         let pending = self.pending.replace(block);
         if worst != Learning::Free || before != Learning::Free {
@@ -201,15 +210,20 @@ impl OwnPast {
         }
     }
 
-    fn end_minute(&mut self, worst: Learning) {
+    fn end_minute(&mut self) {
+        let worst = std::mem::replace(&mut self.minute_worst, Learning::Free);
+        let suspicious = self.minute_before.take();
         let Some(minute) = self.minute.take() else {
             return;
         };
-        if worst == Learning::Frozen {
-            return;
+        match worst {
+            // A suspicious minute before it was its onset.
+            Learning::Frozen => return,
+            Learning::Suspicious => self.minute_before = Some(minute),
+            Learning::Free => self.habits.push_back(minute),
         }
-        self.habits.push_back(minute);
-        if self.habits.len() > N_OLDER {
+        self.habits.extend(suspicious);
+        while self.habits.len() > N_OLDER {
             self.habits.pop_front();
         }
         if self.habits.len() >= 3 {
@@ -311,6 +325,26 @@ mod tests {
         }
         assert!(!model.residual(3.0).unwrap().is_beyond_habit);
         assert!(model.residual(3.5).unwrap().is_beyond_habit);
+    }
+
+    #[test]
+    fn what_an_incident_shows_is_no_habit_wherever_its_minutes_begin_and_end() {
+        for phase in 0..60 {
+            let mut model = OwnPast::default();
+            feed(
+                &mut model,
+                std::iter::repeat_n(1.0, 300 + phase),
+                Learning::Free,
+            );
+            for _ in 0..2 {
+                let onset = std::iter::repeat_n(3.0, 6);
+                feed(&mut model, onset, Learning::Suspicious);
+                feed(&mut model, std::iter::repeat_n(3.0, 30), Learning::Frozen);
+                feed(&mut model, std::iter::repeat_n(1.0, 15), Learning::Frozen);
+                feed(&mut model, std::iter::repeat_n(1.0, 40), Learning::Free);
+            }
+            assert!(model.residual(3.0).unwrap().is_beyond_habit, "{phase}");
+        }
     }
 
     #[test]

@@ -97,38 +97,45 @@ mod tests {
     use super::*;
     use proptest::prelude::*;
 
+    fn group(values: &[f64]) -> LeaveOneOut {
+        let mut group = LeaveOneOut::default();
+        group.fill(values.iter().copied());
+        group
+    }
+
+    /// A group of so many at least, the member that is left out, and the others.
+    fn any_group(n_min: usize) -> impl Strategy<Value = (LeaveOneOut, f64, Vec<f64>)> {
+        let values = proptest::collection::vec((-50_i32..50).prop_map(f64::from), n_min..20);
+        let picked = (values, any::<prop::sample::Index>());
+        picked.prop_map(|(values, pick)| {
+            let group = group(&values);
+            let mut others = values;
+            let own = others.remove(pick.index(others.len()));
+            (group, own, others)
+        })
+    }
+
     #[test]
     fn somebody_without_siblings_has_no_common_movement() {
-        let mut group = LeaveOneOut::default();
-        assert_eq!(group.median_of_all(), None);
-        group.fill([1.0].into_iter());
-        assert_eq!(group.median_of_others(1.0), None);
-        assert_eq!(group.median_of_all(), Some(1.0));
+        assert_eq!(group(&[]).median_of_all(), None);
+        let alone = group(&[1.0]);
+        assert_eq!(alone.median_of_others(1.0), None);
+        assert_eq!(alone.median_of_all(), Some(1.0));
     }
 
     #[test]
     fn a_sick_sibling_spreads_nothing_and_two_others_cannot_be_told_apart() {
-        let mut group = LeaveOneOut::default();
-        group.fill([0.0, 9.0, 0.1, 9.5].into_iter());
-        assert!(group.spread_of_others(9.5) < 0.2, "two of four are sick");
-        group.fill([0.0, 9.0, 9.5].into_iter());
-        assert_eq!(group.spread_of_others(9.5), 0.0);
-        group.fill([1.0, 2.0, 3.0, 4.0, 5.0].into_iter());
-        assert!((group.spread_of_all() - MAD_TO_SIGMA).abs() < 1e-12);
+        let two_sick = group(&[0.0, 9.0, 0.1, 9.5]);
+        assert!(two_sick.spread_of_others(9.5) < 0.2);
+        assert_eq!(group(&[0.0, 9.0, 9.5]).spread_of_others(9.5), 0.0);
+        let spread = group(&[1.0, 2.0, 3.0, 4.0, 5.0]).spread_of_all();
+        assert!((spread - MAD_TO_SIGMA).abs() < 1e-12);
     }
 
     proptest! {
         #[test]
-        fn prop_the_spread_of_the_others_is_their_median_absolute_deviation(
-            values in proptest::collection::vec(-50_i32..50, 4..20), pick in 0_usize..20,
-        ) {
-            let values: Vec<f64> = values.into_iter().map(f64::from).collect();
-            let pick = pick % values.len();
-            let mut group = LeaveOneOut::default();
-            group.fill(values.iter().copied());
-            let mut others = values.clone();
-            let own = others.remove(pick);
-            let centre = hsw_stats::median(&mut others).unwrap();
+        fn prop_the_spread_of_the_others_is_their_median_absolute_deviation((group, own, others) in any_group(4)) {
+            let centre = hsw_stats::median(&mut others.clone()).unwrap();
             let mut apart: Vec<f64> = others.iter().map(|other| (other - centre).abs()).collect();
             apart.sort_by(f64::total_cmp);
             // The lower one of two in the middle.
@@ -137,15 +144,7 @@ mod tests {
         }
 
         #[test]
-        fn prop_the_median_of_the_others_is_the_median_without_one(
-            values in proptest::collection::vec(-50_i32..50, 2..20), pick in 0_usize..20,
-        ) {
-            let values: Vec<f64> = values.into_iter().map(f64::from).collect();
-            let pick = pick % values.len();
-            let mut group = LeaveOneOut::default();
-            group.fill(values.iter().copied());
-            let mut others = values.clone();
-            let own = others.remove(pick);
+        fn prop_the_median_of_the_others_is_the_median_without_one((group, own, mut others) in any_group(2)) {
             prop_assert_eq!(group.median_of_others(own), hsw_stats::median(&mut others));
         }
     }

@@ -5,13 +5,13 @@
 //! an open incident, nor while it is probably sick, for half an hour at most. JU-3 weights change only with a version.
 //! Does not: open or close an incident. What it says stands beside the policy's evidence (ARCHITECTURE, decisions).
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::BTreeMap;
 
 use hsw_detect::{Board, Detector, GraphSight, Standing};
 use hsw_fusion::layout::Features;
 use hsw_fusion::{
-    DetectorId, Fusion, HyperScore, Label, Meta, N_DETECTORS, Outcome, Refusal, Report, Surprises,
-    Version, Weights,
+    DetectorId, Fusion, HyperScore, LATE_WINDOWS, Label, Late, Meta, N_DETECTORS, Outcome, Refusal,
+    Report, Surprises, Version, Weights,
 };
 use hsw_state::{Cluster, NodeIndex};
 use hsw_types::{ShardId, WallTime, WindowIndex};
@@ -20,11 +20,6 @@ use hsw_types::{ShardId, WallTime, WindowIndex};
 const HELD: f64 = 0.5;
 /// Windows that it is held for at most: half an hour, as a series is; then it is the new normal.
 const HELD_MAX: u32 = 1_800;
-
-/// Windows that what was said waits before it is learned, and windows learned to one that waits at least, as for scores (`hsw-detect`,
-/// `live/board.rs`).
-const LATE: usize = 30;
-const LATE_SHARE: usize = 10;
 
 /// What one detector says of a shard.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -88,29 +83,6 @@ pub(crate) struct Seat<'a> {
     pub(crate) is_under_incident: bool,
 }
 
-/// What was said of a shard and is not learned yet, and how many windows were.
-#[derive(Debug, Default)]
-struct Late {
-    waiting: VecDeque<Surprises>,
-    n_learned: usize,
-}
-
-impl Late {
-    /// Takes another window; one that is to be learned now.
-    fn take(&mut self, said: Surprises, is_frozen: bool) -> Option<Surprises> {
-        if is_frozen {
-            self.waiting.clear();
-            return None;
-        }
-        self.waiting.push_back(said);
-        if self.waiting.len() <= LATE.min(self.n_learned / LATE_SHARE) {
-            return None;
-        }
-        self.n_learned += 1;
-        self.waiting.pop_front()
-    }
-}
-
 /// See the module's header.
 #[derive(Debug)]
 pub(crate) struct Judges {
@@ -126,7 +98,8 @@ pub(crate) struct Judges {
     of: BTreeMap<ShardId, Judgement>,
     /// Windows that a shard has been probably sick.
     held: BTreeMap<ShardId, u32>,
-    late: BTreeMap<ShardId, Late>,
+    /// What was said of a shard and is not learned yet.
+    late: BTreeMap<ShardId, Late<Surprises>>,
     /// Versions or labels have changed since they were last asked for.
     is_changed: bool,
 }
@@ -196,7 +169,9 @@ impl Judges {
             };
             let is_frozen = seat.is_under_incident || (1..HELD_MAX).contains(held);
             let late = self.late.entry(seat.shard.clone()).or_default();
-            if let Some(said) = late.take(said, is_frozen) {
+            if is_frozen {
+                late.forget();
+            } else if let Some(said) = late.take(said, LATE_WINDOWS) {
                 self.fusion.learn(number, &weights, &said);
             }
             let of = |detector: DetectorId| Said {
@@ -282,22 +257,5 @@ impl Judges {
                 self.meta.labels().copied().collect(),
             )
         })
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_window_is_learned_half_a_minute_late_at_once_in_the_beginning_and_not_at_all_once_frozen()
-    {
-        let window = |n: usize| [Some(n as f64); N_DETECTORS];
-        let mut late = Late::default();
-        assert_eq!(late.take(window(0), false), Some(window(0)));
-        let learned = (1..1_000).filter_map(|n| late.take(window(n), false));
-        assert_eq!(learned.last(), Some(window(969)));
-        assert_eq!(late.take(window(1_000), true), None);
-        assert_eq!(late.take(window(1_001), false), None, "what waited is gone");
     }
 }

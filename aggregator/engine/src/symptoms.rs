@@ -26,23 +26,6 @@ const SYMPTOM_WINDOWS: u32 = 3;
 /// that has just been met is one too.
 const SUPPORTED: (f64, f64) = (12.0, 120.0);
 const LONE: (f64, f64) = (16.0, 240.0);
-/// Metrics of the tier activity that count time lost at something that is at its limit, ascending. They say that somebody waits at this very
-/// node, as the others of their tier do not: a backup reads a lot, and nobody waits for it. The kernel's pressure of disk and processor is
-/// not among them: it tells that anybody waited, however shortly, and a planned checkpoint is enough for that.
-const WAITS: [&str; 12] = [
-    "cgroup.pressure_memory",
-    "cgroup.throttled_seconds",
-    "disk.in_flight",
-    "disk.read_latency_ms",
-    "disk.write_latency_ms",
-    "host.cpu_steal_ratio",
-    "host.pressure_memory_full",
-    "host.pressure_memory_some",
-    "host.swap_in",
-    "instance.blocked_processes",
-    "pg.block_read_ms",
-    "pg.block_write_ms",
-];
 /// Scores beyond this say no more: it is certain.
 const SCORE_CERTAIN: f64 = 30.0;
 /// Strength of a database that does not answer: more than all families of findings together usually reach.
@@ -169,20 +152,16 @@ fn opens(finding: &Finding, held: &[&&Finding]) -> bool {
             let is_quick = finding.held >= SYMPTOM_WINDOWS && finding.score >= SYMPTOM_SCORE;
             (is_supported && is_quick) || has_built_up(finding, held)
         }
-        Tier::Activity => is_wait(finding) && has_built_up(finding, held),
+        Tier::Activity => finding.spec.is_wait && has_built_up(finding, held),
         Tier::Context => false,
     }
-}
-
-fn is_wait(finding: &Finding) -> bool {
-    WAITS.binary_search(&finding.spec.name).is_ok()
 }
 
 /// Whether it says that somebody waits or suffers here; throughput that falls does not, while nobody waits and nothing fails.
 pub(crate) fn is_harm(finding: &Finding) -> bool {
     let is_suffering =
         finding.spec.tier >= Tier::Symptom && finding.spec.family != Family::Throughput;
-    is_wait(finding) || is_suffering
+    finding.spec.is_wait || is_suffering
 }
 
 /// What is not far enough for an incident at once is one when it lasts: evidence is its score times the windows that it has been held.

@@ -27,18 +27,6 @@ fn is_opening(all: &[(&str, f64, u32)]) -> bool {
 }
 
 #[test]
-fn waits_are_activities_of_the_catalogue_in_order() {
-    assert!(WAITS.is_sorted());
-    for name in WAITS {
-        assert_eq!(
-            metric_spec(name).map(|s| s.tier),
-            Some(Tier::Activity),
-            "{name}"
-        );
-    }
-}
-
-#[test]
 fn a_wait_that_is_far_opens_alone_once_it_has_lasted() {
     let steal = |score, held| is_opening(&[("host.cpu_steal_ratio", score, held)]);
     assert!(!steal(16.0, 14));

@@ -273,6 +273,25 @@ fn one_word_of_feedback_names_the_next_incident_of_that_kind_on_another_shard() 
 }
 
 #[test]
+fn an_incident_that_taught_the_believed_cause_is_named_however_unlike_it_looked() {
+    let mut world = World::new();
+    let mut taught = Vec::new();
+    // One cause shows itself in two ways.
+    for (sick, fault) in [(1, locks as Fault), (2, hog as Fault)] {
+        let (id, _) = world.trial(sick, fault);
+        let word = Feedback::Cause("migration".to_owned());
+        world.input(Input::Feedback { id, word });
+        taught.insert(0, id);
+    }
+    let (_, why) = world.trial(3, hog);
+    assert_eq!(why.causes[0].cause, "migration");
+    assert!(why.causes[0].probability > why.none, "{:?}", why.causes);
+    let similar: Vec<IncidentId> = why.similar.iter().map(|similar| similar.id).collect();
+    assert_eq!(similar, taught);
+    assert!(why.similar[1].alike < 0.7, "{:?}", why.similar);
+}
+
+#[test]
 fn a_later_word_takes_the_place_of_an_earlier_one_and_a_false_alarm_is_said_to_be_one() {
     let mut world = World::new();
     let (id, _) = world.trial(1, hog);

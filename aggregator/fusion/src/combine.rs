@@ -19,8 +19,9 @@ use crate::weights::Weights;
 
 /// Windows that the moments are means over, at most: 28 hours of one shard's, a minute and a half of a thousand's.
 const MEMORY: f64 = 100_000.0;
-/// Windows that the moments before anything is known are worth.
-const N_PRIOR: f64 = 100.0;
+/// Windows that the moments before anything is known are worth: few, since a detector that never speaks (a limit, liveness) counts as one that
+/// speaks to others' contrary until it has been learned that it does not, and two that cry are drowned by four of these.
+const N_PRIOR: f64 = 20.0;
 /// Correlation before anything is known: between none and all (ours, not swept).
 const CORRELATION_PRIOR: f64 = 0.5;
 /// A surprise teaches as if it were at most this: one window of a fault must not make the moments.

@@ -19,6 +19,9 @@ pub use scoring::{Answer, Scoring};
 mod normal;
 pub use normal::{Normalisation, Normaliser};
 
+mod late;
+pub use late::{LATE_WINDOWS, Late};
+
 mod tail;
 pub use tail::{SURPRISE_MAX, Tail};
 

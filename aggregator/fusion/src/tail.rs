@@ -2,12 +2,15 @@
 //!
 //! In: scores ≥ 0, one a row. Out: −ln p of the next one. Body: the share of earlier scores that are at least as high,
 //! counted in a histogram of fixed relative width, halved whenever it is full, so that it forgets slowly. Tail, beyond the
-//! [`TAIL`] highest: a Pareto law, whose exponent is the inverse of the mean log excess (Hill 1975), so that a score that
-//! is twice the highest ever seen is rarer than the highest, as ranks alone cannot say.
+//! [`TAIL`] highest, [`N_TAIL`] at least: a Pareto law (Hill 1975), so that a score that is twice the highest ever seen is rarer than the
+//! highest, as ranks alone cannot say. Its exponent is estimated, from k excesses in logarithms with the sum S: the chance that the next one
+//! exceeds y is (1 + y / S)^−k, whatever the exponent is, since an exponential beyond S times c of k others has (1 + c)^−k. So few scores
+//! say little of what is far beyond them, and what they say is true.
 //! Invariants: TL-1 p does not rise with the score. TL-2 p is at most 1, above 0. TL-3 scores in another unit give the
-//! same p. TL-4 p is uniform where scores come from one law. Limits: 600 bytes. Source: Hill, Annals of Statistics 3(5), 1975.
+//! same p. TL-4 p is uniform where scores come from one law. TL-5 p is below 1/10, 1/100, 1/1,000 at most twice as often as that, from the
+//! first minute on, for tails down to those without a mean. Limits: 600 bytes. Source: Hill, Annals of Statistics 3(5), 1975.
 
-use hsw_stats::ln;
+use hsw_stats::{ln, ln_1p};
 
 /// Bins; together they span a factor of e^±10 about the first score, what lies outside counts in the last ones.
 const N_BINS: usize = 128;
@@ -15,10 +18,15 @@ const N_BINS: usize = 128;
 const BINS_PER_E: f64 = 6.0;
 /// Share of scores that the tail's law is fitted to. 0.01 to 0.05 equal within noise on asd.
 const TAIL: f64 = 0.02;
-/// Scores in the tail before its own exponent outweighs the prior. 3 to 30 equal within noise.
-const N_PRIOR: f64 = 10.0;
+/// Scores that it is fitted to at least, as long as they are [`TAIL_MAX`] of all at most.
+const N_TAIL: f64 = 10.0;
+const TAIL_MAX: f64 = 0.25;
+/// A bin with more than so many times the wanted scores is no tail but what is usual: a detector that hardly ever speaks.
+const USUAL: f64 = 4.0;
+/// Excesses that the prior is worth. 3 to 30 equal within noise on asd; the fewer, the heavier a tail may be.
+const N_PRIOR: f64 = 3.0;
 /// Mean log excess before anything is known. 0.1 to 0.6 equal within noise.
-const EXCESS_PRIOR: f64 = 0.3;
+const EXCESS_PRIOR: f64 = 0.5;
 /// Scores remembered before all counts are halved: three weeks of minutes.
 const N_MAX: f64 = 30_000.0;
 /// Scores before anything is known. 4 to 24 equal on asd and nab; the fewer, the sooner a short recording is judged.
@@ -43,7 +51,9 @@ pub struct Tail {
 struct Fit {
     ln_threshold: f64,
     share: f64,
-    excess: f64,
+    /// Excesses, the prior's among them, and their sum in logarithms.
+    n: f64,
+    sum: f64,
 }
 
 impl Default for Tail {
@@ -70,8 +80,9 @@ impl Tail {
         };
         let ln_score = ln(score);
         if self.fit.share > 0.0 && ln_score > self.fit.ln_threshold {
-            let beyond = (ln_score - self.fit.ln_threshold) / self.fit.excess;
-            return Some((beyond - ln(self.fit.share)).min(SURPRISE_MAX));
+            let beyond = (ln_score - self.fit.ln_threshold) / self.fit.sum;
+            let surprise = self.fit.n * ln_1p(beyond) - ln(self.fit.share);
+            return Some(surprise.min(SURPRISE_MAX));
         }
         // Within a bin scores are taken as spread evenly over its logarithm.
         let bin = (at as usize).min(N_BINS - 1);
@@ -125,22 +136,28 @@ impl Tail {
 
     fn refit(&mut self) {
         let Some(centre) = self.centre else { return };
-        let wanted = TAIL * self.n;
+        let wanted = (TAIL * self.n).max(N_TAIL.min(TAIL_MAX * self.n));
         let ln_from = |bin: usize| centre + (bin as f64 - N_BINS as f64 / 2.0) / BINS_PER_E;
+        let n_above_zero: f64 = self.counts.iter().map(|n| f64::from(*n)).sum();
         let (mut above, mut excesses) = (0.0, 0.0);
-        for bin in (0..N_BINS).rev() {
-            let count = f64::from(self.counts[bin]);
+        let mut from = N_BINS;
+        while from > 0 && above < wanted.min(n_above_zero) {
+            let count = f64::from(self.counts[from - 1]);
+            if above > 0.0 && above + count > USUAL * wanted {
+                break;
+            }
             // All that lies above moves up by one bin's width, the bin's own by half of it.
             excesses += (above + count / 2.0) / BINS_PER_E;
             above += count;
-            if above >= wanted && above > 0.0 {
-                self.fit = Fit {
-                    ln_threshold: ln_from(bin),
-                    share: above / (self.n + 1.0),
-                    excess: (excesses + N_PRIOR * EXCESS_PRIOR) / (above + N_PRIOR),
-                };
-                return;
-            }
+            from -= 1;
+        }
+        if above > 0.0 {
+            self.fit = Fit {
+                ln_threshold: ln_from(from),
+                share: (above + 1.0) / (self.n + 1.0),
+                n: above + N_PRIOR,
+                sum: excesses + N_PRIOR * EXCESS_PRIOR,
+            };
         }
     }
 }
@@ -148,7 +165,8 @@ impl Tail {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::dice::noise;
+    use crate::dice::{noise, uniform};
+    use hsw_stats::exp;
     use proptest::prelude::*;
 
     fn taught(scores: impl IntoIterator<Item = f64>) -> Tail {
@@ -177,6 +195,54 @@ mod tests {
         }
         assert!((1_800..=2_200).contains(&below_tenth), "{below_tenth}");
         assert!((140..=260).contains(&below_hundredth), "{below_hundredth}");
+    }
+
+    /// A score of a uniform number.
+    type Law = fn(f64) -> f64;
+
+    /// Light and heavy tails, down to one without a mean, and a detector that hardly ever speaks.
+    const LAWS: [(&str, Law); 6] = [
+        ("exponential", |u| -ln(u)),
+        ("squared deviations", |u| 1.0 + ln(u) * ln(u) / 2.0),
+        ("narrow", |u| 100.0 + u),
+        ("log-logistic", |u| exp(0.7 * ln((1.0 - u) / u))),
+        ("Pareto of exponent one", |u| 1.0 / u),
+        ("speaks in one of 50", |u| {
+            if u < 0.02 {
+                1.0 - 2.0 * ln(50.0 * u)
+            } else {
+                1.0
+            }
+        }),
+    ];
+
+    /// How often p is at most each of these, over so many runs of rows that are judged and then learned.
+    fn said(law: Law, rows: std::ops::Range<i64>, n_runs: i64) -> [(f64, f64); 3] {
+        let mut said = [(0.1, 0.0), (0.01, 0.0), (0.001, 0.0)];
+        for run in 0..n_runs {
+            let score = |row: i64| law(uniform(run * 10_000 + row, rows.start as usize));
+            let mut tail = taught((0..rows.start).map(score));
+            for row in rows.clone() {
+                let surprise = tail.surprise(score(row)).unwrap();
+                for (p, n) in &mut said {
+                    *n += f64::from(u8::from(surprise >= -ln(*p)));
+                }
+                tail.learn(score(row));
+            }
+        }
+        let n_rows = ((rows.end - rows.start) * n_runs) as f64;
+        said.map(|(p, n)| (p, n / n_rows))
+    }
+
+    #[test]
+    fn p_is_honest_from_the_first_minutes_on_whatever_the_tail() {
+        for (name, law) in LAWS {
+            for (rows, n_runs) in [(60..300, 400), (300..900, 200), (900..4_000, 60)] {
+                for (p, share) in said(law, rows.clone(), n_runs) {
+                    assert!(share <= 2.0 * p, "{name}, {rows:?}: p ≤ {p} in {share}");
+                }
+            }
+        }
     }
 
     #[test]

@@ -95,6 +95,10 @@ pub struct MetricSpec {
     pub bad: Bad,
     /// What it says alone.
     pub tier: Tier,
+    /// It counts time lost at something that is at its limit: somebody waits at this very node, as others of their tier do not say. A backup
+    /// reads a lot, and nobody waits for it. The kernel's pressure of disk and processor is no such wait: it tells that anybody waited,
+    /// however shortly, and a planned checkpoint is enough for that.
+    pub is_wait: bool,
     /// A change smaller than this, in the unit, is no change.
     pub floor: f64,
     /// Below this value it is no finding, however unusual: a limit is felt only near it. 0 where there is no such value.
@@ -112,11 +116,20 @@ pub fn metric_spec(name: &str) -> Option<&'static MetricSpec> {
         .map(|at| &CATALOGUE[at])
 }
 
+macro_rules! is_wait {
+    () => {
+        false
+    };
+    (Wait) => {
+        true
+    };
+}
+
 macro_rules! catalogue {
-    ($($name:literal $unit:ident $family:ident $bad:ident $tier:ident $floor:literal $(from $from:literal)? $about:literal)*) => {
+    ($($name:literal $unit:ident $family:ident $bad:ident $tier:ident $(+ $wait:ident)? $floor:literal $(from $from:literal)? $about:literal)*) => {
         /// Every known metric, ascending by name.
         pub static CATALOGUE: &[MetricSpec] = &[$(MetricSpec {
-            name: $name, unit: Unit::$unit, family: Family::$family, bad: Bad::$bad, tier: Tier::$tier,
+            name: $name, unit: Unit::$unit, family: Family::$family, bad: Bad::$bad, tier: Tier::$tier, is_wait: is_wait!($($wait)?),
             floor: $floor, matters_from: 0.0 $(+ $from)?, about: $about,
         }),*];
     };
@@ -137,19 +150,19 @@ catalogue! {
     "cgroup.oom_kills" PerSecond Memory High Cause 0.2 "processes of the node's cgroup killed for memory"
     "cgroup.pressure_cpu" Ratio Cpu High Activity 0.1 "share of time tasks of the node's cgroup waited for CPU"
     "cgroup.pressure_io" Ratio Storage High Activity 0.1 "share of time tasks of the node's cgroup waited for I/O"
-    "cgroup.pressure_memory" Ratio Memory High Activity 0.05 "share of time tasks of the node's cgroup waited for memory"
+    "cgroup.pressure_memory" Ratio Memory High Activity+Wait 0.05 "share of time tasks of the node's cgroup waited for memory"
     "cgroup.throttled_ratio" Ratio Cpu High Cause 0.15 "share of CPU periods in which the node's cgroup was throttled"
-    "cgroup.throttled_seconds" PerSecond Cpu High Activity 0.1 "seconds per second the node's cgroup was throttled"
+    "cgroup.throttled_seconds" PerSecond Cpu High Activity+Wait 0.1 "seconds per second the node's cgroup was throttled"
     "data_fs.free_bytes" Bytes Storage Low Context 1e7 "file system of the data, bytes free"
     "data_fs.inodes_used_ratio" Ratio Storage High Activity 0.03 from 0.85 "file system of the data, inodes used"
     "data_fs.used_ratio" Ratio Storage High Activity 0.03 from 0.85 "file system of the data, space used"
-    "disk.in_flight" Count Storage High Activity 4.0 "requests in the device's queue"
+    "disk.in_flight" Count Storage High Activity+Wait 4.0 "requests in the device's queue"
     "disk.read_bytes" BytesPerSecond Storage High Activity 1e6 "bytes read from the device"
-    "disk.read_latency_ms" Milliseconds Storage High Activity 2.0 "time per read"
+    "disk.read_latency_ms" Milliseconds Storage High Activity+Wait 2.0 "time per read"
     "disk.reads" PerSecond Storage High Activity 50.0 "reads completed by the device"
     "disk.utilisation" Ratio Storage High Activity 0.15 "share of time the device was busy"
     "disk.write_bytes" BytesPerSecond Storage High Activity 2e6 "bytes written to the device"
-    "disk.write_latency_ms" Milliseconds Storage High Activity 3.0 "time per write"
+    "disk.write_latency_ms" Milliseconds Storage High Activity+Wait 3.0 "time per write"
     "disk.writes" PerSecond Storage High Activity 100.0 "writes completed by the device"
     "edge.active" Count Latency High Context 2.0 "active sessions on an interaction"
     "edge.lag_bytes" Bytes Replication High Context 1.6e7 "bytes the peer is behind"
@@ -160,21 +173,21 @@ catalogue! {
     "edge.tx_bytes" BytesPerSecond Network High Context 2e5 "bytes sent on an interaction"
     "host.cpu_busy_ratio" Ratio Cpu High Activity 0.15 "host CPU busy"
     "host.cpu_iowait_ratio" Ratio Storage High Activity 0.1 "host CPU waiting for I/O"
-    "host.cpu_steal_ratio" Ratio Cpu High Activity 0.05 "host CPU taken by the hypervisor"
+    "host.cpu_steal_ratio" Ratio Cpu High Activity+Wait 0.05 "host CPU taken by the hypervisor"
     "host.load1" Count Cpu High Context 2.0 "load average over a minute"
     "host.memory_available_ratio" Ratio Memory Low Activity 0.05 "host memory still available"
     "host.open_files" Count Connections High Context 500.0 "open files of the host"
     "host.pressure_cpu_some" Ratio Cpu High Activity 0.15 "share of time some task waited for CPU"
     "host.pressure_io_full" Ratio Storage High Activity 0.1 "share of time all tasks waited for I/O"
     "host.pressure_io_some" Ratio Storage High Activity 0.15 "share of time some task waited for I/O"
-    "host.pressure_memory_full" Ratio Memory High Activity 0.05 "share of time all tasks waited for memory"
-    "host.pressure_memory_some" Ratio Memory High Activity 0.05 "share of time some task waited for memory"
-    "host.swap_in" PerSecond Memory High Activity 50.0 "pages swapped in"
+    "host.pressure_memory_full" Ratio Memory High Activity+Wait 0.05 "share of time all tasks waited for memory"
+    "host.pressure_memory_some" Ratio Memory High Activity+Wait 0.05 "share of time some task waited for memory"
+    "host.swap_in" PerSecond Memory High Activity+Wait 50.0 "pages swapped in"
     "host.swap_out" PerSecond Memory High Activity 50.0 "pages swapped out"
     "host.swap_used_bytes" Bytes Memory High Context 3e7 "swap in use"
     "host.tcp_resets" PerSecond Network High Activity 5.0 "TCP connections the host reset"
     "host.tcp_retransmits" PerSecond Network High Activity 5.0 "TCP segments the host sent again"
-    "instance.blocked_processes" Count Storage High Activity 2.0 "database processes in uninterruptible sleep (state D)"
+    "instance.blocked_processes" Count Storage High Activity+Wait 2.0 "database processes in uninterruptible sleep (state D)"
     "instance.cpu_cores" Cores Cpu High Activity 0.1 "CPU used by the database's processes"
     "instance.major_faults" PerSecond Memory High Activity 10.0 "page faults of the database that needed storage"
     "instance.open_files" Count Connections High Context 50.0 "files the database's processes hold open"
@@ -199,8 +212,8 @@ catalogue! {
     "net.tx_bytes" BytesPerSecond Network High Activity 5e5 "bytes sent"
     "pg.agent_query_ms" MillisecondsPerSecond Latency High Context 5.0 "time the database spent on the agent's queries"
     "pg.backend_buffers" PerSecond Maintenance High Activity 100.0 "buffers written by sessions themselves"
-    "pg.block_read_ms" MillisecondsPerSecond Storage High Activity 20.0 "time spent reading blocks"
-    "pg.block_write_ms" MillisecondsPerSecond Storage High Activity 20.0 "time spent writing blocks"
+    "pg.block_read_ms" MillisecondsPerSecond Storage High Activity+Wait 20.0 "time spent reading blocks"
+    "pg.block_write_ms" MillisecondsPerSecond Storage High Activity+Wait 20.0 "time spent writing blocks"
     "pg.blocked_sessions" Count Locks High Activity 1.0 "sessions blocked by another session"
     "pg.blocks_hit" PerSecond Access High Activity 2e3 "blocks found in the buffer cache"
     "pg.blocks_read" PerSecond Storage High Activity 100.0 "blocks read from outside the buffer cache"
@@ -272,5 +285,13 @@ mod tests {
             assert!(spec.floor > 0.0, "{} has no floor", spec.name);
         }
         assert!(metric_spec("no.such_metric").is_none());
+    }
+
+    #[test]
+    fn only_activities_are_waits_since_whatever_says_more_opens_without_it() {
+        let waits: Vec<_> = CATALOGUE.iter().filter(|spec| spec.is_wait).collect();
+        assert!(waits.iter().all(|spec| spec.tier == Tier::Activity));
+        assert!(waits.iter().any(|spec| spec.name == "pg.block_read_ms"));
+        assert!(!metric_spec("instance.read_bytes").is_some_and(|spec| spec.is_wait));
     }
 }

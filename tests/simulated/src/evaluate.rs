@@ -247,6 +247,8 @@ pub fn sums(rows: &[Value]) -> Value {
             .entry(incident["during"].as_str().unwrap_or(""))
             .or_default() += 1;
     }
+    let about_who = raised.iter().filter(|one| one["is_intrusion"] == true);
+    let n_about_who = about_who.count();
     let sick: Vec<&Value> = rows.iter().filter(|row| row["what"] == "fault").collect();
     let mut kinds: BTreeMap<&str, Vec<&Value>> = BTreeMap::new();
     for row in &sick {
@@ -266,6 +268,7 @@ pub fn sums(rows: &[Value]) -> Value {
         "shard_days": days,
         "disturbed_share": (days > 0.0).then(|| disturbed / days),
         "false_incidents": n,
+        "false_about_who_talks_to_whom": n_about_who,
         "false_per_100_shard_days": per(n),
         "interval_95": [per(low), per(high)],
         "false_during": during,
@@ -366,7 +369,7 @@ mod tests {
     #[test]
     fn sums_count_what_was_right_and_what_was_missed() {
         let rows = [
-            json!({ "what": "day", "seed": 1, "shard_days": 50.0, "disturbed": 0.4, "incidents": [{ "during": "backup" }] }),
+            json!({ "what": "day", "seed": 1, "shard_days": 50.0, "disturbed": 0.4, "incidents": [{ "during": "backup", "is_intrusion": true }] }),
             json!({ "what": "fault", "kind": "crash", "seed": 1, "is_right": true, "delay_s": 4 }),
             json!({ "what": "fault", "kind": "crash", "seed": 2, "is_right": false, "delay_s": null }),
         ];
@@ -374,6 +377,7 @@ mod tests {
         assert_eq!(sums["false_per_100_shard_days"], 2.0);
         assert_eq!(sums["false_during"]["backup"], 1);
         assert_eq!(sums["disturbed_share"], 0.4);
+        assert_eq!(sums["false_about_who_talks_to_whom"], 1);
         assert_eq!(sums["by_kind"]["crash"]["right_shard_first"], 1);
         assert_eq!(sums["faults"]["missed"], 1);
     }

@@ -180,8 +180,9 @@ fn write_results(folder: &Path, much: &evaluate::Much, sums: &Value) -> anyhow::
         sums["by_kind"].as_object().map_or(0, serde_json::Map::len)
     );
     let calm = format!(
-        "{} incidents in {} shard-days of days with every harmless disturbance twice, {:.0} % of the time under one at least; range: 95 % (Garwood)",
+        "{} incidents ({} about who talks to whom) in {} shard-days of days with every harmless disturbance twice, {:.0} % of the time under one at least; range: 95 % (Garwood)",
         sums["false_incidents"],
+        sums["false_about_who_talks_to_whom"],
         sums["shard_days"],
         100.0 * sums["disturbed_share"].as_f64().unwrap_or(0.0)
     );

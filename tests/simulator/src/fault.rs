@@ -137,7 +137,10 @@ impl Fault {
                 stress.lock_waiters = 10.0 * level;
             }
             Self::CpuHog => stress.cpu_hogs += 4.0 * level,
-            Self::CpuQuota => stress.cpu_quota *= power(0.033, level),
+            Self::CpuQuota => {
+                stress.cpu_quota *= power(0.033, level);
+                stress.cpu_cut = level;
+            }
             Self::CpuSteal => stress.cpu_steal = stress.cpu_steal.max(1.0 - power(0.05, level)),
             Self::MissingIndex => stress.seq_scans = level,
             Self::BadPlan => stress.bad_plan = 0.5 * level,

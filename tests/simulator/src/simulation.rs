@@ -13,10 +13,14 @@ use crate::edges::Edges;
 use crate::fault::{Fault, Injection, Target};
 use crate::harmless::Disturbance;
 use crate::keys::Keys;
+use crate::machine::left_of;
 use crate::node::{Answer, Kind, Node, Offered, Reach};
 use crate::random::{Random, wave};
 use crate::stress::Stress;
 use crate::topology::{ShardPlan, TRANSACTION_CPU_S, Topology};
+
+/// What a quota leaves of the processor time that a shard uses on average: the test bed's, where it leaves two hundredths of a core.
+const QUOTA_FLOOR: f64 = 0.9;
 
 /// What to play.
 #[derive(Debug, Clone, PartialEq)]
@@ -305,6 +309,12 @@ impl Simulation {
             if is_meant && level > 0.0 {
                 injection.fault.apply(level, &mut stress);
             }
+        }
+        if stress.cpu_cut > 0.0 {
+            let plan = &self.plans[shard];
+            let (cores, used) = (plan.machine.cores, plan.per_second * TRANSACTION_CPU_S);
+            let left = left_of(cores, used, QUOTA_FLOOR, stress.cpu_cut) / cores;
+            stress.cpu_quota = stress.cpu_quota.min(left);
         }
         stress
     }

@@ -21,6 +21,8 @@ pub(crate) struct Stress {
     pub(crate) cpu_hogs: f64,
     /// What is left of the processor.
     pub(crate) cpu_quota: f64,
+    /// How far the quota has been cut, 0 to 1; see [`left_of`](crate::machine::left_of): the tighter of the two holds.
+    pub(crate) cpu_cut: f64,
     /// Share of the processor the hypervisor takes.
     pub(crate) cpu_steal: f64,
     /// Times the device's service time.
@@ -104,6 +106,7 @@ impl Default for Stress {
             writes: 0.0,
             cpu_hogs: 0.0,
             cpu_quota: 1.0,
+            cpu_cut: 0.0,
             cpu_steal: 0.0,
             disk_latency: 1.0,
             foreign_writes: 0.0,

@@ -55,7 +55,7 @@ pub struct Args {
     #[arg(long)]
     seconds: Option<u64>,
     /// Pairs of stretches with the agent held still and at work, for database-loss.
-    #[arg(long, default_value_t = 120)]
+    #[arg(long, default_value_t = 240)]
     pairs: usize,
     /// Run folder; made and removed by the run.
     #[arg(long, default_value = "/tmp/hsw-bench")]
@@ -114,7 +114,7 @@ impl Args {
         if name == "inference" && self.gpu {
             command.push_str(" --gpu");
         }
-        if name == "database-loss" && self.pairs != 120 {
+        if name == "database-loss" && self.pairs != 240 {
             command.push_str(&format!(" --pairs {}", self.pairs));
         }
         command

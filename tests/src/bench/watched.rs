@@ -191,17 +191,27 @@ impl Watched {
             .args([DATABASE])
     }
 
-    /// Fills pgbench's own tables: a million accounts.
+    /// A `pgbench` of the application over the database's Unix socket, with these arguments.
+    pub(super) fn pgbench_beside(&self, args: &[&str]) -> Launch {
+        // Of two -h the last counts.
+        let socket = self.node.socket_dir().display().to_string();
+        self.pgbench(&[&["-h", &socket], args].concat())
+    }
+
+    /// Fills pgbench's own tables: 200,000 accounts, which fit into the database's own buffers. No plan of theirs is logged: a log of
+    /// hundreds of plans a second is a load of its own.
     pub(super) fn fill_pgbench(&self) -> Result<()> {
         let (bed, node) = (&self.bed, &self.node);
         let launch = Launch::new("pgbench -i", bed.host.pg_bin.join("pgbench"))
-            .args(["-i", "-q", "-s", "10", "-U", "app", "-h", &node.address])
+            .args(["-i", "-q", "-s", "2", "-U", "app", "-h", &node.address])
             .args(["-p", &node.port.to_string(), DATABASE])
             .env(
                 "PGPASSFILE",
                 bed.dir.join("secrets/pgpass").display().to_string(),
             );
-        self.output(launch).map(drop)
+        self.output(launch)?;
+        let quiet = "ALTER ROLE app SET auto_explain.log_min_duration = -1";
+        self.node.sql("postgres", quiet).map(drop)
     }
 
     /// Starts load that needs little: 100 transactions a second over all tables.

@@ -3,10 +3,10 @@
 //! See [the contract](super). Complexity: O(1) a node and window for the quick detectors; every [`TURN`] windows, nodes in turn, O(series) for
 //! the others.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::BTreeMap;
 
 use hsw_fusion::layout::METRICS;
-use hsw_fusion::{N_DETECTORS, SURPRISE_MAX, Surprises, Tail};
+use hsw_fusion::{LATE_WINDOWS, Late, N_DETECTORS, SURPRISE_MAX, Surprises, Tail};
 use hsw_state::{Cluster, NodeIndex};
 use hsw_types::WindowIndex;
 
@@ -30,16 +30,8 @@ const N_SHARED: f64 = 900.0;
 const N_SHARED_SLOW: f64 = N_SHARED / TURN as f64;
 /// Scores of the role before any is told: without siblings a minute of slow looks.
 const N_KNOWN: f64 = 12.0;
-
-/// Windows that a score waits before it is learned. What a fault shows until it is an incident would be learned otherwise, and a dozen such
-/// windows among the few hundred of a young past make its p-value that of every later one. Twice what a fault takes to open one (ours, not
-/// swept). While there is little past a score waits for a tenth of it at most: scores rise while the past of series grows, and what they were
-/// half a minute ago is no measure of them.
-const LATE: usize = 30;
-/// The same in looks of a slower detector.
-const LATE_SLOW: usize = LATE / TURN as usize;
-/// Learned scores to one that waits, at least.
-const LATE_SHARE: f64 = 10.0;
+/// Looks of a slower detector that a score waits before it is learned.
+const LATE_SLOW: usize = LATE_WINDOWS / TURN as usize;
 
 /// What a window's look needs beside the cluster; lists are by node.
 #[derive(Debug, Clone, Copy)]
@@ -62,7 +54,7 @@ struct Watched {
     witnesses: [Box<dyn Witness>; N_DETECTORS],
     tails: [Tail; N_DETECTORS],
     /// Scores that are not learned yet.
-    late: [VecDeque<f32>; N_DETECTORS],
+    late: [Late<f32>; N_DETECTORS],
     said: Surprises,
     looked: Option<WindowIndex>,
 }
@@ -145,21 +137,18 @@ impl Board {
                 let (n_shared, n_late) = if witness.is_slow() {
                     (N_SHARED_SLOW, LATE_SLOW)
                 } else {
-                    (N_SHARED, LATE)
+                    (N_SHARED, LATE_WINDOWS)
                 };
                 watched.said[at] = score.and_then(|score| calibrated(own, shared, n_shared, score));
                 let late = &mut watched.late[at];
                 if is_frozen {
-                    late.clear();
+                    late.forget();
                     continue;
                 }
-                late.extend(score.map(|score| score as f32));
-                let n_late = n_late.min((own.n() / LATE_SHARE) as usize);
-                if late.len() > n_late
-                    && let Some(score) = late.pop_front()
-                {
-                    own.learn(f64::from(score));
-                    shared.learn(f64::from(score));
+                let learned = score.and_then(|score| late.take(score as f32, n_late));
+                if let Some(score) = learned.map(f64::from) {
+                    own.learn(score);
+                    shared.learn(score);
                 }
                 witness.learn(&sight);
             }
@@ -200,7 +189,7 @@ impl Board {
     pub(super) fn bytes(&self, node: NodeIndex) -> usize {
         let watched = &self.watched[&node];
         let tails: usize = watched.tails.iter().map(Tail::bytes).sum();
-        let late: usize = watched.late.iter().map(VecDeque::capacity).sum();
+        let late: usize = watched.late.iter().map(Late::bytes).sum();
         let witnesses: usize = watched
             .witnesses
             .iter()
@@ -209,7 +198,7 @@ impl Board {
         size_of::<Watched>()
             + watched.panel.bytes()
             + tails
-            + 4 * late
+            + late
             + witnesses
             + size_of::<super::Note>()
     }

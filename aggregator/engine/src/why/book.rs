@@ -3,6 +3,7 @@
 //! In: cases that somebody named, looks at incidents. Out: explanations with causes and similar incidents; what must be learned
 //! anew, which takes longer than a step may and is done elsewhere. Invariants: BO-1 an operator's later word on an incident
 //! takes the place of his earlier one. BO-2 a false alarm is a cause of its own kind, named as such; it hides nothing.
+//! BO-3 an incident that taught the believed cause is named beside it, however unlike it looked.
 //! Limits: [`CASES_LEARNED_MAX`] cases of operators, [`KEPT_MAX`] explanations; of both the oldest go.
 
 use std::collections::BTreeMap;

@@ -2,6 +2,9 @@
 //!
 //! In: two cases. Out: a cosine. A change is that of the logarithm of the level, cut at [`CHANGE_MAX`], less what the level
 //! drifted before; so the unit and the size of the machine matter little. Ours; no constant was fitted.
+//! The likeness that causes are judged by (`hsw_explain::Judge`) cannot serve here: it is in units of what varies among the cases that
+//! somebody has named, and there may be none; and it shares votes among attributes that say the same, which takes attributes² to learn,
+//! where this is asked of each explanation kept. Nor can this serve there: what varies on calm days would count as a change.
 
 use std::collections::BTreeMap;
 
