@@ -379,9 +379,10 @@ impl Engine {
             self.judge_shards(next, &nodes);
             self.counters.windows_judged += 1;
             self.judged = Some(next);
+            self.decide();
+            // After the rules: models read what they saw at this very window.
             self.show_features(next);
             next = next.next();
-            self.decide();
         }
         self.ask_for_scores(reach);
         self.housekeep(reach);

@@ -1,20 +1,25 @@
 //! What each shard shows at a window, as the fixed vector that models read. (steps 10–11)
 //!
 //! In: the detector's deviations, the series of templates and fingerprints, the graph. Out: a row of the layout for each
-//! shard with a node that tells something. Invariants: FE-1 of several nodes the worse counts, metric by metric. FE-2
+//! shard with a node that tells something, or should. Invariants: FE-1 of several nodes the worse counts, metric by metric. FE-2
 //! nothing later than the window is looked at. Cost: O(deviations + template series); what a minute says is renewed every
 //! [`MINUTE_EVERY`] windows. Does not: judge; columns of detectors are filled by those who judge (`judgement.rs`).
 
+mod evidence;
 mod minute;
 
 use std::collections::BTreeMap;
 
-use hsw_detect::{Detector, GraphSight};
+use hsw_detect::{Detector, Finding, GraphSight};
 use hsw_fusion::layout::{AT_GRAPH, AT_LOG, AT_SHARD, COLUMNS_GRAPH, Features, metric_index};
 use hsw_state::{Cluster, NodeIndex};
 use hsw_types::{Bad, ShardId, Subject, WindowIndex};
 
+use crate::judgement::Judges;
+use crate::liveness::Heard;
 use crate::map::{ShardEntry, ShardMap};
+use crate::symptoms::Symptoms;
+use crate::view::NodeLiveness;
 
 /// Windows between two looks at the last minute's lines and statements.
 const MINUTE_EVERY: i64 = 5;
@@ -28,6 +33,12 @@ pub(crate) struct Scene<'a> {
     pub(crate) map: &'a ShardMap,
     /// Each node's place in the graph, as of the last look at it.
     pub(crate) graph: &'a [Option<GraphSight>],
+    pub(crate) judges: &'a Judges,
+    pub(crate) findings: &'a [Finding],
+    /// In the map's order.
+    pub(crate) symptoms: &'a [(ShardId, Symptoms)],
+    pub(crate) heard: &'a [Heard],
+    pub(crate) liveness: &'a [NodeLiveness],
 }
 
 /// What is kept from window to window.
@@ -39,7 +50,7 @@ pub(crate) struct Gatherer {
 }
 
 impl Gatherer {
-    /// A row for each shard that shows something, in the order of the map.
+    /// A row for each shard that shows something, or that somebody should be heard from, in the order of the map.
     pub(crate) fn gather(
         &mut self,
         scene: &Scene<'_>,
@@ -62,19 +73,26 @@ impl Gatherer {
         let n_siblings = entries.iter().filter(|entry| !entry.is_router).count();
         let mut told = Vec::with_capacity(entries.len());
         for (at, (mut features, nodes)) in rows.into_iter().zip(&members).enumerate() {
-            if nodes.is_empty() {
+            let entry = entries[at];
+            let all = entry.nodes.iter();
+            let all: Vec<NodeIndex> = all.filter_map(|node| scene.cluster.find(node)).collect();
+            let is_awaited = all.iter().any(|&node| evidence::is_awaited(scene, node));
+            if nodes.is_empty() && !is_awaited {
                 continue;
             }
-            let entry = entries[at];
-            self.minute(scene.cluster, entry, (at, nodes), window, &mut features);
-            graph(scene.graph, nodes, &mut features);
+            if !nodes.is_empty() {
+                self.minute(scene.cluster, entry, (at, nodes), window, &mut features);
+                graph(scene.graph, nodes, &mut features);
+            }
+            evidence::fill(scene, &entry.shard, &all, window, &mut features);
             features.time(window.start());
             let known = nodes.iter().map(|&node| scene.detector.known_share(node));
             let siblings = n_siblings.saturating_sub(usize::from(!entry.is_router));
             features.set(AT_SHARD, f64::from(u8::from(entry.is_router)));
             features.set(AT_SHARD + 1, hsw_stats::ln_1p(nodes.len() as f64));
             features.set(AT_SHARD + 2, hsw_stats::ln_1p(siblings as f64));
-            features.set(AT_SHARD + 3, known.fold(1.0, f64::min));
+            let known = known.min_by(f64::total_cmp).unwrap_or(0.0);
+            features.set(AT_SHARD + 3, known);
             told.push((entry.shard.clone(), features));
         }
         told

@@ -51,7 +51,11 @@ fn shard(engine: &Engine, entry: &ShardEntry) -> ShardView {
     let badness = symptoms
         .filter(|_| is_fresh)
         .map(|symptoms| symptoms.confidence());
-    let judgement = engine.judges.of(shard).filter(|_| is_fresh).cloned();
+    let mut judgement = engine.judges.of(shard).filter(|_| is_fresh).cloned();
+    let model = engine.model_says(shard).filter(|_| !entry.is_router);
+    if let (Some(judgement), Some(probability)) = (&mut judgement, model) {
+        judgement.probability = probability;
+    }
     let health = if engine.policy.is_root(shard) {
         Health::Bad
     } else if engine.policy.is_involved(shard)
@@ -83,6 +87,7 @@ fn shard(engine: &Engine, entry: &ShardEntry) -> ShardView {
             .map(|judgement| engine.judges.score.of(1.0 - judgement.probability)),
         hyperscore_mode: engine.judges.score.mode.name(),
         judgement,
+        sick_by: if model.is_some() { "model" } else { "fusion" },
         headline: headline.collect(),
         nodes,
     }

@@ -69,7 +69,7 @@ const fn tier_weight(tier: Tier) -> f64 {
     }
 }
 
-fn strength_of(finding: &Finding) -> f64 {
+pub(crate) fn strength_of(finding: &Finding) -> f64 {
     tier_weight(finding.spec.tier) * finding.score.min(SCORE_CERTAIN) / 10.0
 }
 
@@ -157,13 +157,17 @@ fn opens(finding: &Finding, held: &[&&Finding]) -> bool {
     }
 }
 
+/// Whether it says that somebody waits or suffers here; throughput that falls does not, while nobody waits and nothing fails.
+pub(crate) fn is_harm(finding: &Finding) -> bool {
+    let is_suffering =
+        finding.spec.tier >= Tier::Symptom && finding.spec.family != Family::Throughput;
+    finding.spec.is_wait || is_suffering
+}
+
 /// What is not far enough for an incident at once is one when it lasts: evidence is its score times the windows that it has been held.
 /// Only another family that waits or suffers supports it; what only does more or less than usual may be harmless, and so may throughput
 /// that falls while nobody waits and nothing fails.
 fn has_built_up(finding: &Finding, held: &[&&Finding]) -> bool {
-    let is_harm = |f: &Finding| {
-        f.spec.is_wait || (f.spec.tier >= Tier::Symptom && f.spec.family != Family::Throughput)
-    };
     let is_supported = held
         .iter()
         .any(|f| f.spec.family != finding.spec.family && is_harm(f));

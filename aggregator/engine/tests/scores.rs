@@ -20,6 +20,11 @@ fn shard(i: usize) -> ShardId {
     ShardId::new(&format!("shard-{i}")).unwrap()
 }
 
+fn column(name: &str) -> usize {
+    let columns = hsw_fusion::layout::columns();
+    columns.iter().position(|c| c.name == name).unwrap()
+}
+
 fn engine(score_ms_max: Option<u32>) -> Engine {
     let entries = (0..N).map(|i| ShardEntry {
         shard: shard(i),
@@ -82,6 +87,16 @@ fn summary(second: i64, n_waiting: f64, n_lines: f64) -> ShardSummary {
 /// Runs seconds `from..to`; shard 2 has sessions that wait from second 200 on. `answer` is the model.
 fn run(
     engine: &mut Engine,
+    span: (i64, i64),
+    answer: impl FnMut(&Batch) -> Option<(u64, Scores)>,
+) -> Vec<String> {
+    run_without(engine, None, span, answer)
+}
+
+/// The same; nothing is heard of one of them.
+fn run_without(
+    engine: &mut Engine,
+    gone: Option<usize>,
     (from, to): (i64, i64),
     mut answer: impl FnMut(&Batch) -> Option<(u64, Scores)>,
 ) -> Vec<String> {
@@ -89,6 +104,7 @@ fn run(
     for second in from..to {
         let wall = WallTime::from_unix_seconds(START + second);
         let mut inputs: Vec<Input> = (0..N)
+            .filter(|i| gone != Some(*i))
             .map(|i| {
                 let is_bad = i == 2 && second >= 200;
                 let (waiting, lines) = if is_bad { (6.0, 4.0) } else { (0.0, 0.0) };
@@ -171,7 +187,14 @@ fn what_is_answered_in_time_counts_and_what_is_late_or_missing_does_not() {
     run(&mut engine, (1, 60), |batch| Some((300, scored(batch))));
     let said = engine.model_says(&shard(1)).unwrap();
     assert!((said - 0.25).abs() < 1e-6);
+    let in_force = |engine: &Engine| {
+        let view = engine.shards().swap_remove(1);
+        (view.judgement.unwrap().probability, view.sick_by)
+    };
+    assert_eq!(in_force(&engine), (said, "model"));
     run(&mut engine, (60, 70), |batch| Some((401, scored(batch))));
+    assert_eq!(in_force(&engine).1, "fusion");
+    assert_ne!(in_force(&engine).0, said);
     assert_eq!(engine.model_says(&shard(1)), None);
     run(&mut engine, (70, 80), |_| None);
     assert_eq!(engine.model_says(&shard(1)), None);
@@ -181,6 +204,50 @@ fn what_is_answered_in_time_counts_and_what_is_late_or_missing_does_not() {
     let count = |name| counters.iter().find(|(n, _)| *n == name).unwrap().1;
     assert_eq!(count("batches_late"), 10);
     assert!(count("batches_asked") > count("batches_scored") + 10);
+}
+
+#[test]
+fn a_shard_that_is_no_longer_heard_has_a_row_that_says_so_and_nothing_else() {
+    let mut engine = engine(Some(400));
+    run(&mut engine, (1, 150), |_| None);
+    let mut last = Batch::default();
+    run_without(&mut engine, Some(3), (150, 200), |batch| {
+        last = batch.clone();
+        None
+    });
+    assert_eq!(last.shards.len(), N);
+    let newest = last.newest();
+    let row = |i: usize| &newest[i * N_COLUMNS..(i + 1) * N_COLUMNS];
+    let of = |i: usize, name: &str| row(i)[column(name)];
+    assert!(of(3, "evidence.silent") > 40_f32.ln() && of(3, "evidence.silent_primary") > 3.0);
+    assert_eq!(of(3, "evidence.lost"), 1.0);
+    assert_eq!(of(3, "evidence.opening"), 1.0);
+    assert_eq!(of(3, "unknown.pg.commits"), 1.0);
+    assert_eq!(of(3, "shard.known"), 0.0);
+    assert_eq!(
+        (of(1, "evidence.silent"), of(1, "evidence.lost")),
+        (0.0, 0.0)
+    );
+}
+
+#[test]
+fn what_the_rules_and_the_fusion_say_of_a_window_is_in_its_row() {
+    let mut engine = engine(Some(400));
+    let mut last = Batch::default();
+    run(&mut engine, (1, 230), |batch| {
+        last = batch.clone();
+        None
+    });
+    let newest = last.newest();
+    let of = |i: usize, name: &str| newest[i * N_COLUMNS + column(name)];
+    for (i, view) in engine.shards().iter().enumerate() {
+        let said = view.judgement.as_ref().unwrap();
+        assert_eq!(of(i, "evidence.surprise"), said.surprise as f32, "{i}");
+        let confidence = 1.0 - (-(of(i, "evidence.strength").exp_m1()) / 3.0).exp();
+        assert!((f64::from(confidence) - view.badness.unwrap()).abs() < 1e-3);
+        assert_eq!(of(i, "evidence.opening") > 0.0, i == 2);
+        assert_eq!(of(i, "evidence.cause") > 5.0, i == 2);
+    }
 }
 
 #[test]

@@ -11,6 +11,7 @@
 //! | `graph.*` | the shard's vertices in the interaction graph | see [`COLUMNS_GRAPH`] |
 //! | `time.*` | phase of day and week of the data time, UTC | sine and cosine |
 //! | `shard.*` | what kind of shard, how much is known | see [`COLUMNS_SHARD`] |
+//! | `evidence.*` | what the engine's own rules and liveness say at the same window | see [`COLUMNS_EVIDENCE`] |
 //!
 //! Of a shard with several members the one counts whose deviation in the bad direction is largest, metric by metric.
 //! Invariants: LA-1 a number that is not known is 0 and its flag 1; no column is ever NaN or infinite. LA-2 a layout never changes under one
@@ -24,7 +25,7 @@ use crate::detectors::{DetectorId, N_DETECTORS};
 /// Name of the layout.
 pub const ID: &str = "shard-window";
 /// Its version: counts up with any change of a column.
-pub const VERSION: u32 = 1;
+pub const VERSION: u32 = 2;
 
 /// Robust standard deviations beyond which a deviation says no more (as the engine's `SCORE_CERTAIN`).
 pub const CUT: f64 = 30.0;
@@ -120,7 +121,7 @@ pub const COLUMNS_QUERY: [(&str, &str); 6] = [
     ),
     (
         "query.mix",
-        "total variation between the minute's mix of calls and the usual one, 0 to 1",
+        "total variation between the minute's mix of logged statements and that of the three minutes before, 0 to 1",
     ),
     (
         "query.plan_changes",
@@ -177,6 +178,57 @@ pub const COLUMNS_SHARD: [(&str, &str); 4] = [
     ),
 ];
 
+/// What the engine's own rules, its liveness and its statistical fusion say at the same window: a model that does not know what they know
+/// cannot be better than they are. Suspicions count as well as what is held; more speaks for sickness in each.
+pub const COLUMNS_EVIDENCE: [(&str, &str); 16] = [
+    (
+        "evidence.silent",
+        "ln(1 + windows since a member's database was last known to answer), the longest",
+    ),
+    (
+        "evidence.silent_primary",
+        "the same of members that are no replicas",
+    ),
+    ("evidence.unanswered", "1 where a database does not answer"),
+    ("evidence.lost", "1 where an agent or its host is lost"),
+    (
+        "evidence.strength",
+        "ln(1 + strength of the shard's symptoms)",
+    ),
+    (
+        "evidence.own_strength",
+        "ln(1 + strength of those that only the shard itself can have caused)",
+    ),
+    ("evidence.opening", "1 where an incident is opened by it"),
+    (
+        "evidence.held",
+        "ln(1 + windows that the longest of them has held)",
+    ),
+    (
+        "evidence.built_up",
+        "ln(1 + score × windows held), the largest of what waits or suffers",
+    ),
+    (
+        "evidence.cause",
+        "largest score of a cause, robust standard deviations, 0 to 30",
+    ),
+    (
+        "evidence.harm",
+        "largest score of what waits or suffers, the same",
+    ),
+    ("evidence.other", "largest score of the rest, the same"),
+    (
+        "evidence.first_family",
+        "strength of the strongest family, 0 to 9",
+    ),
+    ("evidence.second_family", "of the second"),
+    ("evidence.third_family", "of the third"),
+    (
+        "evidence.surprise",
+        "-ln p of all detectors together, 0 to 80",
+    ),
+];
+
 /// First column of the metrics.
 pub const AT_METRICS: usize = 2 * N_DETECTORS;
 /// First column of the log templates.
@@ -189,8 +241,10 @@ pub const AT_GRAPH: usize = AT_QUERY + COLUMNS_QUERY.len();
 pub const AT_TIME: usize = AT_GRAPH + COLUMNS_GRAPH.len();
 /// First column of the shard.
 pub const AT_SHARD: usize = AT_TIME + COLUMNS_TIME.len();
+/// First column of the evidence.
+pub const AT_EVIDENCE: usize = AT_SHARD + COLUMNS_SHARD.len();
 /// Numbers in a vector.
-pub const N_COLUMNS: usize = AT_SHARD + COLUMNS_SHARD.len();
+pub const N_COLUMNS: usize = AT_EVIDENCE + COLUMNS_EVIDENCE.len();
 
 /// A row of the layout's description.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -230,12 +284,13 @@ pub fn columns() -> Vec<Column> {
             "1 where there is no such value",
         );
     }
-    let groups: [&[(&str, &'static str)]; 5] = [
+    let groups: [&[(&str, &'static str)]; 6] = [
         &COLUMNS_LOG,
         &COLUMNS_QUERY,
         &COLUMNS_GRAPH,
         &COLUMNS_TIME,
         &COLUMNS_SHARD,
+        &COLUMNS_EVIDENCE,
     ];
     for (name, about) in groups.into_iter().flatten() {
         add((*name).to_owned(), about);
@@ -371,14 +426,15 @@ mod tests {
         assert_eq!(at("graph.deviation"), Some(AT_GRAPH));
         assert_eq!(at("time.day_sin"), Some(AT_TIME));
         assert_eq!(at("shard.is_router"), Some(AT_SHARD));
+        assert_eq!(at("evidence.silent"), Some(AT_EVIDENCE));
     }
 
-    /// A model that was trained on version 1 must be refused when this fails: count [`VERSION`] up.
+    /// A model that was trained on version 2 must be refused when this fails: count [`VERSION`] up.
     #[test]
-    fn version_1_never_changes() {
+    fn version_2_never_changes() {
         assert_eq!(
             (VERSION, N_COLUMNS, checksum()),
-            (1, 198, 18_070_253_627_610_424_097)
+            (2, 214, 13_022_585_450_015_580_323)
         );
     }
 

@@ -3,7 +3,7 @@
 //! In: a row a shard and window, and scores. Out: a [`Batch`] to score, the probability in force. Invariants: SG-1 a score
 //! counts only until its deadline: what comes later, or was not asked for, is dropped and counted, and the statistical
 //! fusion judges alone. SG-2 the same rows, scores and times give the same answers. SG-3 one batch is asked for at a time.
-//! Limits: `N_STEPS` rows of [`N_COLUMNS`] a shard (12.7 KB). Does not: run a model.
+//! Limits: `N_STEPS` rows of [`N_COLUMNS`] a shard (13.7 KB). Does not: run a model.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::time::Duration;

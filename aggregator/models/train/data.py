@@ -12,12 +12,12 @@ import numpy as np
 
 N_STEPS = 16
 # A row is looked at from here on: models of the usual need their time.
-WARM_WINDOWS = 240
+WARM_WINDOWS = 540
 # Of the windows every third is looked at.
 EVERY = 3
 # After a fault has ended its shard recovers: neither sick nor well.
 RECOVERY_WINDOWS = 60
-# A fault cannot be seen in the window in which it begins.
+# A fault cannot be seen in the window in which it begins, nor can one that comes and goes where it comes again.
 BLIND_WINDOWS = 2
 SOON_WINDOWS = 600
 
@@ -34,6 +34,7 @@ class Run:
     rows: np.ndarray  # (window, shard, feature), memory-mapped
     bases: np.ndarray  # (window, shard, base)
     truth: list = field(default_factory=list)
+    names: list = None  # of all kinds
     made: np.ndarray = None  # (window that is looked at, shard, feature of the trees)
 
     def fuse(self, make, name):
@@ -63,14 +64,29 @@ class Run:
         family = np.zeros((n, s), np.int64)
         ignored = np.zeros((n, s), bool)
         ignored[:WARM_WINDOWS] = True
+        # No fault acts on a router, so nothing says of one that it is sick or well: those dragged along by a shard are neither.
+        ignored[:, self.is_router] = True
         for fault in self.truth:
             at, a, b = fault["at"], fault["from"], fault["to"]
             sick[a:b, at] = 1
             soon[max(0, a - SOON_WINDOWS):b, at] = 1
             family[a:b, at] = 1 + families.index(fault["family"])
-            ignored[a:a + BLIND_WINDOWS, at] = True
+            # While its cause does not act (a ramp's first second, the pauses of one that comes and goes) a shard is neither.
+            acts = np.array(fault["levels"]) > 0
+            seen = acts.copy()
+            for back in range(1, BLIND_WINDOWS + 1):
+                seen[:back] = False
+                seen[back:] &= acts[:-back]
+            ignored[a:b, at] |= ~seen[:max(0, n - a)]
             ignored[b:b + RECOVERY_WINDOWS, at] = True
         return sick, soon, family, ignored
+
+    def kinds(self):
+        """The kind of fault that works at (window, shard), by its place among all; -1 where none does."""
+        kind = np.full(self.rows.shape[:2], -1, np.int64)
+        for fault in self.truth:
+            kind[fault["from"]:fault["to"], fault["at"]] = self.names.index(fault["kind"])
+        return kind
 
     def active(self, kinds):
         """Windows in which a fault of one of these kinds works, or its traces do."""
@@ -99,6 +115,8 @@ def load(folder):
         runs.append(Run(stem, about["seed"], about["shards"], router, edges, rows, base, about["truth"]))
     kinds = sorted({fault["kind"] for run in runs for fault in run.truth})
     layout["families"] = sorted({fault["family"] for run in runs for fault in run.truth})
+    for run in runs:
+        run.names = kinds
     return runs, kinds, layout
 
 
@@ -138,17 +156,18 @@ def history(run, window):
 
 
 def table(runs, families, held_out, seed):
-    """Rows for the boosted models: fused features."""
+    """Rows for the boosted models: fused features, sick, and the kind at work (-1 = none)."""
     rng = np.random.default_rng(seed)
-    xs, ys, fs = [], [], []
+    xs, ys, ks = [], [], []
     for run in runs:
-        sick, _, family, ignored = run.labels(families)
+        sick, _, _, ignored = run.labels(families)
+        kind = run.kinds()
         for window in snapshots(run, families, held_out, rng):
             keep = ~ignored[window]
             xs.append(run.fused(window)[keep])
             ys.append(sick[window][keep])
-            fs.append(family[window][keep])
-    return np.concatenate(xs), np.concatenate(ys), np.concatenate(fs)
+            ks.append(kind[window][keep])
+    return np.concatenate(xs), np.concatenate(ys), np.concatenate(ks)
 
 
 def test_windows(run, kinds, held_out):

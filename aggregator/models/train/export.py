@@ -12,11 +12,12 @@ import trees as forest
 
 def net_to_onnx(net, fused, n_features, path):
     """The learned part and what the trees read: `net_sick`, `net_soon`, `fused`. Sums over edges are scatter_add, which exports exactly."""
-    net.eval()
+    # The whole of it: the exporter puts every part back into the state that the whole had.
+    shipped = Shipped(net, fused).eval()
     history = torch.randn(5, 16, n_features)
     edges = torch.tensor([[0, 1, 1, 0, 3], [1, 0, 0, 1, 2]])
     torch.onnx.export(
-        Shipped(net, fused), (history, edges), path, input_names=["history", "edges"], output_names=["net_sick", "net_soon", "fused"], dynamo=False,
+        shipped, (history, edges), path, input_names=["history", "edges"], output_names=["net_sick", "net_soon", "fused"], dynamo=False,
         opset_version=17, dynamic_axes={"history": {0: "shards"}, "edges": {1: "edges"}, "net_sick": {0: "shards"}, "net_soon": {0: "shards"}, "fused": {0: "shards"}},
     )
     return onnx.load(path)
@@ -65,7 +66,8 @@ def combine(model, trees, weights, path):
 
 
 def agreement(path, net, fused, trees, weights, n_features, seed=1):
-    """Largest difference of `sick` and `soon` between this file in ONNX Runtime and torch, with repeated edges and many sizes."""
+    """Largest difference of `sick` and `soon` between this file in ONNX Runtime and torch, with repeated edges and many sizes. Trees jump at
+    their thresholds, so they are walked over the features that this file made, and those are compared by themselves."""
     import onnxruntime
 
     options = onnxruntime.SessionOptions()
@@ -77,11 +79,12 @@ def agreement(path, net, fused, trees, weights, n_features, seed=1):
         history = (3 * rng.standard_normal((n, 16, n_features))).astype(np.float32)
         edges = np.concatenate([rng.integers(0, n, (2, 4 * n)), np.zeros((2, 3), np.int64), np.full((2, 2), n - 1)], axis=1)
         edges = np.concatenate([edges, edges[:, : n]], axis=1).astype(np.int64)
-        sick, soon = session.run(["sick", "soon"], {"history": history, "edges": edges})
+        sick, soon, told = session.run(["sick", "soon", "fused"], {"history": history, "edges": edges})
         with torch.no_grad():
             made = fused(torch.tensor(history))
             a, s, _ = net(torch.tensor(history), torch.tensor(edges), made)
-            margin = forest.margin(trees, made.numpy())
+            assert np.abs(told - made.numpy()).max() < 1e-3, "the features of the trees differ"
+            margin = forest.margin(trees, told)
         logit = weights["net"] * a.numpy() + weights["trees"] * margin + weights["bias"]
         expected = 1 / (1 + np.exp(-logit))
         expected_soon = 1 / (1 + np.exp(-(weights["soon_scale"] * s.numpy() + weights["soon_bias"])))

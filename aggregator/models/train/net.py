@@ -3,8 +3,8 @@
 Tokens: each metric's sixteen windows are a patch, embedded with weights that all metrics share and the metric's own vector, which is
 left out at random in training: what a sick series looks like is to be learned, not which series were sick. The patches become four
 tokens (their maximum, mean, and two that are attended to). One token each of what the trees read (Fused), of the detectors, the log templates, the fingerprints and
-the graph (distances to landmarks among them), newest and mean of the steps. Time and kind of shard are added to all. Identity of a
-shard is no input: it would be learned by heart and mean nothing elsewhere. Shards that talk to each other then attend to one another
+the graph (distances to landmarks among them), newest and mean of the steps. The kind of shard is added to all. Identity of a
+shard and the time are no input: they would be learned by heart and mean nothing elsewhere. Shards that talk to each other then attend to one another
 along the edges, twice. Heads: sick, incident within ten minutes, family of the cause.
 """
 import numpy as np
@@ -17,6 +17,10 @@ FF = 128
 STEPS = 16
 # Share of training batches in which metrics have no names.
 NAMELESS = 0.75
+# Share of training batches in which a token is left out: no modality is to be relied on alone.
+TOKENLESS = 0.2
+# Spreads of the training rows beyond which a value says no more: what was rare there would be infinite elsewhere.
+FAR = 8.0
 TIERS = ("activity", "symptom", "cause")
 
 
@@ -64,17 +68,17 @@ class GraphAttention(nn.Module):
 class Net(nn.Module):
     """See the module."""
 
-    def __init__(self, layout, n_families, n_fused, gone=()):
+    def __init__(self, layout, n_families, rising, gone=()):
         super().__init__()
         names = layout["columns"]
         place = lambda test: [i for i, name in enumerate(names) if test(name)]
         is_flag = lambda name: name.startswith("unknown.")
         groups = {
-            "detectors": place(lambda n: n.startswith("p.") or is_flag(n) and "." not in n[8:]),
+            "detectors": place(lambda n: n.startswith(("p.", "evidence.")) or is_flag(n) and "." not in n[8:]),
             "log": place(lambda n: n.startswith("log.")),
             "query": place(lambda n: n.startswith("query.")),
             "graph": place(lambda n: n.startswith("graph.")),
-            "shard": place(lambda n: n.startswith(("time.", "shard."))),
+            "shard": place(lambda n: n.startswith("shard.")),
         }
         self.first = place(lambda n: n.startswith("own."))[0]
         self.n_metrics = len(layout["metrics"])
@@ -94,9 +98,13 @@ class Net(nn.Module):
         weigh = {"cause": 1.0, "symptom": 0.5, "activity": 0.2}
         self.register_buffer("tier", torch.tensor([[weigh.get(m["tier"], 0.0)] for m in layout["metrics"]]))
         self.patch, self.of_tier = nn.Linear(3 * STEPS, D), nn.Linear(1, D)
+        n_fused = len(rising)
         self.register_buffer("fused_mean", torch.zeros(n_fused))
         self.register_buffer("fused_scale", torch.ones(n_fused))
         self.of_fused = nn.Linear(n_fused, D)
+        # Beside the tokens, what can only speak for sickness counts for it directly, and never against it.
+        self.register_buffer("rising", torch.tensor(rising, dtype=torch.float32))
+        self.wide = nn.Parameter(0.02 * torch.ones(n_fused))
         self.names = nn.Parameter(0.02 * torch.randn(self.n_metrics, D))
         self.look = nn.Linear(D, 2)
         self.mix = nn.ModuleList([nn.Linear(D, D) for _ in range(4)])
@@ -123,9 +131,8 @@ class Net(nn.Module):
         self.fused_scale.copy_(torch.tensor(np.maximum(x.std(0), 0.05)))
 
     def metrics(self, x):
-        """Four tokens of what the metrics show."""
-        part = x[:, :, self.first:self.first + 3 * self.n_metrics] * self.keep[self.first:self.first + 3 * self.n_metrics]
-        part = self.squash(part).view(-1, STEPS, self.n_metrics, 3) * self.bad
+        """Four tokens of what the metrics show; `x` is squashed."""
+        part = (x * self.keep)[:, :, self.first:self.first + 3 * self.n_metrics].reshape(-1, STEPS, self.n_metrics, 3) * self.bad
         h = self.patch(part.permute(0, 2, 1, 3).reshape(-1, self.n_metrics, 3 * STEPS)) + self.of_tier(self.tier)
         if not self.training or torch.rand(()) > NAMELESS:
             h = h + self.names
@@ -135,22 +142,27 @@ class Net(nn.Module):
         return torch.stack([mix(one) for mix, one in zip(self.mix, pooled)], dim=1)
 
     def forward(self, history, edges, fused):
-        x = (self.squash(history) - self.mean) / self.scale * self.keep
-        told = self.of_fused((self.squash(fused) - self.fused_mean) / self.fused_scale)
-        tokens = [self.metrics(history), told.unsqueeze(1)]
+        squashed = self.squash(history)
+        # Of the rest only what the tokens read is scaled: the newest step and the mean.
+        scaled = (torch.stack([squashed[:, -1], squashed.mean(1)], dim=1) - self.mean) / self.scale * self.keep
+        scaled = torch.clamp(scaled, -FAR, FAR)
+        made = torch.clamp((self.squash(fused) - self.fused_mean) / self.fused_scale, -FAR, FAR)
+        tokens = [self.metrics(squashed), self.of_fused(made).unsqueeze(1)]
         for name in self.order:
-            part = x[:, :, getattr(self, "at_" + name)]
-            both = torch.cat([part[:, -1], part.mean(1)], dim=-1)
+            both = scaled[:, :, getattr(self, "at_" + name)].flatten(1)
             tokens.append(self.tokens[name](both).unsqueeze(1))
-        about = self.about(x[:, -1][:, self.at_shard]).unsqueeze(1)
-        h = torch.cat([torch.zeros_like(about), *tokens], dim=1) + self.position + about
+        about = self.about(scaled[:, 0][:, self.at_shard]).unsqueeze(1)
+        tokens = torch.cat(tokens, dim=1)
+        if self.training:
+            tokens = tokens * (torch.rand(tokens.shape[1], 1) > TOKENLESS).to(tokens.dtype)
+        h = torch.cat([torch.zeros_like(about), tokens], dim=1) + self.position + about
         for block in self.blocks:
             h = block(h)
         h = h[:, 0]
         for layer in self.graph:
             h = layer(h, edges)
         heads = self.heads(self.norm(h))
-        return heads[:, 0], heads[:, 1], heads[:, 2:]
+        return heads[:, 0] + made @ (torch.relu(self.wide) * self.rising), heads[:, 1], heads[:, 2:]
 
 
 class Fused(nn.Module):
@@ -177,11 +189,17 @@ class Fused(nn.Module):
         self.n_groups = len(groups)
         for at, mask in enumerate(groups):
             self.register_buffer(f"group_{at}", torch.tensor([i for i, m in enumerate(mask) if m], dtype=torch.long))
-        rest = [i for i, n in enumerate(names) if n.startswith(("p.", "log.", "query.", "graph.", "shard.")) or n.startswith("unknown.") and "." not in n[8:]]
+        rest = [i for i, n in enumerate(names) if n.startswith(("p.", "log.", "query.", "graph.", "shard.", "evidence.")) or n.startswith("unknown.") and "." not in n[8:]]
         self.register_buffer("rest", torch.tensor(rest, dtype=torch.long))
         self.register_buffer("surprises", torch.tensor([i for i, n in enumerate(names) if n.startswith("p.")], dtype=torch.long))
         self.rest_names = [names[i] for i in rest]
         self.p_names = [n for n in names if n.startswith("p.")]
+        self.register_buffer("evidence", torch.tensor([i for i, n in enumerate(names) if n.startswith("evidence.")], dtype=torch.long))
+        self.evidence_names = [n for n in names if n.startswith("evidence.")]
+        self.router = names.index("shard.is_router")
+        self.strength_at, self.surprise_at = names.index("evidence.strength"), names.index("evidence.surprise")
+
+    AMONG = ("deviations", "own", "strength", "surprise")
 
     def names(self):
         """Of the features, in order."""
@@ -191,12 +209,17 @@ class Fused(nn.Module):
         told += [f"own.top{i}" for i in (1, 2, 3)] + [f"apart.top{i}" for i in (1, 2, 3)] + [f"better.top{i}" for i in (1, 2)]
         told += ["max of tier " + tier for tier in TIERS] + ["strength.now", "strength.five", "strength.least"] + ["unknown now", "unknown more"]
         told += self.rest_names + ["mean " + name for name in self.p_names]
-        return told + ["sum over shards", "largest of shards", "below largest", "own over shards"]
+        for name in self.evidence_names:
+            told += ["mean " + name, "least " + name]
+        told += ["top " + str(i) + " of detectors" for i in (1, 2, 3)] + ["sum of detectors"]
+        told += [name + " beyond the others" for name in self.AMONG]
+        return told + ["mean over shards", "mean own over shards"]
 
     def rising(self):
         """1 for each feature whose growth can only speak for sickness."""
-        up = ("both.", "own.top", "apart.top", "max of tier", "strength", "p.", "mean p.", "below largest", "log.error", "log.new", "log.unheard",
-              "log.burst", "query.slow", "query.mix", "query.plan", "graph.deviation", "graph.suspicions")
+        up = ("both.", "own.top", "apart.top", "max of tier", "strength", "p.", "mean p.", "log.error", "log.new", "log.unheard",
+              "log.burst", "query.slow", "query.mix", "query.plan", "graph.deviation", "graph.suspicions", "unknown more", "evidence.",
+              "mean evidence.", "least evidence.", "top ", "sum of detectors", *(name + " beyond" for name in self.AMONG))
         return [int(name.startswith(up)) for name in self.names()]
 
     def largest(self, values, group):
@@ -228,10 +251,28 @@ class Fused(nn.Module):
         told += [self.strength(one) for one in (both[:, -1], five, both[:, -5:].min(dim=1).values)]
         told += [unknown[:, -1].mean(1, keepdim=True), (unknown[:, -1] - unknown[:, 0]).mean(1, keepdim=True)]
         told += [x[:, -1][:, self.rest], x[:, :, self.surprises].mean(1)]
-        # Where a shard stands among all of its cluster; several windows of one cluster can be made at once.
-        total = five.sum(1).view(n_batches, -1)
-        largest = total.max(dim=1, keepdim=True).values
-        own = worse[:, -5:].mean(1).max(dim=1).values.view(n_batches, -1)
-        among = [total * 0 + total.mean(1, keepdim=True), total * 0 + largest, total - largest, own * 0 + own.mean(1, keepdim=True)]
-        told += [one.reshape(-1, 1) for one in among]
+        evidence = x[:, :, self.evidence]
+        told += [torch.stack([evidence.mean(1), evidence[:, -5:].min(dim=1).values], dim=-1).reshape(-1, 2 * len(self.evidence_names))]
+        surprises = x[:, -5:, self.surprises].mean(1)
+        told += [torch.topk(surprises, 3, dim=1).values, surprises.sum(1, keepdim=True)]
+        # Where a shard stands among all shards of its cluster; several windows of one cluster can be made at once.
+        own = worse[:, -5:].mean(1).max(dim=1).values
+        deviations = five.sum(1)
+        shards = 1.0 - x[:, -1, self.router]
+        for value in (deviations, own, x[:, -1, self.strength_at], x[:, -1, self.surprise_at]):
+            told += [self.beyond(value, shards, n_batches)]
+        for value in (deviations, own):
+            of = value.view(n_batches, -1)
+            told += [(of * 0 + of.mean(1, keepdim=True)).reshape(-1, 1)]
         return torch.cat(told, dim=1)
+
+    @staticmethod
+    def beyond(value, shards, n_batches):
+        """How far each is above the largest of all other shards; routers are dragged along and are no measure."""
+        of = value.view(n_batches, -1)
+        among = of * shards.view(n_batches, -1)
+        # Nothing beside a shard that is alone.
+        two = torch.topk(torch.cat([among, of[:, :1] * 0, of[:, :1] * 0], dim=1), 2, dim=1).values
+        is_largest = (among >= two[:, :1]).to(of.dtype)
+        others = is_largest * two[:, 1:] + (1.0 - is_largest) * two[:, :1]
+        return (of - others).reshape(-1, 1)

@@ -37,13 +37,16 @@ def prepare(x, y, seed):
 
 def ours(x, y, seed, rising, n_trees=200):
     """Gradient boosting that may not hold more deviation for less sickness: without that it learns by heart which series were sick in
-    the kinds of fault it knows, and that others were not."""
+    the kinds of fault it knows, and that others were not. Sick rows weigh a quarter of the well ones instead of being multiplied by
+    synthetic ones (on unseen kinds 0.857; shallow trees over rising features alone 0.827)."""
+    n_sick = max(1.0, float((y > 0.5).sum()))
+    weight = np.where(y > 0.5, 0.25 * (len(y) - n_sick) / n_sick, 1.0)
     settings = {
         "objective": "binary", "learning_rate": 0.05, "num_leaves": 31, "min_data_in_leaf": 40, "feature_fraction": 0.5,
         "bagging_fraction": 0.8, "bagging_freq": 1, "lambda_l2": 5.0, "num_threads": THREADS, "seed": seed,
         "deterministic": True, "verbosity": -1, "monotone_constraints": rising,
     }
-    return lightgbm.train(settings, lightgbm.Dataset(x, label=y), num_boost_round=n_trees)
+    return lightgbm.train(settings, lightgbm.Dataset(x, label=y, weight=weight), num_boost_round=n_trees)
 
 
 def five(seed):

@@ -40,6 +40,7 @@ fn shard(name: &str, is_router: bool) -> ShardView {
         judgement: None,
         hyperscore: None,
         hyperscore_mode: "centred",
+        sick_by: "fusion",
         nodes: vec![node],
         headline: Vec::new(),
     }

@@ -192,6 +192,7 @@ fn shard_view(name: &str, at: usize, now: WallTime) -> ShardView {
         judgement: Some(judged::judgement(now.window(), is_bad)),
         hyperscore: Some(if is_bad { 100.2 } else { 193.8 }),
         hyperscore_mode: "centred",
+        sick_by: "fusion",
         nodes,
         headline: vec![
             ("pg.commits", Some(if is_bad { 1.2 } else { 29.4 + wobble })),

@@ -69,6 +69,7 @@ pub(super) fn shard(view: &ShardView) -> Value {
         "hyperscore": view.hyperscore,
         "hyperscore_mode": view.hyperscore_mode,
         "judgement": view.judgement.as_ref().map(weights::judgement),
+        "sick_by": view.sick_by,
         "headline": headline,
         "nodes": view.nodes.iter().map(node).collect::<Vec<_>>(),
     })

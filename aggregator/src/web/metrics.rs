@@ -231,7 +231,7 @@ fn judged(page: &mut Page, snapshot: &Snapshot) {
     page.family(
         "shard_sick_probability",
         "gauge",
-        "Probability that the shard is sick, by its detectors.",
+        "Probability that the shard is sick, by the model where one answers, else by its detectors.",
     );
     for (shard, (probability, _)) in all() {
         page.sample(

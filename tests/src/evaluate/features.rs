@@ -1,7 +1,8 @@
 //! features: simulated clusters through the production engine, as rows of the layout with truth; what models learn from.
 //!
 //! In: nothing but seeds. Out, under DIR: `layout.json`, and for each run `run-NNNN.json` (shards, edges, truth), `.rows.f32`
-//! (window, shard, column) and `.bases.f32` (what judges without a model said). A run that is there is not made again.
+//! (window, shard, column) and `.bases.f32` (what judges without a model said at the same window). Truth holds how much of each fault
+//! acted, second by second: a fault that comes and goes is nobody's sickness while it is gone. A run that is there is not made again.
 //! Invariants: FD-1 a row holds what the engine knew when it judged the window, nothing later. FD-2 the same seed, the same
 //! bytes. Does not: label rows (training does, from truth).
 
@@ -15,16 +16,19 @@ use std::time::Instant;
 
 use anyhow::{Context, Result};
 use hsw_engine::{Config, Engine, Input, ShardEntry, ShardMap};
-use hsw_fusion::layout::{self, Features, METRICS, N_COLUMNS};
-use hsw_simulator::{Simulation, Truth};
+use hsw_fusion::layout::{self, AT_EVIDENCE, COLUMNS_EVIDENCE, Features, METRICS, N_COLUMNS};
+use hsw_simulator::{Injection, Simulation, Truth};
 use hsw_types::{Bad, Monotonic, NodeId, ShardId, WallTime, WindowIndex, metric_spec};
 use serde_json::{Value, json};
 
 use self::plan::{N_RUNS, family, plan};
 use crate::bench::{Figure, Report};
 
-/// What judges without a model.
-const BASES: [&str; 1] = ["rules"];
+/// What judges without a model: the calibrated fusion of all detectors (its −ln p, of which P(sick) is a rising function), the rules by their
+/// strength, and the rules with those first that open an incident.
+const BASES: [&str; 3] = ["fusion", "rules", "rules, opening first"];
+/// More than any strength.
+const OPENING: f32 = 1_000.0;
 /// Agents are heard so often, seconds.
 const HEARD_EVERY: u32 = 5;
 
@@ -89,6 +93,8 @@ struct Run {
     shards: Vec<(ShardId, bool)>,
     edges: Vec<(usize, usize)>,
     truth: Vec<Truth>,
+    /// How much of each acts, from its first second on, 0 to 1.
+    levels: Vec<Vec<f64>>,
     rows: Vec<f32>,
     bases: Vec<f32>,
     n_windows: usize,
@@ -98,6 +104,7 @@ impl Run {
     fn play(number: usize) -> Result<Self> {
         let (scenario, seconds) = plan(number);
         let (seed, start) = (scenario.topology.seed, scenario.start);
+        let levels = scenario.faults.iter().map(levels).collect();
         let mut simulation = Simulation::new(scenario).context("set a scenario up")?;
         let mut engine = engine(&simulation, start)?;
         let shards: Vec<(ShardId, bool)> = engine
@@ -111,6 +118,7 @@ impl Run {
             shards,
             edges: Vec::new(),
             truth: simulation.truth(),
+            levels,
             rows: Vec::new(),
             bases: Vec::new(),
             n_windows: 0,
@@ -142,19 +150,13 @@ impl Run {
         if judged.0 < next {
             return;
         }
-        let badness: BTreeMap<ShardId, f64> = engine
-            .shards()
-            .into_iter()
-            .map(|view| (view.shard, view.badness.unwrap_or(1.0)))
-            .collect();
         let unknown = Features::default();
         for window in next..=judged.0 {
             let shown: BTreeMap<&ShardId, &Features> = engine.shown(WindowIndex(window)).collect();
             for (shard, _) in &self.shards {
                 let features = shown.get(shard).copied().unwrap_or(&unknown);
                 self.rows.extend_from_slice(features.values());
-                self.bases
-                    .push(badness.get(shard).copied().unwrap_or(0.0) as f32);
+                self.bases.extend(bases(features));
             }
             self.n_windows += 1;
         }
@@ -169,10 +171,11 @@ impl Run {
         write(&with("rows.f32"), &bytes(&self.rows))?;
         write(&with("bases.f32"), &bytes(&self.bases))?;
         let place = |name: &str| self.shards.iter().position(|(id, _)| id.as_str() == name);
-        let truth = self.truth.iter().map(|truth| {
+        let truth = self.truth.iter().zip(&self.levels).map(|(truth, levels)| {
             json!({
                 "kind": truth.fault.name(), "family": family(truth.fault), "at": place(&truth.shard),
                 "from": truth.from - self.start, "to": truth.until - self.start, "severity": truth.severity,
+                "levels": levels,
             })
         });
         let about = json!({
@@ -184,6 +187,28 @@ impl Run {
         // Last: a run counts as made once this is there.
         write(&with("json"), about.to_string().as_bytes())
     }
+}
+
+/// What the judges of [`BASES`] say, as the engine told models of it.
+fn bases(features: &Features) -> [f32; BASES.len()] {
+    let of = |name: &str| {
+        let named = COLUMNS_EVIDENCE
+            .iter()
+            .position(|(column, _)| *column == name);
+        named.map_or(0.0, |at| features.values()[AT_EVIDENCE + at])
+    };
+    let (strength, opens) = (of("evidence.strength"), of("evidence.opening"));
+    [
+        of("evidence.surprise"),
+        strength,
+        OPENING * opens + strength,
+    ]
+}
+
+/// How much of a fault acts, second by second, to a thousandth.
+fn levels(injection: &Injection) -> Vec<f64> {
+    let levels = (injection.from..injection.until).map(|at| injection.level(at));
+    levels.map(|level| (1e3 * level).round() / 1e3).collect()
 }
 
 /// The production engine over this cluster, which gathers features and is never answered.

@@ -71,6 +71,11 @@ impl Engine {
             detector: &self.detector,
             map: &self.map,
             graph: &self.judges.graph,
+            judges: &self.judges,
+            findings: &self.findings,
+            symptoms: &self.symptoms,
+            heard: &self.heard,
+            liveness: &self.liveness,
         };
         for (shard, mut features) in self.gatherer.gather(&scene, window) {
             self.judges.describe(&shard, &mut features);

@@ -20,6 +20,9 @@ const BEFORE: i64 = hsw_state::RING_WINDOWS as i64 - NOW;
 const QUERY_NOW: i64 = 15;
 /// Values of a fingerprint before now from which its spread is known.
 const N_KNOWN: usize = 8;
+/// Windows in which some statement was logged, now and before, from which the mix is known: of fewer, chance alone moves half of it (ours, not
+/// swept).
+const N_MIX: f64 = 20.0;
 /// Least spread of the logarithm of a latency: a tenth either way is nothing.
 const SPREAD_LEAST: f64 = 0.1;
 /// A fingerprint is slow from here on, robust standard deviations.
@@ -34,6 +37,8 @@ struct Sums {
     n_unheard: usize,
     burst: f64,
     calls: f64,
+    /// Of each fingerprint of each node the windows in which it was logged, in the minute and before.
+    mix: Vec<(f64, f64)>,
     n_fingerprints: usize,
     n_slow: usize,
     slowest: f64,
@@ -47,11 +52,15 @@ pub(super) fn look(cluster: &Cluster, nodes: &[NodeIndex], window: WindowIndex) 
         let state = &cluster.nodes()[node];
         let n_known = state.first.map_or(0, |first| window - first + 1);
         for (&key, series) in &state.series {
-            if window - series.newest() >= NOW {
-                continue;
-            }
             let known = &cluster.keys()[key].key;
             if !matches!(known.subject, Subject::Template { .. }) {
+                continue;
+            }
+            if known.metric == "query.latency_ms" {
+                // One that is no longer heard belongs to the usual mix.
+                sums.count(series, window);
+            }
+            if window - series.newest() >= NOW {
                 continue;
             }
             match known.metric.as_str() {
@@ -103,6 +112,27 @@ impl Sums {
         self.burst = self.burst.max(root(now) - root(expected));
     }
 
+    fn count(&mut self, series: &Series, window: WindowIndex) {
+        let n = |last, n| series.back_from(last, n).count() as f64;
+        self.mix.push((n(window, NOW), n(window + -NOW, BEFORE)));
+    }
+
+    /// Total variation between the mix of statements of the minute and of before, 0 while one of them is hardly known.
+    fn mix_moved(&self) -> f64 {
+        let (now, before) = self
+            .mix
+            .iter()
+            .fold((0.0, 0.0), |(a, b), (now, before)| (a + now, b + before));
+        if now < N_MIX || before < N_MIX {
+            return 0.0;
+        }
+        let risen = self
+            .mix
+            .iter()
+            .map(|(n, b)| (n / now - b / before).max(0.0));
+        risen.sum::<f64>().min(1.0)
+    }
+
     /// A fingerprint's p95 of late against its own before, both as logarithms.
     fn query(&mut self, series: &Series, window: WindowIndex) {
         let logs = |last, n| -> Vec<f64> {
@@ -144,7 +174,7 @@ impl Sums {
         columns[QUERY + 1] = count(self.n_fingerprints);
         columns[QUERY + 2] = self.slowest;
         columns[QUERY + 3] = self.n_slow as f64 / self.n_fingerprints.max(1) as f64;
-        // The mix of calls (QUERY + 4) is known where calls are counted by fingerprint.
+        columns[QUERY + 4] = self.mix_moved();
         columns[QUERY + 5] = hsw_stats::ln_1p(self.plan_changes.max(0.0));
         columns
     }
@@ -167,4 +197,24 @@ fn is_elsewhere(
         let series = cluster.nodes()[node].series.get(&key);
         series.is_some_and(|series| series.back_from(window, NOW + BEFORE).next().is_some())
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_mix_moves_by_what_some_statements_are_logged_more_than_before() {
+        let mixed = |mix: &[(f64, f64)]| {
+            let sums = Sums {
+                mix: mix.to_vec(),
+                ..Sums::default()
+            };
+            sums.mix_moved()
+        };
+        assert_eq!(mixed(&[(30.0, 90.0), (30.0, 90.0)]), 0.0);
+        assert!((mixed(&[(60.0, 90.0), (0.0, 90.0)]) - 0.5).abs() < 1e-12);
+        assert_eq!(mixed(&[(60.0, 0.0), (0.0, 90.0)]), 1.0);
+        assert_eq!(mixed(&[(19.0, 0.0), (0.0, 90.0)]), 0.0, "too little");
+    }
 }
