@@ -179,7 +179,8 @@ fn play(stage: &Stage<'_>, args: &Args, faults: &[Fault], kept: &mut Kept) -> Re
         if args.minutes.is_some_and(is_late) {
             break;
         }
-        let has_words = args.second && faults.len() == 1 && faults[0].0.intruder().is_none();
+        let has_cause = |fault: Fault| fault.wants_incident() && fault.intruder().is_none();
+        let has_words = args.second && faults.len() == 1 && has_cause(faults[0].0);
         let mut trial = stage.play(faults, has_words)?;
         if let Some(words) = &mut trial.words {
             let times = taught.entry(faults[0].0.name()).or_default();
