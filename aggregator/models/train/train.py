@@ -238,6 +238,9 @@ def fold(at, held_out, runs, kinds, layout, minutes, is_full):
     scorers["both"] = lambda run, windows: weights[0] * transformer(run, windows) + weights[1] * tree_scorer(raw)(run, windows) + bias
     if is_full:
         px, py = forest.prepare(x, y, SEED)
+        disciplined = forest.ours(px, py, SEED, rising)
+        scorers["boosting, noise and synthetic rows"] = tree_scorer(
+            lambda rows: disciplined.predict(rows, raw_score=True, num_threads=forest.THREADS))
         for name, make in forest.five(SEED).items():
             model = make().fit(px, py)
             scorers[name] = tree_scorer(lambda rows, m=model: m.predict_proba(rows)[:, 1])
