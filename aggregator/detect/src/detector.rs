@@ -368,11 +368,11 @@ impl Detector {
         };
         let is_change = (sample.value - Scale::of(spec).from(residual.usual)).abs() >= spec.floor;
         let counts = is_change && residual.is_beyond_habit && sample.value >= spec.matters_from;
-        // What is no change, or a habit, may still fade an older finding, but never reaches the threshold.
-        let score = if counts {
-            bad
-        } else {
-            bad.min(SCORE_TOLD - 0.1)
+        // A habit, or what is far from its limit, keeps an older finding but is none by itself; what is no change ends one.
+        let score = match (counts, is_change) {
+            (true, _) => bad,
+            (false, true) => bad.min(SCORE_TOLD - 0.1),
+            (false, false) => bad.min(SCORE_OFF - 0.1),
         };
         Judged {
             score,

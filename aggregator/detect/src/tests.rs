@@ -198,6 +198,17 @@ fn a_share_of_a_limit_matters_only_near_the_limit() {
 }
 
 #[test]
+fn what_is_no_change_any_more_ends_a_finding_however_still_its_past_was() {
+    let mut world = World::new(4, "cgroup.throttled_ratio");
+    let sick = |share: f64| move |node: usize, _: i64| Some(if node == 1 { share } else { 0.0 });
+    world.run(120, sick(0.0));
+    assert!(!world.run(20, sick(0.3)).is_empty());
+    world.run(12, sick(0.14));
+    let found = world.run(20, sick(0.14));
+    assert!(found.is_empty(), "{found:?}");
+}
+
+#[test]
 fn an_hour_of_noise_gives_no_finding() {
     for metric in [
         "pg.commits",
