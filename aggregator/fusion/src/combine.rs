@@ -2,9 +2,7 @@
 //!
 //! In: what each detector says of a shard, −ln p. Out: −ln p of all together, and P(sick).
 //! The weighed sum of −ln p has the mean and variance that the detectors' own past says, correlations included; by Brown (Biometrics 31,
-//! 1975) it is a scaled chi-squared variable c·χ²(f) with these two moments: it hears many that murmur. Beside it the least of the p-values over
-//! their shares of the weight (Bonferroni, weighed: Genovese, Roeder, Wasserman, Biometrika 93, 2006), whatever they have to do with one
-//! another: it hears one that cries where the others have nothing to say. Twice the smaller of the two is a p-value again. What that leaves out (tails of sums are no chi-squared's) is
+//! 1975) it is a scaled chi-squared variable c·χ²(f) with these two moments. What that leaves out (tails of sums are no chi-squared's) is
 //! calibrated on the past of the combined −ln p itself, over all shards at first and over the shard's own from hours on.
 //! P(sick) is the posterior of a prior and the Bayes factor of p: the mean of Beta(κ, 1) alternatives over all κ in 0…1, (1 − p + p ln p) /
 //! (p ln² p) (Sellke, Bayarri, Berger, Am. Stat. 55, 2001, §3; Vovk, Wang, Ann. Stat. 49, 2021, §2), which no data was fitted for.
@@ -97,15 +95,7 @@ impl Moments {
         let least: f64 = w.iter().map(|w| w * w).sum::<f64>() / 4.0;
         let variance = variance.max(least);
         let (half_f, two_c) = (mean * mean / variance, variance / mean);
-        let all = ln_upper_gamma(half_f, sum / two_c);
-        let known = (0..N_DETECTORS).filter(|i| w[*i] > 0.0);
-        if known.clone().count() < 2 {
-            return Some(all.min(SURPRISE_MAX));
-        }
-        let weight: f64 = w.iter().sum();
-        let alone = known.map(|i| said[i].unwrap_or(0.0) + ln(w[i] / weight));
-        let both = alone.fold(all, f64::max) - ln(2.0);
-        Some(both.clamp(0.0, SURPRISE_MAX))
+        Some(ln_upper_gamma(half_f, sum / two_c).min(SURPRISE_MAX))
     }
 }
 
@@ -299,17 +289,6 @@ mod tests {
         assert!((probability(-ln(0.05)) - odds / (1.0 + odds)).abs() < 1e-6);
         assert!((probability(-ln(7e-6)) - 0.5).abs() < 0.02);
         assert!(probability(0.0) < 1e-3 && probability(80.0) > 0.999_999);
-    }
-
-    #[test]
-    fn one_that_cries_is_heard_beside_many_that_are_silent() {
-        let weights = Weights::default();
-        let mut said: Surprises = std::array::from_fn(|_| Some(0.1));
-        said[0] = Some(30.0);
-        let heard = Moments::default().combined(&weights, &said).unwrap();
-        // The price of asking all of them, and of asking twice.
-        let price = ln(2.0 / weights.all()[0]) + ln(weights.all().iter().sum::<f64>());
-        assert!((heard - (30.0 - price)).abs() < 1e-9, "{heard}");
     }
 
     #[test]
