@@ -291,19 +291,6 @@ mod tests {
         assert!(probability(0.0) < 1e-3 && probability(80.0) > 0.999_999);
     }
 
-    #[test]
-    fn p_before_anything_is_learned_is_not_too_small_whether_detectors_agree_or_not() {
-        let (moments, weights) = (Moments::default(), Weights::default());
-        for n_alike in [1, 2, N_DETECTORS] {
-            let rare = (0..40_000).filter(|row| {
-                let said = std::array::from_fn(|i| Some(-ln(uniform(*row, i / n_alike))));
-                moments.combined(&weights, &said).unwrap() > ln(100.0)
-            });
-            let share = rare.count() as f64 / 40_000.0;
-            assert!(share < 0.025, "{n_alike} alike: {share}");
-        }
-    }
-
     proptest! {
         #[test]
         fn prop_more_surprise_is_never_less_probable(
