@@ -198,8 +198,8 @@ def fold(at, held_out, runs, kinds, layout, minutes, is_full):
     rising = Fused(layout).rising()
     x, y, _ = data.table(train, layout["families"], held_out, SEED)
     print(f"  {len(x)} rows, {int(y.sum())} sick", flush=True)
-    booster = forest.ours(x, y, SEED, rising)
-    raw = lambda rows: booster.predict(rows, raw_score=True, num_threads=forest.THREADS)
+    booster = forest.ours(x, y, SEED)
+    raw = lambda rows: booster.predict(rows)
     bases = layout["bases"]
     scorers = {name: (lambda b: lambda run, windows: np.asarray(run.bases[windows][:, :, b]))(b) for b, name in enumerate(bases)}
     columns = layout["columns"]
@@ -221,8 +221,8 @@ def fold(at, held_out, runs, kinds, layout, minutes, is_full):
     if is_full:
         scorers["transformer without edges"] = lambda run, windows: net_logits(net, run, windows, edges=False)[0]
     ix, iy, _ = data.table(fit, layout["families"], held_out + inner, SEED)
-    without = forest.ours(ix, iy, SEED, rising)
-    raw_inner = lambda rows: without.predict(rows, raw_score=True, num_threads=forest.THREADS)
+    without = forest.ours(ix, iy, SEED)
+    raw_inner = lambda rows: without.predict(rows)
     logits, ys = [], []
     for run in calibrate:
         sick, _, _, ignored = run.labels(layout["families"])
@@ -238,16 +238,18 @@ def fold(at, held_out, runs, kinds, layout, minutes, is_full):
     scorers["both"] = lambda run, windows: weights[0] * transformer(run, windows) + weights[1] * tree_scorer(raw)(run, windows) + bias
     if is_full:
         px, py = forest.prepare(x, y, SEED)
-        disciplined = forest.ours(px, py, SEED, rising)
+        disciplined = forest.ours(px, py, SEED)
+        rises = forest.ours(x, y, SEED, rising)
+        scorers["boosting, rising"] = tree_scorer(rises.predict)
         scorers["boosting, noise and synthetic rows"] = tree_scorer(
-            lambda rows: disciplined.predict(rows, raw_score=True, num_threads=forest.THREADS))
+            lambda rows: disciplined.predict(rows))
         for name, make in forest.five(SEED).items():
             model = make().fit(px, py)
             scorers[name] = tree_scorer(lambda rows, m=model: m.predict_proba(rows)[:, 1])
     table, pooled, (told, kind, soon) = evaluate(test, layout, kinds, held_out, scorers)
     calibration = {"both": reliability(told["both"], kind), "boosting": reliability(alone * told["boosting"] + alone_bias, kind)}
     if is_full:
-        ablate(table, (x, y), test, kinds, layout, held_out, rising, train)
+        ablate(table, (x, y), test, kinds, layout, held_out, train)
     return {"held_out": held_out, "kinds": table, "pooled": pooled, "calibration": calibration,
             "weights": {"both": [*weights, bias], "boosting": [0.0, alone, alone_bias]}, "rows": len(x), "seconds": round(time.time() - begun)}
 
@@ -262,22 +264,22 @@ def reliability(logit, kind):
     ]
 
 
-def ablate(table, rows, test, kinds, layout, held_out, rising, train):
+def ablate(table, rows, test, kinds, layout, held_out, train):
     """The boosted model without a modality, trained anew each time on the same rows."""
     x, y = rows
     names = Fused(layout).names()
     for name, is_gone in ABLATIONS.items():
         keep = np.array([not is_gone(n) for n in names])
-        model = forest.ours(x[:, keep], y, SEED, [up for up, kept in zip(rising, keep) if kept])
+        model = forest.ours(x[:, keep], y, SEED)
         add(table, test, layout, kinds, held_out, "boosting, " + name,
-            lambda told: model.predict(told[:, keep], raw_score=True, num_threads=forest.THREADS))
+            lambda told: model.predict(told[:, keep]))
     # Siblings are in the columns, so that everything is made anew.
     fuse_all(train + test, layout, "no-siblings", [i for i, n in enumerate(layout["columns"]) if n.endswith(".siblings") or n == "shard.siblings"], siblings=False)
     x, y, _ = data.table(train, layout["families"], held_out, SEED)
     keep = np.array(["beyond the others" not in n and not n.startswith("mean o") for n in names])
-    model = forest.ours(x[:, keep], y, SEED, [up for up, kept in zip(rising, keep) if kept])
+    model = forest.ours(x[:, keep], y, SEED)
     add(table, test, layout, kinds, held_out, "boosting, no siblings",
-        lambda told: model.predict(told[:, keep], raw_score=True, num_threads=forest.THREADS))
+        lambda told: model.predict(told[:, keep]))
     fuse_all(train + test, layout, "fused")
 
 
@@ -307,10 +309,10 @@ def summarise(results, base):
 def final(runs, layout, minutes, out, name, weights_of_folds):
     """The models that are shipped, trained on all kinds; mixture and calibration are the folds' means (each on unseen runs)."""
     x, y, _ = data.table(runs, layout["families"], [], SEED)
-    booster = forest.ours(x, y, SEED, Fused(layout).rising())
+    booster = forest.ours(x, y, SEED)
     trees = forest.flatten(booster)
     sample = x[:: max(1, len(x) // 300)]
-    off = np.abs(forest.margin(trees, sample) - booster.predict(sample, raw_score=True)).max()
+    off = np.abs(forest.margin(trees, sample) - booster.predict(sample)).max()
     assert off < 1e-9, f"the walk over the trees differs by {off}"
     net = train_net(runs, layout, [], SEED, minutes)
     mixed = np.mean(weights_of_folds, axis=0)
