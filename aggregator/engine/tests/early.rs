@@ -5,9 +5,12 @@
     reason = "a test may stop where its own names are wrong"
 )]
 
+mod common;
+
+use common::{node, shard};
 use hsw_engine::{Config, Engine, Input, Judgement, Output, ShardEntry, ShardMap};
 use hsw_types::{
-    Monotonic, NodeFacts, NodeId, Role, SeriesDef, SeriesId, SeriesKey, SeriesValues, ShardId,
+    Monotonic, NodeFacts, Role, SeriesDef, SeriesId, SeriesKey, SeriesValues, ShardId,
     ShardSummary, WallTime, WindowIndex,
 };
 
@@ -50,19 +53,6 @@ const METRICS: [(&str, f64, f64); 34] = [
     ("net.rx_bytes", 2e5, 0.2),
     ("log.lock_waits", 0.0, 0.0),
 ];
-
-fn shard(i: usize) -> ShardId {
-    ShardId::new(&if i == 0 {
-        "router".to_owned()
-    } else {
-        format!("shard-{i}")
-    })
-    .unwrap()
-}
-
-fn node(i: usize) -> NodeId {
-    NodeId::new(&format!("{}-a", shard(i))).unwrap()
-}
 
 /// About normal with variance one: the sum of twelve uniform numbers, a stream a column.
 fn gauss(at: i64, column: usize) -> f64 {

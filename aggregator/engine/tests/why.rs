@@ -5,9 +5,12 @@
     reason = "a test may stop where its own names are wrong"
 )]
 
+mod common;
+
 use std::sync::Arc;
 use std::time::Instant;
 
+use common::{node, shard};
 use hsw_engine::{
     Config, Engine, Explanation, Feedback, HARMLESS, IncidentId, Input, Output, ShardEntry,
     ShardMap, WhyError,
@@ -32,19 +35,6 @@ const METRICS: [(&str, f64); 10] = [
     ("instance.cpu_cores", 0.3),
     ("host.cpu_busy_ratio", 0.2),
 ];
-
-fn shard(i: usize) -> ShardId {
-    ShardId::new(&if i == 0 {
-        "router".to_owned()
-    } else {
-        format!("shard-{i}")
-    })
-    .unwrap()
-}
-
-fn node(i: usize) -> NodeId {
-    NodeId::new(&format!("{}-a", shard(i))).unwrap()
-}
 
 /// What a fault makes of a metric on its shard.
 type Fault = fn(&str, f64) -> f64;
