@@ -219,11 +219,13 @@ pub(crate) struct Node {
 impl Node {
     pub(crate) fn new(kind: Kind, plan: ShardPlan, seed: u64) -> Self {
         let mut random = Random::new(seed);
+        // Checkpoints of a cluster's nodes are not in step.
+        let since_checkpoint_s = 300.0 * random.unit();
+        let filled = 0.15 + 0.1 * random.unit();
         let memory = Memory {
-            // Checkpoints of a cluster's nodes are not in step.
-            since_checkpoint_s: 300.0 * random.unit(),
-            filled: 0.15 + 0.1 * random.unit(),
-            ..Memory::default()
+            since_checkpoint_s,
+            filled,
+            ..storage::under_way(kind, &plan, since_checkpoint_s)
         };
         let now = Gauges {
             dead_tuples: 0.2 * plan.rows * random.unit(),

@@ -146,6 +146,34 @@ fn every_fault_is_felt_where_it_acts_and_is_over_after_it() {
 }
 
 #[test]
+fn a_disk_is_as_busy_in_the_first_minutes_as_later() {
+    let told = play(scenario(Topology::of(3, 11), Vec::new()), 900);
+    for primary in [1, 3, 5] {
+        let busy = |from, until| mean(&told, primary, "disk.utilisation{sda}", from, until);
+        let ratio = busy(5, 280) / busy(600, 895);
+        assert!((0.8..1.25).contains(&ratio), "{primary}: {ratio}");
+    }
+}
+
+#[test]
+fn what_a_flood_leaves_undone_is_owed_by_its_shard_alone_until_it_is_done() {
+    let faults = vec![Injection::step(Fault::NoisyTenant, 1, 60, 120)];
+    let mut simulation = Simulation::new(scenario(Topology::of(3, 12), faults)).unwrap();
+    let mut owed = [0; 3];
+    for second in 0..900 {
+        simulation.step(&mut |_| ());
+        for (shard, n) in owed.iter_mut().enumerate() {
+            let owes = simulation.owes(shard);
+            assert!(!owes || second >= 60, "shard {shard} at {second}");
+            *n += u32::from(owes);
+        }
+    }
+    assert!(owed[1] > 120, "{owed:?}");
+    assert_eq!((owed[0], owed[2]), (0, 0));
+    assert!(!simulation.owes(1) && !simulation.owes(9));
+}
+
+#[test]
 fn a_scenario_that_cannot_be_is_refused() {
     let refused = |topology, injection| Simulation::new(scenario(topology, vec![injection])).err();
     let broken = Injection::step(Fault::ReplicationBroken, 0, 1, 2);
