@@ -10,6 +10,7 @@
 )]
 
 mod harness;
+mod vacuum;
 
 use std::fs;
 use std::process::Child;

@@ -23,8 +23,9 @@ torch.set_num_threads(int(os.environ.get("THREADS", "2")))
 
 LABELS = (
     "sick: a shard while the cause of a fault acts on it. Neither sick nor well, for all judges alike: the first two windows of that (a value is "
-    "smoothed over five), pauses of a fault that comes and goes, a minute after it, what it left undone until that is made up for (WAL that a replica "
-    "has not replayed, pages that a flood has made dirty: from the simulator's state, not from any judge), and routers, on which no fault acts"
+    "smoothed over five), pauses of a fault that comes and goes, a missing vacuum before one has been missed, a minute after it, what it left undone "
+    "until that is made up for (WAL that a replica has not replayed, pages that a flood has made dirty), and routers, on which no fault acts. All of "
+    "this is the simulator's state, none of it a judge's word"
 )
 
 # What the trees lose: features by name. What the engine knows is made of all modalities and stays where one of these goes.

@@ -254,6 +254,7 @@ catalogue! {
     "pg.tuples_returned" PerSecond Access High Activity 5e3 "rows read by scans"
     "pg.tuples_updated" PerSecond Throughput Either Activity 50.0 "rows updated"
     "pg.up" Count Liveness Low Context 0.5 "the database answers the agent"
+    "pg.vacuum_overdue" Ratio Maintenance High Activity 0.5 from 2.0 "dead rows of the table most in need of a vacuum, against the number that calls for one"
     "pg.wal_archive_failures" PerSecond Maintenance High Cause 0.1 "failed WAL archive attempts"
     "pg.wal_bytes" BytesPerSecond Maintenance High Activity 1e6 "write-ahead log written"
     "pg.xmin_age" Count Maintenance High Context 1e5 "transactions the oldest snapshot holds back"

@@ -183,10 +183,7 @@ impl Fault {
                 stress.flood = level;
             }
             Self::ErrorBurst => stress.errors = stress.errors.max(0.5 * level),
-            Self::VacuumOff => {
-                stress.vacuum_off = 1.0;
-                stress.bloat = 0.9 * level;
-            }
+            Self::VacuumOff => stress.vacuum_off = level,
             Self::ArchiveFails => stress.archive_failing = level,
             Self::NetworkDelay => stress.rtt_ms += 80.0 * level,
             Self::NetworkLoss => stress.loss += 0.08 * level,

@@ -120,6 +120,7 @@ series! {
     Returned "pg.tuples_returned"
     Updated "pg.tuples_updated"
     Up "pg.up"
+    VacuumOverdue "pg.vacuum_overdue"
     ArchiveFailures "pg.wal_archive_failures"
     WalBytes "pg.wal_bytes"
     XminAge "pg.xmin_age"

@@ -129,6 +129,8 @@ pub(crate) struct Gauges {
     pub(crate) retained_bytes: f64,
     pub(crate) memory_available: f64,
     pub(crate) dead_tuples: f64,
+    /// Of the table that is most in need, against the number that calls for a vacuum.
+    pub(crate) vacuum_overdue: f64,
     pub(crate) xmin_age: f64,
     pub(crate) fs_used: f64,
 }
@@ -171,8 +173,14 @@ struct Memory {
     hold_s: f64,
     held_logins: f64,
     leaked: f64,
+    /// Share of the tables that autovacuum is off for, and the dead rows in them.
+    vacuum_off: f64,
+    neglected: f64,
+    /// Share of the pages that is dead beyond what it is before each vacuum.
     bloat: f64,
     vacuum_left_s: f64,
+    /// Since autovacuum looked last.
+    nap_s: f64,
     dirty: f64,
     since_checkpoint_s: f64,
     checkpoint: Option<Checkpoint>,
@@ -219,13 +227,14 @@ pub(crate) struct Node {
 impl Node {
     pub(crate) fn new(kind: Kind, plan: ShardPlan, seed: u64) -> Self {
         let mut random = Random::new(seed);
-        // Checkpoints of a cluster's nodes are not in step.
-        let since_checkpoint_s = 300.0 * random.unit();
+        // Neither checkpoints nor autovacuum of a cluster's nodes are in step.
+        let phase_s = 300.0 * random.unit();
         let filled = 0.15 + 0.1 * random.unit();
         let memory = Memory {
-            since_checkpoint_s,
+            since_checkpoint_s: phase_s,
+            nap_s: phase_s % storage::NAP_S,
             filled,
-            ..storage::under_way(kind, &plan, since_checkpoint_s)
+            ..storage::under_way(kind, &plan, phase_s)
         };
         let now = Gauges {
             dead_tuples: 0.2 * plan.rows * random.unit(),
@@ -307,6 +316,7 @@ impl Node {
             self.now = Gauges {
                 fs_used: self.now.fs_used,
                 dead_tuples: self.now.dead_tuples,
+                vacuum_overdue: self.now.vacuum_overdue,
                 memory_available: 0.95,
                 rtt_ms: self.plan.machine.rtt_ms,
                 ..Gauges::default()

@@ -267,6 +267,9 @@ fn occasional(node: &Node, before: &mut Before, out: &mut Out<'_>) {
     out.counter(Series::IndexScans, totals.index_scans.round());
     out.counter(Series::TableTuples, totals.seq_tuples.round());
     out.gauge(Series::DeadTuples, now.dead_tuples.round());
+    if node.kind == Kind::Primary {
+        out.gauge(Series::VacuumOverdue, now.vacuum_overdue);
+    }
     out.gauge(Series::Replicas, now.replicas);
     if node.kind == Kind::Replica || now.replicas > 0.0 || now.lag_bytes > 0.0 {
         out.gauge(Series::LagBytes, now.lag_bytes);

@@ -192,6 +192,13 @@ impl Simulation {
         places.any(|place| place.node.owes())
     }
 
+    /// Whether the primary of this shard, from 0, has missed a vacuum: before that nothing differs where there is none.
+    #[must_use]
+    pub fn misses_vacuum(&self, shard: usize) -> bool {
+        let primary = self.places.get(self.first_of(shard));
+        primary.is_some_and(|place| place.node.misses_vacuum())
+    }
+
     /// Plays a second; `tell` gets the summaries that were made in it.
     pub fn step(&mut self, tell: &mut dyn FnMut(Told)) {
         self.swing_loads();

@@ -83,14 +83,12 @@ pub(crate) struct Stress {
     pub(crate) gone: f64,
     /// Share of transactions that fail by a statement that cannot be.
     pub(crate) errors: f64,
-    /// Autovacuum does not run.
+    /// Share of the tables, with their share of the changes, that autovacuum is off for.
     pub(crate) vacuum_off: f64,
     /// A vacuum or analyze is asked for.
     pub(crate) vacuum_now: f64,
     /// Share of sessions that reconnect in this second.
     pub(crate) reconnects: f64,
-    /// Share of indexes' and tables' pages that are dead.
-    pub(crate) bloat: f64,
     /// Sessions of a client that is new here.
     pub(crate) newcomer: f64,
 }
@@ -140,7 +138,6 @@ impl Default for Stress {
             vacuum_off: 0.0,
             vacuum_now: 0.0,
             reconnects: 0.0,
-            bloat: 0.0,
             newcomer: 0.0,
         }
     }

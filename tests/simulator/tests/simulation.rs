@@ -122,9 +122,16 @@ fn a_slow_disk_slows_commits_and_a_missing_index_reads_rows() {
 #[test]
 fn every_fault_is_felt_where_it_acts_and_is_over_after_it() {
     for (n, fault) in Fault::ALL.iter().enumerate() {
-        let faults = vec![Injection::step(*fault, 1, 60, 180)];
-        let with = play(scenario(Topology::of(3, 40 + n as u64), faults), 240);
-        let without = play(scenario(Topology::of(3, 40 + n as u64), Vec::new()), 240);
+        // Nothing is felt of a missing vacuum before there is something for it to do.
+        let until = match fault {
+            Fault::VacuumOff => 5_400,
+            _ => 180,
+        };
+        let faults = vec![Injection::step(*fault, 1, 60, until)];
+        let topology = || Topology::of(3, 40 + n as u64);
+        let with = play(scenario(topology(), faults), until);
+        let without = play(scenario(topology(), Vec::new()), until);
+        let end = i64::from(until);
         // Router, then three shards of two nodes: shard 1 has nodes 3 and 4.
         let felt = |nodes: &[usize], from: i64, until: i64| {
             let series = with.keys().filter(|(node, _)| nodes.contains(node));
@@ -138,7 +145,7 @@ fn every_fault_is_felt_where_it_acts_and_is_over_after_it() {
             moved.count()
         };
         assert!(
-            felt(&[3, 4], 150, 180) >= 2,
+            felt(&[3, 4], end - 30, end) >= 2,
             "{} is felt by nothing",
             fault.name()
         );
@@ -169,8 +176,60 @@ fn what_a_flood_leaves_undone_is_owed_by_its_shard_alone_until_it_is_done() {
         }
     }
     assert!(owed[1] > 120, "{owed:?}");
+    assert!((0..3).all(|shard| !simulation.misses_vacuum(shard)));
     assert_eq!((owed[0], owed[2]), (0, 0));
     assert!(!simulation.owes(1) && !simulation.owes(9));
+}
+
+#[test]
+fn without_vacuum_dead_rows_grow_beyond_what_calls_for_one_and_with_it_they_do_not() {
+    let until = 5_400;
+    let faults = vec![Injection {
+        severity: 0.4,
+        ..Injection::step(Fault::VacuumOff, 1, 60, until)
+    }];
+    let told = play(scenario(Topology::of(3, 44), faults), until + 300);
+    let overdue = |node| &told[&(node, "pg.vacuum_overdue".to_owned())];
+    // Shard 1 has nodes 3 and 4; the others' primaries are 1 and 5. Autovacuum looks every minute and takes another: two of a busy shard.
+    for node in [1, 5] {
+        let most = overdue(node).values().copied().fold(0.0, f64::max);
+        assert!((0.5..2.0).contains(&most), "node {node}: {most}");
+    }
+    let off: Vec<f64> = overdue(3)
+        .range(60..i64::from(until))
+        .map(|(_, v)| *v)
+        .collect();
+    assert!(
+        off.last().is_some_and(|last| *last > 2.0),
+        "{:?}",
+        off.last()
+    );
+    assert!(
+        off.windows(2).all(|two| two[1] >= two[0] - 0.9),
+        "nothing takes them away"
+    );
+    let after = overdue(3).values().last().copied();
+    assert!(after.is_some_and(|after| after < 1.2), "{after:?}");
+    assert!(
+        !told.contains_key(&(4, "pg.vacuum_overdue".to_owned())),
+        "a standby does not know"
+    );
+}
+
+#[test]
+fn a_vacuum_is_missed_only_once_there_was_something_for_it_to_do() {
+    let faults = vec![Injection::step(Fault::VacuumOff, 1, 60, 5_400)];
+    let mut simulation = Simulation::new(scenario(Topology::of(3, 44), faults)).unwrap();
+    let mut missed = [0; 3];
+    for second in 0..5_400 {
+        simulation.step(&mut |_| ());
+        for (shard, n) in missed.iter_mut().enumerate() {
+            let misses = simulation.misses_vacuum(shard);
+            assert!(!misses || second > 120, "shard {shard} at {second}");
+            *n += u32::from(misses);
+        }
+    }
+    assert!(missed[1] > 60 && missed[0] + missed[2] == 0, "{missed:?}");
 }
 
 #[test]

@@ -18,7 +18,7 @@ use std::time::Instant;
 use anyhow::{Context, Result};
 use hsw_engine::{Config, Engine, Input, ShardEntry, ShardMap};
 use hsw_fusion::layout::{self, AT_EVIDENCE, COLUMNS_EVIDENCE, Features, METRICS, N_COLUMNS};
-use hsw_simulator::{Injection, Simulation, Truth};
+use hsw_simulator::{Fault, Injection, Simulation, Truth};
 use hsw_types::{Bad, Monotonic, NodeId, ShardId, WallTime, WindowIndex, metric_spec};
 use serde_json::{Value, json};
 
@@ -131,11 +131,8 @@ impl Run {
         for second in 0..seconds {
             step(&mut simulation, &mut engine, second);
             run.take(&engine);
-            for (fault, settled) in faults.iter().zip(&mut run.settled) {
-                let is_over = second >= fault.until && !simulation.owes(fault.shard);
-                if is_over && *settled == seconds {
-                    *settled = second;
-                }
+            for (at, fault) in faults.iter().enumerate() {
+                run.mark(at, fault, second, &simulation);
             }
         }
         let row: BTreeMap<&ShardId, usize> = run
@@ -150,6 +147,19 @@ impl Run {
             .filter_map(|(from, to)| Some((*row.get(from)?, *row.get(to)?)))
             .collect();
         Ok(run)
+    }
+
+    /// What the simulator's own state says of a fault at a second: a missing vacuum acts only once one has been missed, and traces outlast a cause.
+    fn mark(&mut self, at: usize, fault: &Injection, second: u32, simulation: &Simulation) {
+        let is_on = (fault.from..fault.until).contains(&second);
+        if is_on && fault.fault == Fault::VacuumOff && !simulation.misses_vacuum(fault.shard) {
+            self.levels[at][(second - fault.from) as usize] = 0.0;
+        }
+        // None yet is after all.
+        let is_settled = second >= fault.until && !simulation.owes(fault.shard);
+        if is_settled {
+            self.settled[at] = self.settled[at].min(second);
+        }
     }
 
     /// Rows of the windows that were judged since the last time.

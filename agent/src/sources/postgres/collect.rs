@@ -425,6 +425,10 @@ impl Collector {
             if let Some(dead) = line.number(3) {
                 self.gauge("pg.dead_tuples", part, dead);
             }
+            // A standby neither counts its dead rows nor vacuums: its primary does both.
+            if let Some(overdue) = line.number(5).filter(|_| !self.in_recovery) {
+                self.gauge("pg.vacuum_overdue", part, overdue);
+            }
         }
         let epoch = self.epoch(&[life]);
         let board = self.boards.entry(database.to_owned()).or_default();

@@ -149,6 +149,25 @@ fn the_mean_is_of_the_calls_since_the_last_look_and_absent_without_any() {
 }
 
 #[test]
+fn an_overdue_vacuum_is_said_by_a_primary_and_not_by_a_standby() {
+    let mut collector = collector();
+    let totals = [Line::new(
+        "total",
+        &["shop"],
+        &[0.0, 0.0, 0.0, 700.0, 1.0, 3.5],
+    )];
+    collector.take("tables", &totals, "shop", true, 10);
+    assert_eq!(
+        value(&collector, "pg.vacuum_overdue"),
+        Some(Value::Gauge(3.5))
+    );
+    collector.readings.clear();
+    collector.in_recovery = true;
+    collector.take("tables", &totals, "shop", true, 10);
+    assert_eq!(value(&collector, "pg.vacuum_overdue"), None);
+}
+
+#[test]
 fn clients_that_differ_only_in_digits_are_one_edge() {
     let mut collector = collector();
     let line = |application: &str, n| {
@@ -201,10 +220,12 @@ fn who_may_act_as_whom_is_an_edge_that_ends_with_a_zero() {
 
 #[test]
 fn every_metric_is_in_the_catalogue() {
-    for metric in DATABASE
-        .into_iter()
-        .chain(["pg.commits", "pg.agent_query_ms", "pg.xmin_age"])
-    {
+    for metric in DATABASE.into_iter().chain([
+        "pg.commits",
+        "pg.agent_query_ms",
+        "pg.xmin_age",
+        "pg.vacuum_overdue",
+    ]) {
         assert!(hsw_types::metric_spec(metric).is_some(), "{metric}");
     }
 }

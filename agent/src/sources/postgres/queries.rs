@@ -239,21 +239,32 @@ pub(super) static QUERIES: &[Query] = &[
               AND relnamespace <> 99 AND relpersistence <> 't') t JOIN pg_namespace n ON n.oid = t.relnamespace \
               WHERE t.n > 0 ORDER BY t.n DESC LIMIT 500",
     },
-    // pg_class once, without the joins of pg_stat_user_tables: for an index, scans are index scans.
+    // pg_class once, without the joins of pg_stat_user_tables: for an index, scans are index scans. The last of the totals is how far the
+    // table most in need of a vacuum is beyond what calls for one: the rule of the manual's "The Autovacuum Daemon", with the table's own
+    // parameters where it has some, and the most that version 18 lets it come to. A table whose autovacuum is off counts as any other.
     Query {
         name: "tables",
         versions: EVERY_VERSION,
         every_s: 2,
         per_database: true,
         needs: Need::Nothing,
-        sql: "WITH t AS MATERIALIZED (SELECT oid, relname, relnamespace, relkind, \
+        sql: "WITH t AS MATERIALIZED (SELECT oid, relname, relnamespace, relkind, greatest(reltuples, 0)::float8 AS n_rows, reloptions, \
               CASE WHEN relkind <> 'i' THEN pg_stat_get_tuples_returned(oid) END AS tuples, pg_stat_get_numscans(oid) AS scans, \
               CASE WHEN relkind <> 'i' THEN pg_stat_get_dead_tuples(oid) END AS dead FROM pg_class \
-              WHERE relkind IN ('r', 'm', 'i') AND oid >= 16384 AND relnamespace <> 99 AND relpersistence <> 't') \
+              WHERE relkind IN ('r', 'm', 'i') AND oid >= 16384 AND relnamespace <> 99 AND relpersistence <> 't'), \
+              v AS MATERIALIZED (SELECT current_setting('autovacuum_vacuum_threshold')::float8 AS base, \
+              current_setting('autovacuum_vacuum_scale_factor')::float8 AS scale, \
+              current_setting('autovacuum_vacuum_max_threshold', true)::float8 AS most) \
               SELECT 'total', ARRAY[current_database()]::text[], ARRAY[coalesce(sum(tuples), 0), \
               coalesce(sum(scans) FILTER (WHERE relkind <> 'i'), 0), coalesce(sum(scans) FILTER (WHERE relkind = 'i'), 0), \
               coalesce(sum(dead), 0), (SELECT extract(epoch FROM pg_stat_get_db_stat_reset_time(oid)) FROM pg_database \
-              WHERE datname = current_database())]::float8[] FROM t \
+              WHERE datname = current_database()), \
+              (SELECT coalesce(max(t.dead / greatest(least(coalesce(o.base, v.base) + coalesce(o.scale, v.scale) * t.n_rows, \
+              nullif(coalesce(o.most, v.most), -1)), 1)), 0) FROM t CROSS JOIN v LEFT JOIN LATERAL (SELECT \
+              max(option_value) FILTER (WHERE option_name = 'autovacuum_vacuum_threshold')::float8 AS base, \
+              max(option_value) FILTER (WHERE option_name = 'autovacuum_vacuum_scale_factor')::float8 AS scale, \
+              max(option_value) FILTER (WHERE option_name = 'autovacuum_vacuum_max_threshold')::float8 AS most \
+              FROM pg_options_to_table(t.reloptions)) AS o ON true WHERE t.dead > 0)]::float8[] FROM t \
               UNION ALL (SELECT 'table', ARRAY[n.nspname, t.relname]::text[], ARRAY[t.oid::int8, t.tuples]::float8[] \
               FROM t JOIN pg_namespace n ON n.oid = t.relnamespace WHERE t.tuples > 0 ORDER BY t.tuples DESC LIMIT 200)",
     },

@@ -20,6 +20,10 @@ const PAGE_BYTES: f64 = 8_192.0;
 const PAGES_FADE_S: f64 = 150.0;
 /// `autovacuum_vacuum_scale_factor` and the fixed part.
 const VACUUM_AT: (f64, f64) = (0.2, 50.0);
+/// Times that, where a vacuum was missed: one looks each minute and takes about another, in which a busy shard's rows become nearly twice as many.
+const MISSED: f64 = 2.0;
+/// `autovacuum_naptime`, seconds.
+pub(super) const NAP_S: f64 = 60.0;
 /// WAL a replica replays in a second when nothing is in its way, bytes.
 const REPLAY_BYTES: f64 = 20e6;
 
@@ -141,15 +145,27 @@ impl Node {
         self.now.lag_s >= BEHIND_S || memory.dirty.max(writes) > usual
     }
 
+    /// Whether a vacuum has been missed: tables that autovacuum is off for have more dead rows than others ever have.
+    pub(crate) fn misses_vacuum(&self) -> bool {
+        self.stress.vacuum_off > 0.0 && self.now.vacuum_overdue >= MISSED
+    }
+
+    /// Dead rows come with changes and go with a vacuum: the tables alike, but for those that autovacuum is off for.
     fn vacuum(&mut self, changes: f64, upkeep: &mut Upkeep) {
+        self.neglect(changes);
         let (stress, memory, now) = (&self.stress, &mut self.memory, &mut self.now);
-        now.dead_tuples += changes;
-        let due = VACUUM_AT.0 * self.plan.rows + VACUUM_AT.1;
-        let may = stress.vacuum_off == 0.0 && stress.idle_transactions == 0.0;
-        let is_asked =
-            stress.vacuum_now > 0.0 && memory.vacuum_left_s <= 0.0 && now.dead_tuples > 0.01 * due;
-        if may && memory.vacuum_left_s <= 0.0 && (is_asked || now.dead_tuples > due) {
-            memory.vacuum_left_s = (self.plan.rows / 2e4).clamp(4.0, 120.0);
+        let due = |share: f64| VACUUM_AT.0 * share * self.plan.rows + VACUUM_AT.1;
+        let kept = 1.0 - memory.vacuum_off;
+        let dead = now.dead_tuples - memory.neglected;
+        memory.nap_s += 1.0;
+        let looks = memory.nap_s >= NAP_S;
+        if looks {
+            memory.nap_s = 0.0;
+        }
+        let may = kept > 0.0 && stress.idle_transactions == 0.0 && memory.vacuum_left_s <= 0.0;
+        let is_asked = stress.vacuum_now > 0.0 && dead > 0.01 * due(kept);
+        if may && (is_asked || (looks && dead > due(kept))) {
+            memory.vacuum_left_s = (kept * self.plan.rows / 2e4).clamp(4.0, 120.0);
         }
         if memory.vacuum_left_s > 0.0 {
             memory.vacuum_left_s -= 1.0;
@@ -158,16 +174,31 @@ impl Node {
             upkeep.writes += 25.0;
             upkeep.wal_bytes += 6e4;
             if memory.vacuum_left_s <= 0.0 {
-                now.dead_tuples = 0.0;
+                now.dead_tuples = memory.neglected;
                 self.events.push(Event::Vacuumed);
             }
         }
-        // Bloat comes within ten minutes and goes, with a rebuilt table, at once.
-        memory.bloat = if stress.bloat > 0.0 {
-            (memory.bloat + stress.bloat / 600.0).min(stress.bloat)
-        } else {
-            0.0
-        };
+        let dead = now.dead_tuples - memory.neglected;
+        let neglected = memory.neglected / due(memory.vacuum_off);
+        now.vacuum_overdue = neglected.max(dead / due(kept));
+        // Up to what calls for a vacuum pages are used again; a table that was rebuilt has no more of them.
+        let usual = due(1.0);
+        let excess = (now.dead_tuples - usual).max(0.0);
+        memory.bloat = excess / (self.plan.rows + usual + excess);
+    }
+
+    /// The dead rows that changes leave, by whether autovacuum will look at their tables.
+    fn neglect(&mut self, changes: f64) {
+        let (off, memory, now) = (self.stress.vacuum_off, &mut self.memory, &mut self.now);
+        if off <= 0.0 {
+            memory.neglected = 0.0;
+        } else if off > memory.vacuum_off {
+            let newly = (off - memory.vacuum_off) / (1.0 - memory.vacuum_off).max(1e-9);
+            memory.neglected += newly.min(1.0) * (now.dead_tuples - memory.neglected);
+        }
+        memory.vacuum_off = off;
+        memory.neglected += off * changes;
+        now.dead_tuples += changes;
     }
 
     /// Space on the file system; a full one fails what writes.
