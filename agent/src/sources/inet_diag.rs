@@ -67,6 +67,10 @@ pub(crate) struct Socket {
 pub(crate) struct TcpInfo {
     /// Smoothed round trip; 0 before the first sample.
     pub(crate) rtt_us: u32,
+    /// Its smoothed mean deviation (RFC 6298).
+    pub(crate) rtt_deviation_us: u32,
+    /// The least round trip of the last minutes.
+    pub(crate) rtt_min_us: u32,
     /// Milliseconds since the last acknowledgement came in.
     pub(crate) last_ack_ms: u32,
     /// Segments sent again since the connection began.
@@ -245,6 +249,8 @@ fn tcp_info(bytes: &[u8]) -> Option<TcpInfo> {
     Some(TcpInfo {
         last_ack_ms: u32_at(bytes, 56)?,
         rtt_us: u32_at(bytes, 68)?,
+        rtt_deviation_us: u32_at(bytes, 72)?,
+        rtt_min_us: u32_at(bytes, 148).unwrap_or_default(),
         retransmits: u32_at(bytes, 100)?,
         bytes_acked: u64_at(bytes, 120)?,
         bytes_received: u64_at(bytes, 128)?,
@@ -304,6 +310,7 @@ mod tests {
         let info = server.info.unwrap();
         assert_eq!(info.bytes_received, 1000);
         assert!(info.rtt_us > 0 && info.retransmits == 0);
+        assert!((1..=info.rtt_us).contains(&info.rtt_min_us) && info.rtt_deviation_us > 0);
     }
 
     #[test]

@@ -4,7 +4,8 @@
 //! A delayed or lossy network shows here and nowhere in the database's own statistics.
 //! Invariants: SK-1 only sockets on addresses the instance itself listens on count; another instance may have the same
 //! port on another address. SK-2 totals never run backwards, whichever sockets vanish; the first dump is the baseline.
-//! SK-3 a round trip counts while acknowledgements come in ([`FRESH_MS`]), as an idle socket keeps an old one for ever.
+//! SK-3 a round trip counts while acknowledgements come in ([`FRESH_MS`]), as an idle socket keeps an old one for ever, and only as far as
+//! it exceeds twice its mean deviation, as clients that think acknowledge late.
 //! Limits: those of `inet_diag` and `peers`. Does not: follow connections from this node to others; the agent's
 //! own connection over TCP is one of the connections.
 
@@ -323,10 +324,15 @@ fn milliseconds(us: u32) -> f64 {
     f64::from(us) / 1e3
 }
 
-/// An idle socket keeps its last round trip for ever.
+/// The round trip that the path takes for sure, microseconds. A client that thinks before it sends acknowledges late now and then, up to
+/// 40 ms on Linux, which lifts the smoothed round trip and its deviation alike; a slow network lifts the first alone. Of late
+/// acknowledgements nothing is left as long as three in four are in time. An idle socket keeps its last round trip for ever.
 fn fresh_rtt(socket: &Socket) -> Option<u32> {
     let info = socket.info?;
-    (info.rtt_us > 0 && info.last_ack_ms <= FRESH_MS).then_some(info.rtt_us)
+    let sure = info
+        .rtt_us
+        .saturating_sub(info.rtt_deviation_us.saturating_mul(2));
+    (info.rtt_us > 0 && info.last_ack_ms <= FRESH_MS).then_some(sure.max(info.rtt_min_us))
 }
 
 /// Inodes of the sockets among the open files of a process.
@@ -368,6 +374,8 @@ mod tests {
             inode: 1,
             info: Some(TcpInfo {
                 rtt_us: 1_500,
+                rtt_deviation_us: 100,
+                rtt_min_us: 900,
                 last_ack_ms: 3,
                 retransmits,
                 bytes_acked: 2 * rx,
@@ -399,6 +407,34 @@ mod tests {
         assert_eq!(sockets.totals.retransmits, 3);
         sockets.take_in(&[]);
         assert_eq!(sockets.totals.rx, 140);
+    }
+
+    #[test]
+    fn a_slow_network_shows_and_a_client_that_acknowledges_late_does_not() {
+        // Kernel's arithmetic: smoothed by an eighth, its deviation by a quarter.
+        let after = |round_trips_us: &[f64]| {
+            let (mut smoothed, mut deviation) = (100.0, 50.0);
+            for sample in round_trips_us {
+                let error = sample - smoothed;
+                smoothed += error / 8.0;
+                deviation += (error.abs() - deviation) / 4.0;
+            }
+            let least = round_trips_us.iter().copied().fold(100.0, f64::min);
+            let mut socket = socket(1, [10, 0, 0, 2], 0, 0);
+            socket.info = Some(TcpInfo {
+                rtt_us: smoothed as u32,
+                rtt_deviation_us: deviation as u32,
+                rtt_min_us: least as u32,
+                ..socket.info.unwrap()
+            });
+            fresh_rtt(&socket).unwrap()
+        };
+        let every_fourth: Vec<f64> = (0..200)
+            .map(|n| if n % 4 == 0 { 40_000.0 } else { 100.0 })
+            .collect();
+        assert!(after(&every_fourth) < 2_000);
+        let slow: Vec<f64> = (0..40).map(|n| 20_000.0 + f64::from(n % 3) * 1e3).collect();
+        assert!(after(&slow) > 15_000);
     }
 
     #[test]

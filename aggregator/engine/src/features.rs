@@ -5,7 +5,7 @@
 //! nothing later than the window is looked at. Cost: O(deviations + template series); what a minute says is renewed every
 //! [`MINUTE_EVERY`] windows. Does not: judge; columns of detectors are filled by those who judge (`judgement.rs`).
 
-mod evidence;
+pub(crate) mod evidence;
 mod minute;
 
 use std::collections::BTreeMap;

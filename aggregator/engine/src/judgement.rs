@@ -196,6 +196,17 @@ impl Judges {
         self.of.get(shard)
     }
 
+    /// A judgement in which no detector says anything, for a shard that none can look at.
+    pub(crate) fn nothing_said(&self, at: WallTime) -> Judgement {
+        Judgement {
+            window: at.window(),
+            probability: 0.0,
+            surprise: 0.0,
+            version: self.meta.active().id,
+            said: Vec::new(),
+        }
+    }
+
     /// Fills the detectors' columns of the vector that models read.
     pub(crate) fn describe(&self, shard: &ShardId, features: &mut Features) {
         for said in self.of(shard).iter().flat_map(|judgement| &judgement.said) {

@@ -3,7 +3,8 @@
 //! In: when each agent was last heard (timer time), whether its database answers (`pg.up`), what its source says.
 //! Out: a [`NodeLiveness`] per node. Invariants: LI-1 silence counts only from when the aggregator began to listen, so
 //! that its own restart is nobody's fault. LI-2 an agent that said goodbye is stopped, not lost. LI-3 a host is lost only
-//! when at least two nodes of it are known and none is heard.
+//! when at least two nodes of it are known and none is heard. LI-4 P(sick) is never less than what liveness says: who has lost a database or a
+//! host is sick, whatever a model makes of the rest, and of whom nothing is heard less is known with each second, down to nothing: one half.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -21,6 +22,30 @@ const MUTE_AFTER: Duration = Duration::from_secs(60);
 const SILENT_WINDOWS: i64 = 3;
 /// Metric by which an agent says whether its database answers.
 pub(crate) const UP: &str = "pg.up";
+
+/// P(sick) of a shard with a database that does not answer or a host that is gone: certain, but for what was told wrongly.
+const CERTAIN: f64 = 0.99;
+/// P(sick) of a shard of which nothing is known.
+const NOTHING_KNOWN: f64 = 0.5;
+/// Windows of silence that are usual: a summary carries two.
+const SILENT_USUAL: i64 = 2;
+
+/// The least that P(sick) can be by the liveness of a shard's members and the windows since one of them was last known to answer; `None` where all
+/// are heard as usual.
+pub(crate) fn sick(members: &[NodeLiveness], silent: i64) -> Option<f64> {
+    let is_gone = |state: &NodeLiveness| {
+        matches!(
+            state,
+            NodeLiveness::DatabaseSilent | NodeLiveness::DatabaseDown | NodeLiveness::HostLost
+        )
+    };
+    if members.iter().any(is_gone) {
+        return Some(CERTAIN);
+    }
+    // An agent that said goodbye is awaited by nobody, and not counted as silent.
+    let share = silent as f64 / LOST_AFTER.as_secs_f64();
+    (silent > SILENT_USUAL).then_some(NOTHING_KNOWN * share.min(1.0))
+}
 
 /// What is known of a node's connection.
 #[derive(Debug, Clone, Copy, Default)]
@@ -105,5 +130,30 @@ fn database(node: &NodeState, up_key: usize) -> NodeLiveness {
         Some(SourceState::Refused) => NodeLiveness::Alive,
         Some(SourceState::Unreachable) => NodeLiveness::DatabaseDown,
         _ => NodeLiveness::DatabaseSilent,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn who_has_lost_a_database_is_sick_and_of_whom_nothing_is_heard_ever_less_is_known() {
+        let well = NodeLiveness::Alive;
+        for gone in [
+            NodeLiveness::DatabaseSilent,
+            NodeLiveness::DatabaseDown,
+            NodeLiveness::HostLost,
+        ] {
+            assert_eq!(sick(&[well, gone], 0), Some(CERTAIN));
+        }
+        assert_eq!(sick(&[well], SILENT_USUAL), None);
+        assert_eq!(sick(&[], 0), None);
+        let said: Vec<f64> = (3..=60)
+            .filter_map(|silent| sick(&[well], silent))
+            .collect();
+        assert_eq!(said.len(), 58);
+        assert!(said.is_sorted() && said[0] < said[9]);
+        assert_eq!(sick(&[NodeLiveness::AgentLost], 60), Some(NOTHING_KNOWN));
     }
 }

@@ -118,6 +118,11 @@ impl ShardMap {
         self.shards.get(self.shard_of.get(node)?)
     }
 
+    /// The nodes of a shard; none of one that is not in the map.
+    pub(crate) fn members(&self, shard: &ShardId) -> &[NodeId] {
+        self.shards.get(shard).map_or(&[], |entry| &entry.nodes)
+    }
+
     /// Shards and routers in name order.
     pub fn shards(&self) -> impl Iterator<Item = &ShardEntry> {
         self.shards.values()

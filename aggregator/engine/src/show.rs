@@ -4,6 +4,7 @@ use hsw_graph::{Edge, Quantity, Vertex};
 use hsw_types::{Role, SeriesKey, ShardId, WallTime, WindowIndex, metric_spec};
 
 use crate::engine::Engine;
+use crate::judgement::Judgement;
 use crate::map::ShardEntry;
 use crate::view::{
     Armed, ChangeView, EdgeView, GraphView, Health, NodeLiveness, NodeView, Point, SeriesView,
@@ -51,11 +52,7 @@ fn shard(engine: &Engine, entry: &ShardEntry) -> ShardView {
     let badness = symptoms
         .filter(|_| is_fresh)
         .map(|symptoms| symptoms.confidence());
-    let mut judgement = engine.judges.of(shard).filter(|_| is_fresh).cloned();
-    let model = engine.model_says(shard).filter(|_| !entry.is_router);
-    if let (Some(judgement), Some(probability)) = (&mut judgement, model) {
-        judgement.probability = probability;
-    }
+    let (judgement, sick_by) = sick(engine, entry, is_fresh);
     let health = if engine.policy.is_root(shard) {
         Health::Bad
     } else if engine.policy.is_involved(shard)
@@ -87,10 +84,31 @@ fn shard(engine: &Engine, entry: &ShardEntry) -> ShardView {
             .map(|judgement| engine.judges.score.of(1.0 - judgement.probability)),
         hyperscore_mode: engine.judges.score.mode.name(),
         judgement,
-        sick_by: if model.is_some() { "model" } else { "fusion" },
+        sick_by,
         headline: headline.collect(),
         nodes,
     }
+}
+
+/// P(sick) in force and whose it is: the model's where one answers, else the fusion's, and never less than what liveness says.
+fn sick(engine: &Engine, entry: &ShardEntry, is_fresh: bool) -> (Option<Judgement>, &'static str) {
+    let shard = &entry.shard;
+    let mut judgement = engine.judges.of(shard).filter(|_| is_fresh).cloned();
+    let model = engine.model_says(shard).filter(|_| !entry.is_router);
+    let mut sick_by = "fusion";
+    if let (Some(judgement), Some(probability)) = (&mut judgement, model) {
+        judgement.probability = probability;
+        sick_by = "model";
+    }
+    let said = judgement
+        .as_ref()
+        .map_or(0.0, |judgement| judgement.probability);
+    if let Some(least) = engine.liveness_says(shard).filter(|least| *least > said) {
+        let mut known = judgement.unwrap_or_else(|| engine.judges.nothing_said(engine.wall));
+        known.probability = least;
+        return (Some(known), "liveness");
+    }
+    (judgement, sick_by)
 }
 
 /// The newest value within the last ten windows.

@@ -69,10 +69,10 @@ pub struct ShardView {
     pub health: Health,
     /// 0 (as usual) to 1 (as bad as it gets): the detectors' judgement now; `None` while unknown.
     pub badness: Option<f64>,
-    /// The detectors' judgement now, weighed and fused; its probability is the one in force, a model's where one answers. `None` while
-    /// unknown.
+    /// The detectors' judgement now, weighed and fused; its probability is the one in force, a model's where one answers, and never less than
+    /// what liveness says. `None` while unknown.
     pub judgement: Option<Judgement>,
-    /// Whose that probability is: `model` or `fusion`.
+    /// Whose that probability is: `liveness`, `model` or `fusion`.
     pub sick_by: &'static str,
     /// Health grade, 100 (worst) to below 200, from the probability of being well; `None` while unknown.
     pub hyperscore: Option<f64>,

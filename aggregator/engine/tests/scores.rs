@@ -231,6 +231,29 @@ fn a_shard_that_is_no_longer_heard_has_a_row_that_says_so_and_nothing_else() {
 }
 
 #[test]
+fn of_whom_nothing_is_heard_p_rises_to_one_half_whatever_the_model_says() {
+    let mut engine = engine(Some(400));
+    let answer = |batch: &Batch| Some((1, scored(batch)));
+    run(&mut engine, (1, 150), answer);
+    let of = |engine: &Engine, i: usize| {
+        let view = engine.shards().swap_remove(i);
+        (view.judgement.map(|j| j.probability), view.sick_by)
+    };
+    assert_eq!(
+        (of(&engine, 3).1, engine.liveness_says(&shard(3))),
+        ("model", None)
+    );
+    run_without(&mut engine, Some(3), (150, 160), answer);
+    let early = engine.liveness_says(&shard(3)).unwrap();
+    assert!((0.1..0.45).contains(&early), "{early}");
+    run_without(&mut engine, Some(3), (160, 200), answer);
+    assert_eq!(of(&engine, 3), (Some(0.5), "liveness"));
+    assert_eq!(of(&engine, 1).1, "model");
+    run(&mut engine, (200, 210), answer);
+    assert_eq!(of(&engine, 3).1, "model", "and it is heard again");
+}
+
+#[test]
 fn what_the_rules_and_the_fusion_say_of_a_window_is_in_its_row() {
     let mut engine = engine(Some(400));
     let mut last = Batch::default();

@@ -15,7 +15,7 @@ N_STEPS = 16
 WARM_WINDOWS = 540
 # Of the windows every third is looked at.
 EVERY = 3
-# After a fault has ended its shard recovers: neither sick nor well.
+# After a fault has ended, and nothing that it left undone is owed any more, its shard recovers: neither sick nor well.
 RECOVERY_WINDOWS = 60
 # A fault cannot be seen in the window in which it begins, nor can one that comes and goes where it comes again.
 BLIND_WINDOWS = 2
@@ -78,7 +78,7 @@ class Run:
                 seen[:back] = False
                 seen[back:] &= acts[:-back]
             ignored[a:b, at] |= ~seen[:max(0, n - a)]
-            ignored[b:b + RECOVERY_WINDOWS, at] = True
+            ignored[b:max(b, fault["settled"]) + RECOVERY_WINDOWS, at] = True
         return sick, soon, family, ignored
 
     def kinds(self):

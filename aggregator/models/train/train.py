@@ -23,7 +23,9 @@ torch.set_num_threads(int(os.environ.get("THREADS", "2")))
 
 LABELS = (
     "sick: a shard while the cause of a fault acts on it. Neither sick nor well, for all judges alike: the first two windows of that (a value is "
-    "smoothed over five), pauses of a fault that comes and goes, a minute after it, and routers, on which no fault of the simulator acts"
+    "smoothed over five), pauses of a fault that comes and goes, a missing vacuum before one has been missed, a minute after it, what it left undone "
+    "until that is made up for (WAL that a replica has not replayed, pages that a flood has made dirty), and routers, on which no fault acts. All of "
+    "this is the simulator's state, none of it a judge's word"
 )
 
 # What the trees lose: features by name. What the engine knows is made of all modalities and stays where one of these goes.
@@ -186,6 +188,28 @@ def tree_scorer(predict):
     return score
 
 
+def odds(p):
+    """Logit of a probability; of nothing minus infinity."""
+    with np.errstate(divide="ignore"):
+        return np.log(p) - np.log1p(-p)
+
+
+def fused_odds(surprise):
+    """Logit of P(sick) of the statistical fusion: prior and Bayes factor of p = exp(-surprise), as aggregator/fusion/src/combine.rs has it."""
+    surprise = np.maximum(surprise, 1e-3)
+    return odds(1e-3) + np.log(-np.expm1(-surprise) - surprise * np.exp(-surprise)) + surprise - 2 * np.log(surprise)
+
+
+def least(run, windows, layout):
+    """The least that P(sick) can be by who is heard, which the engine says: nothing where all are."""
+    return np.asarray(run.bases[windows][:, :, layout["bases"].index("liveness")], np.float64)
+
+
+def heard(score, layout):
+    """A judge as it ships, in logits: who is heard counts beside it."""
+    return lambda run, windows: np.maximum(score(run, windows), odds(least(run, windows, layout)))
+
+
 def fold(at, held_out, runs, kinds, layout, minutes, is_full):
     """Everything of one fold."""
     begun = time.time()
@@ -195,20 +219,20 @@ def fold(at, held_out, runs, kinds, layout, minutes, is_full):
     fit, calibrate = [r for i, r in enumerate(train) if i % 4], [r for i, r in enumerate(train) if not i % 4]
     others = sorted(set(kinds) - set(held_out))
     inner = np.random.default_rng(SEED + at).choice(others, 6, replace=False).tolist()
-    rising = Fused(layout).rising()
     x, y, _ = data.table(train, layout["families"], held_out, SEED)
     print(f"  {len(x)} rows, {int(y.sum())} sick", flush=True)
     booster = forest.ours(x, y, SEED)
-    raw = lambda rows: booster.predict(rows)
     bases = layout["bases"]
     scorers = {name: (lambda b: lambda run, windows: np.asarray(run.bases[windows][:, :, b]))(b) for b, name in enumerate(bases)}
+    surprise = scorers["fusion"]
+    scorers["fusion"] = heard(lambda run, windows: fused_odds(surprise(run, windows).astype(np.float64)), layout)
     columns = layout["columns"]
     surprises = [i for i, n in enumerate(columns) if n.startswith("p.")]
     worst = [i for i, n in enumerate(columns) if n.startswith("apart.")]
     scorers["threshold"] = lambda run, windows: np.abs(np.asarray(run.rows[windows])[:, :, worst]).max(-1)
     if any(np.asarray(run.rows[-1])[:, surprises].any() for run in test):
         scorers["detectors summed"] = lambda run, windows: np.asarray(run.rows[windows])[:, :, surprises].sum(-1)
-    scorers["boosting"] = tree_scorer(raw)
+    trees = tree_scorer(booster.predict)
     net = train_net(fit, layout, held_out + inner, SEED, minutes)
     known = {}
 
@@ -217,29 +241,33 @@ def fold(at, held_out, runs, kinds, layout, minutes, is_full):
             known[run.path] = net_logits(net, run, windows)[0]
         return known[run.path]
 
-    scorers["transformer"] = transformer
     if is_full:
         scorers["transformer without edges"] = lambda run, windows: net_logits(net, run, windows, edges=False)[0]
     ix, iy, _ = data.table(fit, layout["families"], held_out + inner, SEED)
     without = forest.ours(ix, iy, SEED)
-    raw_inner = lambda rows: without.predict(rows)
-    logits, ys = [], []
+    logits, ys, whose = [], [], []
     for run in calibrate:
         sick, _, _, ignored = run.labels(layout["families"])
         windows = data.test_windows(run, kinds, inner)
         if len(windows):
-            keep = ~ignored[windows]
-            both = np.stack([net_logits(net, run, windows)[0], tree_scorer(raw_inner)(run, windows)], -1)
+            # Where liveness decides nothing is asked of a model.
+            keep = ~ignored[windows] & (least(run, windows, layout) == 0)
+            both = np.stack([net_logits(net, run, windows)[0], tree_scorer(without.predict)(run, windows)], -1)
             logits.append(both[keep])
             ys.append(sick[windows][keep])
-    logits, ys = np.concatenate(logits), np.concatenate(ys)
-    weights, bias = platt(logits, ys)
-    (alone,), alone_bias = platt(logits[:, 1:], ys)
-    scorers["both"] = lambda run, windows: weights[0] * transformer(run, windows) + weights[1] * tree_scorer(raw)(run, windows) + bias
+            whose.append(run.kinds()[windows][keep])
+    logits, ys, whose = np.concatenate(logits), np.concatenate(ys), np.concatenate(whose)
+    # The mixture and each part alone; whether the mixture ships is decided by what it is worth on these kinds.
+    (mixed, bias), ((of_net,), bias_net), ((of_trees,), bias_trees) = platt(logits, ys), platt(logits[:, :1], ys), platt(logits[:, 1:], ys)
+    weights = {"both": [*mixed, bias], "transformer": [of_net, 0.0, bias_net], "boosting": [0.0, of_trees, bias_trees]}
+    worth = {name: inner_worth(logits @ np.array(of[:2]), whose) for name, of in weights.items()}
+    for name, of in weights.items():
+        scorers[name] = heard(lambda run, windows, of=of: of[0] * transformer(run, windows) + of[1] * trees(run, windows) + of[2], layout)
+    scorers["boosting alone"] = trees
     if is_full:
         px, py = forest.prepare(x, y, SEED)
         disciplined = forest.ours(px, py, SEED)
-        rises = forest.ours(x, y, SEED, rising)
+        rises = forest.ours(x, y, SEED, Fused(layout).rising())
         scorers["boosting, rising"] = tree_scorer(rises.predict)
         scorers["boosting, noise and synthetic rows"] = tree_scorer(
             lambda rows: disciplined.predict(rows))
@@ -247,11 +275,20 @@ def fold(at, held_out, runs, kinds, layout, minutes, is_full):
             model = make().fit(px, py)
             scorers[name] = tree_scorer(lambda rows, m=model: m.predict_proba(rows)[:, 1])
     table, pooled, (told, kind, soon) = evaluate(test, layout, kinds, held_out, scorers)
-    calibration = {"both": reliability(told["both"], kind), "boosting": reliability(alone * told["boosting"] + alone_bias, kind)}
+    calibration = {name: reliability(told[name], kind) for name in weights}
     if is_full:
         ablate(table, (x, y), test, kinds, layout, held_out, train)
     return {"held_out": held_out, "kinds": table, "pooled": pooled, "calibration": calibration,
-            "weights": {"both": [*weights, bias], "boosting": [0.0, alone, alone_bias]}, "rows": len(x), "seconds": round(time.time() - begun)}
+            "weights": weights, "worth": worth, "rows": len(x), "seconds": round(time.time() - begun)}
+
+
+def inner_worth(score, kind):
+    """Mean average precision over the kinds that were held out for the mixture, each against what is well."""
+    worth = []
+    for one in np.unique(kind[kind >= 0]):
+        rows = (kind == one) | (kind == -1)
+        worth.append(data.average_precision((kind[rows] == one).astype(float), score[rows]))
+    return float(np.mean(worth))
 
 
 def reliability(logit, kind):
@@ -346,6 +383,7 @@ def main():
     parser.add_argument("--net-minutes", type=float, default=6.0, help="minutes for the transformer, a fold")
     parser.add_argument("--final-minutes", type=float, default=6.0, help="minutes for the transformer that is shipped")
     parser.add_argument("--folds", type=int, default=0, help="only so many folds (0: all)")
+    parser.add_argument("--only", type=int, help="make this fold's file and nothing else: several at a time, side by side")
     parser.add_argument("--full-folds", type=int, default=2, help="folds with the five classifiers and the ablations")
     arguments = parser.parse_args()
     os.makedirs(arguments.out, exist_ok=True)
@@ -357,6 +395,8 @@ def main():
     for at, held_out in enumerate(data.folds(kinds)):
         if arguments.folds and at >= arguments.folds:
             break
+        if arguments.only is not None and at != arguments.only:
+            continue
         path = os.path.join(arguments.out, f"fold-{at}.json")
         if not os.path.exists(path):
             print(f"fold {at}: without {', '.join(held_out)}", flush=True)
@@ -368,14 +408,17 @@ def main():
             results.append(json.load(file))
         for kind, row in results[-1]["kinds"].items():
             print(f"  {kind:20}", "  ".join(f"{k} {v:.3f}" for k, v in row.items()), flush=True)
+    if arguments.only is not None:
+        return
     base = layout["bases"][0]
     mean, gains, by_kind = summarise(results, base)
     against = {name: summarise(results, name)[1] for name in layout["bases"][1:]}
     print("mean over kinds:", json.dumps(mean, indent=1), json.dumps(gains, indent=1), json.dumps(against, indent=1), flush=True)
     full = [r for i, r in enumerate(results) if i < arguments.full_folds]
     ablation = summarise(full, base)[0] if full else {}
-    # The part that does not help is left out of `sick`; the calibration of what is left is its own.
-    shipped = "both" if mean["both"] > mean["boosting"] else "boosting"
+    # The part that does not help is left out of `sick`; the calibration of what is left is its own. Chosen on kinds held out within training.
+    worth = {name: float(np.mean([r["worth"][name] for r in results])) for name in ("boosting", "both")}
+    shipped = max(worth, key=worth.get)
     mixtures = [r["weights"][shipped] for r in results]
     path, weights, differs, n_parameters = final(runs, layout, arguments.final_minutes, arguments.out, arguments.name, mixtures)
     gain = gains[shipped]
@@ -388,7 +431,7 @@ def main():
         "data": {"runs": len(runs), "seeds": [run.seed for run in runs], "kinds": kinds, "source": "tests/evaluate features",
                  "split": "five kinds held out, rotated, and a third of the runs (seed and topology) with them"},
         "training": {"seed": SEED, "parameters": n_parameters, "net_minutes": {"fold": arguments.net_minutes, "shipped": arguments.final_minutes}, "weights": weights,
-                     "shipped": shipped, "versions": {"torch": torch.__version__}},
+                     "shipped": shipped, "worth_on_inner_kinds": worth, "versions": {"torch": torch.__version__}},
         "metrics": {"mean_average_precision": mean, "gain_over_" + base.replace(" ", "_"): gains, **{"gain_over_" + name.replace(" ", "_"): gain for name, gain in against.items()}, "by_kind": by_kind},
         "ablation": {"folds": len(full), "mean_average_precision": ablation},
         "labels": LABELS, "calibration": [r["calibration"][shipped] for r in results], "agreement_with_torch": differs, "families": layout["families"],

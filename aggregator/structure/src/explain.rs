@@ -1,6 +1,6 @@
 //! Whether an access was to be expected, and if it cannot be known yet, until when to wait.
 //!
-//! What explains: history; hosts of the same colour; hosts of a colour that have a place each; a shard that is new to all; a colour that roams; a role that takes another's place;
+//! What explains: history; hosts of the same colour; a second host that does a little of what one has always done for all; hosts of a colour that have a place each; a shard that is new to all; a colour that roams; a role that takes another's place;
 //! a deployment with a role of its own; others of the application that do the same now.
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -49,6 +49,8 @@ pub(crate) enum Verdict {
     Expected,
     /// Expected of one who goes somewhere new all the time.
     Roams,
+    /// Expected of a second host that does a little of what one has always done for all shards.
+    Joins,
     /// Not known before this.
     Wait(WallTime),
     Unexpected,
@@ -134,13 +136,19 @@ impl View<'_> {
                 .count()
         });
         let n_shards = habit.targets.iter().filter(|t| t.is_shard()).count();
+        let is_new = n_did == 0 || habit.guests.contains(&access.host);
         let is_stranger = matches!(access.colour, Colour::Client { .. })
-            && n_did == 0
+            && is_new
             && habit.n_hosts == 1
             && !habit.up.is_empty();
         if is_stranger && n_shards >= N_FAN_OUT && habit.first.0 < since.0 - YOUNG_US {
-            // One host has always done this for all shards: another one that does is a move, or somebody who poses as it.
-            let is_moved = !habit.up.keys().any(|host| *host != access.host);
+            // One host has always done this for all shards. A second pod that is given a shard is how a program grows; one that takes all of
+            // them, was refused, or may do everything, is a move, or somebody who poses as it.
+            if self.n_shards_ever(access) < N_FAN_OUT && !self.is_dangerous(access) {
+                return Verdict::Joins;
+            }
+            let is_another = |host: &String| *host != access.host && !habit.guests.contains(host);
+            let is_moved = !habit.up.keys().any(is_another);
             return match self.until(since.0 + RELEASE_US) {
                 Verdict::Unexpected if is_moved => Verdict::Expected,
                 verdict => verdict,
@@ -350,6 +358,28 @@ impl View<'_> {
             .users
             .get(user)
             .is_some_and(|user| user.applications.contains(application))
+    }
+
+    /// Its host was refused not long ago, or its role may do more than others.
+    fn is_dangerous(&self, access: &Access) -> bool {
+        self.grants.refused(&access.host, self.now).is_some()
+            || self.grants.is_privileged(access.colour.user())
+    }
+
+    /// Shards that this client was learned to reach in this role, and those among its first steps in the last half hour.
+    fn n_shards_ever(&self, access: &Access) -> usize {
+        let Some(past) = self.habits.actors.get(&access.client) else {
+            return 0;
+        };
+        let user = access.colour.user();
+        let learned = past.did.iter().filter(|(as_whom, _)| as_whom == user);
+        let recent = past.recent.iter().filter(|(at, ..)| at.0 > self.began.0);
+        let all = learned
+            .map(|(_, target)| target)
+            .chain(recent.map(|(.., target)| target));
+        all.filter(|target| target.is_shard())
+            .collect::<BTreeSet<&Target>>()
+            .len()
     }
 
     /// Shards among the first steps of this client in the last half hour that its colour does not go to; all, where it goes to this one.

@@ -330,11 +330,16 @@ impl Structure {
         let is_learning = now.0 - began.0 < self.learning_us;
         let glimpses = self.candidates.glimpses();
         let mut learned = Vec::new();
+        let mut joining = Vec::new();
         let mut raised = Vec::new();
         for (key, candidate) in self.candidates.all.iter().filter(|(_, c)| c.is_real) {
             match view.verdict(&candidate.access, candidate.since) {
                 Verdict::Expected => learned.push((key.clone(), false)),
                 Verdict::Roams => learned.push((key.clone(), true)),
+                Verdict::Joins => {
+                    joining.push(candidate.access.clone());
+                    learned.push((key.clone(), false));
+                }
                 Verdict::Unexpected
                     if candidate.raised.is_none()
                         && self.is_new(candidate, &glimpses, began, now) =>
@@ -345,6 +350,7 @@ impl Structure {
                 Verdict::Wait(_) | Verdict::Unexpected => {}
             }
         }
+        joining.iter().for_each(|one| self.habits.welcome(one));
         let p = self.evidence.by_change(began, now, 0);
         // Who is under suspicion already is not a second coincidence.
         let known = self.candidates.all.values();

@@ -5,6 +5,9 @@ use crate::suspicion::{Pattern, Reason};
 use hsw_types::{EdgeSubject, ShardId};
 use proptest::prelude::*;
 
+#[path = "second_hosts_tests.rs"]
+mod second_hosts;
+
 /// A look in five seconds, as the engine does.
 const LOOK_US: i64 = 5_000_000;
 

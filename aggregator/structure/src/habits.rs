@@ -8,6 +8,7 @@ use hsw_graph::EdgeId;
 use hsw_types::WallTime;
 
 use crate::access::{Access, Actor, Colour, Target};
+use crate::explain::N_FAN_OUT;
 
 /// Actors remembered at most; who has been away longest is forgotten first.
 pub const N_ACTORS_MAX: usize = 50_000;
@@ -22,6 +23,8 @@ const FORGET_US: i64 = 35 * 24 * 3_600 * 1_000_000;
 /// First steps of an actor stay at hand for half an hour.
 pub(crate) const RECENT_US: i64 = 30 * 60 * 1_000_000;
 const N_RECENT_MAX: usize = 512;
+/// Guests of a colour at most: what more hosts than these share is no program of one host.
+const N_GUESTS_MAX: usize = 64;
 /// Two widenings of a colour's reach within this time are one.
 const WIDENING_US: i64 = 10 * 60 * 1_000_000;
 
@@ -34,8 +37,10 @@ pub(crate) struct Habit {
     pub(crate) targets: BTreeSet<Target>,
     /// Hosts with edges now, and how many.
     pub(crate) up: BTreeMap<String, u32>,
-    /// Hosts ever.
+    /// Hosts ever, without guests.
     pub(crate) n_hosts: u32,
+    /// Hosts that do a little of what one host has always done for all.
+    pub(crate) guests: BTreeSet<String>,
     /// The most targets one host has been learned to reach.
     pub(crate) reach_max: usize,
     /// How often its reach grew and nothing explained it.
@@ -102,6 +107,7 @@ impl Habits {
             targets: BTreeSet::new(),
             up: BTreeMap::new(),
             n_hosts: 0,
+            guests: BTreeSet::new(),
             reach_max: 0,
             n_widenings: 0,
             widened: at,
@@ -143,20 +149,35 @@ impl Habits {
         }
     }
 
+    /// Its host does a little of what one host has always done for all: it makes the program no one of several hosts.
+    pub(crate) fn welcome(&mut self, access: &Access) {
+        if let Some(habit) = self.colours.get_mut(&access.colour)
+            && habit.guests.len() < N_GUESTS_MAX
+        {
+            habit.guests.insert(access.host.clone());
+        }
+    }
+
     /// It is to be expected from now on; `is_widening`: though nothing explained it but that so much is new to this colour.
     pub(crate) fn learn(&mut self, access: &Access, at: WallTime, is_widening: bool) {
         let user = access.colour.user().to_owned();
-        let mut n_reached = 0;
+        let (mut n_reached, mut n_shards) = (0, 0);
         let mut is_new_host = false;
         if let Some(past) = self.actors.get_mut(&access.client)
             && past.did.len() < N_TARGETS_MAX
         {
             is_new_host = past.did.iter().all(|(other, _)| *other != user);
             past.did.insert((user.clone(), access.target.clone()));
-            n_reached = past.did.iter().filter(|(other, _)| *other == user).count();
+            let own = past.did.iter().filter(|(other, _)| *other == user);
+            (n_reached, n_shards) = own.fold((0, 0), |(n, shards), (_, target)| {
+                (n + 1, shards + usize::from(target.is_shard()))
+            });
         }
         if let Some(habit) = self.colours.get_mut(&access.colour) {
-            habit.n_hosts += u32::from(is_new_host);
+            let is_guest = habit.guests.contains(&access.host);
+            let is_guest_no_more =
+                is_guest && n_shards >= N_FAN_OUT && habit.guests.remove(&access.host);
+            habit.n_hosts += u32::from(is_guest_no_more || (is_new_host && !is_guest));
             habit.reach_max = habit.reach_max.max(n_reached);
             let is_wider =
                 habit.targets.len() < N_TARGETS_MAX && habit.targets.insert(access.target.clone());

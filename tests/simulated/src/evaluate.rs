@@ -11,7 +11,7 @@ use std::io::Write as _;
 use std::path::Path;
 
 use anyhow::Context as _;
-use hsw_engine::{Config, Engine, Input, Output};
+use hsw_engine::{Config, Engine, Evidence, Incident, Input, Output};
 use hsw_simulator::{
     Disturbance, Fault, Injection, Onset, Scenario, Simulation, Target, Topology, usual_day,
 };
@@ -31,12 +31,48 @@ const AFTERMATH_S: u32 = 60;
 /// Seconds in which the engine only learns who there is.
 const LEARNING_S: u32 = 300;
 
-/// Shards before the engine, and what it raised: second, root, summary.
+/// Pieces of evidence that a row names.
+const N_EVIDENCE: usize = 6;
+
+/// An incident as it was when it was raised: second, root, summary, strongest evidence.
 struct Raised {
     at: u32,
     root: String,
     summary: String,
+    evidence: Vec<String>,
     is_intrusion: bool,
+}
+
+impl Raised {
+    fn of(incident: &Incident, now: Monotonic) -> Self {
+        let number = |value: Option<f64>| {
+            value.map_or_else(|| "-".to_owned(), |value| format!("{value:.4}"))
+        };
+        let sentence = |one: &Evidence| {
+            format!(
+                "{} {}: {} usually {} siblings {}, {:.1} deviations for {} s",
+                one.node,
+                one.series,
+                number(Some(one.value)),
+                number(one.usual),
+                number(one.siblings),
+                one.residual,
+                incident.raised - one.since
+            )
+        };
+        Self {
+            at: (now.0 / 1_000_000) as u32,
+            root: incident.root.to_string(),
+            summary: incident.summary.clone(),
+            evidence: incident
+                .evidence
+                .iter()
+                .take(N_EVIDENCE)
+                .map(sentence)
+                .collect(),
+            is_intrusion: incident.intrusion.is_some(),
+        }
+    }
 }
 
 fn watch(scenario: Scenario, seconds: u32) -> anyhow::Result<Vec<Raised>> {
@@ -50,12 +86,7 @@ fn watch(scenario: Scenario, seconds: u32) -> anyhow::Result<Vec<Raised>> {
             engine.handle(now, input);
             while let Some(output) = engine.poll_output() {
                 if let Output::IncidentRaised(incident) = output {
-                    raised.push(Raised {
-                        at: (now.0 / 1_000_000) as u32,
-                        root: incident.root.to_string(),
-                        summary: incident.summary.clone(),
-                        is_intrusion: incident.intrusion.is_some(),
-                    });
+                    raised.push(Raised::of(&incident, now));
                 }
             }
             while engine.poll_hot_row().is_some() {}
@@ -91,7 +122,7 @@ fn calm(seed: u64) -> anyhow::Result<Value> {
     )?;
     let incidents: Vec<Value> = raised
         .iter()
-        .map(|one| json!({ "at": one.at, "during": acting(one.at), "root": one.root, "summary": one.summary, "is_intrusion": one.is_intrusion }))
+        .map(|one| json!({ "at": one.at, "during": acting(one.at), "root": one.root, "summary": one.summary, "evidence": one.evidence, "is_intrusion": one.is_intrusion }))
         .collect();
     let days = n_shards as f64 * f64::from(seconds) / 86_400.0;
     Ok(
@@ -156,6 +187,7 @@ fn sick(kind: Fault, seed: u64) -> anyhow::Result<Value> {
         "is_right": first.is_some_and(|one| one.root == shard),
         "delay_s": first.map(|one| one.at - before),
         "first": first.map(|one| format!("{}: {}", one.root, one.summary)),
+        "evidence": first.map(|one| &one.evidence),
         "shard": shard,
         "others": others,
         "before": early,

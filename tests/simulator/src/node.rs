@@ -229,11 +229,12 @@ impl Node {
         let mut random = Random::new(seed);
         // Neither checkpoints nor autovacuum of a cluster's nodes are in step.
         let phase_s = 300.0 * random.unit();
+        let filled = 0.15 + 0.1 * random.unit();
         let memory = Memory {
             since_checkpoint_s: phase_s,
             nap_s: phase_s % storage::NAP_S,
-            filled: 0.15 + 0.1 * random.unit(),
-            ..Memory::default()
+            filled,
+            ..storage::under_way(kind, &plan, phase_s)
         };
         let now = Gauges {
             dead_tuples: 0.2 * plan.rows * random.unit(),

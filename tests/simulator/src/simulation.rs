@@ -183,6 +183,22 @@ impl Simulation {
             .is_some_and(|place| place.node.reach != Reach::Gone)
     }
 
+    /// Whether a member of this shard, from 0, has still something to make up for: a fault's traces outlast its cause.
+    #[must_use]
+    pub fn owes(&self, shard: usize) -> bool {
+        let first = self.first_of(shard);
+        let members = first..first + 1 + self.scenario.topology.n_replicas;
+        let mut places = self.places.get(members).into_iter().flatten();
+        places.any(|place| place.node.owes())
+    }
+
+    /// Whether the primary of this shard, from 0, has missed a vacuum: before that nothing differs where there is none.
+    #[must_use]
+    pub fn misses_vacuum(&self, shard: usize) -> bool {
+        let primary = self.places.get(self.first_of(shard));
+        primary.is_some_and(|place| place.node.misses_vacuum())
+    }
+
     /// Plays a second; `tell` gets the summaries that were made in it.
     pub fn step(&mut self, tell: &mut dyn FnMut(Told)) {
         self.swing_loads();

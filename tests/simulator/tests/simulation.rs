@@ -153,6 +153,35 @@ fn every_fault_is_felt_where_it_acts_and_is_over_after_it() {
 }
 
 #[test]
+fn a_disk_is_as_busy_in_the_first_minutes_as_later() {
+    let told = play(scenario(Topology::of(3, 11), Vec::new()), 900);
+    for primary in [1, 3, 5] {
+        let busy = |from, until| mean(&told, primary, "disk.utilisation{sda}", from, until);
+        let ratio = busy(5, 280) / busy(600, 895);
+        assert!((0.8..1.25).contains(&ratio), "{primary}: {ratio}");
+    }
+}
+
+#[test]
+fn what_a_flood_leaves_undone_is_owed_by_its_shard_alone_until_it_is_done() {
+    let faults = vec![Injection::step(Fault::NoisyTenant, 1, 60, 120)];
+    let mut simulation = Simulation::new(scenario(Topology::of(3, 12), faults)).unwrap();
+    let mut owed = [0; 3];
+    for second in 0..900 {
+        simulation.step(&mut |_| ());
+        for (shard, n) in owed.iter_mut().enumerate() {
+            let owes = simulation.owes(shard);
+            assert!(!owes || second >= 60, "shard {shard} at {second}");
+            *n += u32::from(owes);
+        }
+    }
+    assert!(owed[1] > 120, "{owed:?}");
+    assert!((0..3).all(|shard| !simulation.misses_vacuum(shard)));
+    assert_eq!((owed[0], owed[2]), (0, 0));
+    assert!(!simulation.owes(1) && !simulation.owes(9));
+}
+
+#[test]
 fn without_vacuum_dead_rows_grow_beyond_what_calls_for_one_and_with_it_they_do_not() {
     let until = 5_400;
     let faults = vec![Injection {
@@ -185,6 +214,22 @@ fn without_vacuum_dead_rows_grow_beyond_what_calls_for_one_and_with_it_they_do_n
         !told.contains_key(&(4, "pg.vacuum_overdue".to_owned())),
         "a standby does not know"
     );
+}
+
+#[test]
+fn a_vacuum_is_missed_only_once_there_was_something_for_it_to_do() {
+    let faults = vec![Injection::step(Fault::VacuumOff, 1, 60, 5_400)];
+    let mut simulation = Simulation::new(scenario(Topology::of(3, 44), faults)).unwrap();
+    let mut missed = [0; 3];
+    for second in 0..5_400 {
+        simulation.step(&mut |_| ());
+        for (shard, n) in missed.iter_mut().enumerate() {
+            let misses = simulation.misses_vacuum(shard);
+            assert!(!misses || second > 120, "shard {shard} at {second}");
+            *n += u32::from(misses);
+        }
+    }
+    assert!(missed[1] > 60 && missed[0] + missed[2] == 0, "{missed:?}");
 }
 
 #[test]

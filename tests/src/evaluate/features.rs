@@ -2,7 +2,8 @@
 //!
 //! In: nothing but seeds. Out, under DIR: `layout.json`, and for each run `run-NNNN.json` (shards, edges, truth), `.rows.f32`
 //! (window, shard, column) and `.bases.f32` (what judges without a model said at the same window). Truth holds how much of each fault
-//! acted, second by second: a fault that comes and goes is nobody's sickness while it is gone. A run that is there is not made again.
+//! acted, second by second: a fault that comes and goes is nobody's sickness while it is gone; and from when on nothing that it left
+//! undone is owed. A run that is there is not made again.
 //! Invariants: FD-1 a row holds what the engine knew when it judged the window, nothing later. FD-2 the same seed, the same
 //! bytes. Does not: label rows (training does, from truth).
 
@@ -17,7 +18,7 @@ use std::time::Instant;
 use anyhow::{Context, Result};
 use hsw_engine::{Config, Engine, Input, ShardEntry, ShardMap};
 use hsw_fusion::layout::{self, AT_EVIDENCE, COLUMNS_EVIDENCE, Features, METRICS, N_COLUMNS};
-use hsw_simulator::{Injection, Simulation, Truth};
+use hsw_simulator::{Fault, Injection, Simulation, Truth};
 use hsw_types::{Bad, Monotonic, NodeId, ShardId, WallTime, WindowIndex, metric_spec};
 use serde_json::{Value, json};
 
@@ -25,8 +26,8 @@ use self::plan::{N_RUNS, family, plan};
 use crate::bench::{Figure, Report};
 
 /// What judges without a model: the calibrated fusion of all detectors (its −ln p, of which P(sick) is a rising function), the rules by their
-/// strength, and the rules with those first that open an incident.
-const BASES: [&str; 3] = ["fusion", "rules", "rules, opening first"];
+/// strength, the rules with those first that open an incident, and the least that P(sick) can be by who is heard, which counts beside any model.
+const BASES: [&str; 4] = ["fusion", "rules", "rules, opening first", "liveness"];
 /// More than any strength.
 const OPENING: f32 = 1_000.0;
 /// Agents are heard so often, seconds.
@@ -95,6 +96,8 @@ struct Run {
     truth: Vec<Truth>,
     /// How much of each acts, from its first second on, 0 to 1.
     levels: Vec<Vec<f64>>,
+    /// The second from which on nothing of each is left to be made up for.
+    settled: Vec<u32>,
     rows: Vec<f32>,
     bases: Vec<f32>,
     n_windows: usize,
@@ -105,6 +108,7 @@ impl Run {
         let (scenario, seconds) = plan(number);
         let (seed, start) = (scenario.topology.seed, scenario.start);
         let levels = scenario.faults.iter().map(levels).collect();
+        let faults = scenario.faults.clone();
         let mut simulation = Simulation::new(scenario).context("set a scenario up")?;
         let mut engine = engine(&simulation, start)?;
         let shards: Vec<(ShardId, bool)> = engine
@@ -119,6 +123,7 @@ impl Run {
             edges: Vec::new(),
             truth: simulation.truth(),
             levels,
+            settled: vec![seconds; faults.len()],
             rows: Vec::new(),
             bases: Vec::new(),
             n_windows: 0,
@@ -126,6 +131,9 @@ impl Run {
         for second in 0..seconds {
             step(&mut simulation, &mut engine, second);
             run.take(&engine);
+            for (at, fault) in faults.iter().enumerate() {
+                run.mark(at, fault, second, &simulation);
+            }
         }
         let row: BTreeMap<&ShardId, usize> = run
             .shards
@@ -139,6 +147,19 @@ impl Run {
             .filter_map(|(from, to)| Some((*row.get(from)?, *row.get(to)?)))
             .collect();
         Ok(run)
+    }
+
+    /// What the simulator's own state says of a fault at a second: a missing vacuum acts only once one has been missed, and traces outlast a cause.
+    fn mark(&mut self, at: usize, fault: &Injection, second: u32, simulation: &Simulation) {
+        let is_on = (fault.from..fault.until).contains(&second);
+        if is_on && fault.fault == Fault::VacuumOff && !simulation.misses_vacuum(fault.shard) {
+            self.levels[at][(second - fault.from) as usize] = 0.0;
+        }
+        // None yet is after all.
+        let is_settled = second >= fault.until && !simulation.owes(fault.shard);
+        if is_settled {
+            self.settled[at] = self.settled[at].min(second);
+        }
     }
 
     /// Rows of the windows that were judged since the last time.
@@ -156,7 +177,8 @@ impl Run {
             for (shard, _) in &self.shards {
                 let features = shown.get(shard).copied().unwrap_or(&unknown);
                 self.rows.extend_from_slice(features.values());
-                self.bases.extend(bases(features));
+                self.bases
+                    .extend(bases(features, engine.liveness_says(shard)));
             }
             self.n_windows += 1;
         }
@@ -171,11 +193,12 @@ impl Run {
         write(&with("rows.f32"), &bytes(&self.rows))?;
         write(&with("bases.f32"), &bytes(&self.bases))?;
         let place = |name: &str| self.shards.iter().position(|(id, _)| id.as_str() == name);
-        let truth = self.truth.iter().zip(&self.levels).map(|(truth, levels)| {
+        let acted = self.levels.iter().zip(&self.settled);
+        let truth = self.truth.iter().zip(acted).map(|(truth, (levels, settled))| {
             json!({
                 "kind": truth.fault.name(), "family": family(truth.fault), "at": place(&truth.shard),
                 "from": truth.from - self.start, "to": truth.until - self.start, "severity": truth.severity,
-                "levels": levels,
+                "levels": levels, "settled": settled,
             })
         });
         let about = json!({
@@ -190,7 +213,7 @@ impl Run {
 }
 
 /// What the judges of [`BASES`] say, as the engine told models of it.
-fn bases(features: &Features) -> [f32; BASES.len()] {
+fn bases(features: &Features, liveness: Option<f64>) -> [f32; BASES.len()] {
     let of = |name: &str| {
         let named = COLUMNS_EVIDENCE
             .iter()
@@ -202,6 +225,7 @@ fn bases(features: &Features) -> [f32; BASES.len()] {
         of("evidence.surprise"),
         strength,
         OPENING * opens + strength,
+        liveness.unwrap_or(0.0) as f32,
     ]
 }
 

@@ -8,11 +8,14 @@ use std::time::Duration;
 use hsw_fusion::layout::Features;
 use hsw_fusion::{Answer, Scores, Scoring};
 use hsw_graph::Vertex;
+use hsw_state::NodeIndex;
 use hsw_types::{ShardId, WindowIndex};
 
 use super::Engine;
 use crate::contract::Output;
-use crate::features::Scene;
+use crate::features::{Scene, evidence};
+use crate::liveness;
+use crate::view::NodeLiveness;
 
 impl Engine {
     /// Features are gathered from now on, and scores count until so long after they were asked for.
@@ -51,6 +54,22 @@ impl Engine {
     #[must_use]
     pub fn model_says(&self, shard: &ShardId) -> Option<f64> {
         self.scoring.as_ref()?.sick(shard, self.judged?)
+    }
+
+    /// The least that P(sick) of a shard can be by who of it is heard, 0 to 1, whatever a model or the fusion say; `None` where all are heard as
+    /// usual, or somebody is only now listened to. O(members).
+    #[must_use]
+    pub fn liveness_says(&self, shard: &ShardId) -> Option<f64> {
+        let (judged, since) = (self.judged?, self.listening_since?);
+        let listened = self.now.since(since).as_secs() as i64;
+        let members = self.map.members(shard).iter();
+        let members: Vec<NodeIndex> = members.filter_map(|node| self.cluster.find(node)).collect();
+        let state = |at: &NodeIndex| self.liveness.get(*at).copied();
+        let states: Vec<NodeLiveness> = members.iter().filter_map(state).collect();
+        let owed = members.iter().zip(&states);
+        let owed = owed.filter(|(at, state)| evidence::is_owed(&self.cluster, **state, **at));
+        let silent = owed.map(|(at, _)| evidence::silent(&self.cluster, &self.heard, *at, judged));
+        liveness::sick(&states, silent.max().unwrap_or(0).min(listened))
     }
 
     /// What adds most to that, feature by feature in units of the trees' margin, strongest first.

@@ -12,7 +12,7 @@ use hsw_state::{Cluster, NodeIndex};
 use hsw_types::{Family, Role, SeriesKey, ShardId, Tier, WindowIndex};
 
 use super::Scene;
-use crate::liveness::UP;
+use crate::liveness::{Heard, UP};
 use crate::symptoms::{self, Symptoms};
 use crate::view::NodeLiveness;
 
@@ -123,11 +123,13 @@ const fn is_unanswered(state: NodeLiveness) -> bool {
 
 /// Whether somebody should be heard from this node: it was, and did not say goodbye.
 pub(super) fn is_awaited(scene: &Scene<'_>, at: NodeIndex) -> bool {
-    let is_away = matches!(
-        liveness(scene, at),
-        NodeLiveness::AgentStopped | NodeLiveness::NeverSeen
-    );
-    scene.cluster.nodes()[at].newest.is_some() && !is_away
+    is_owed(scene.cluster, liveness(scene, at), at)
+}
+
+/// The same, by its liveness.
+pub(crate) fn is_owed(cluster: &Cluster, state: NodeLiveness, at: NodeIndex) -> bool {
+    let is_away = matches!(state, NodeLiveness::AgentStopped | NodeLiveness::NeverSeen);
+    cluster.nodes()[at].newest.is_some() && !is_away
 }
 
 /// Windows since the database of a member was last known to answer, of the member for which it is longest, and of those that are no
@@ -135,8 +137,7 @@ pub(super) fn is_awaited(scene: &Scene<'_>, at: NodeIndex) -> bool {
 fn silence(scene: &Scene<'_>, members: &[NodeIndex], window: WindowIndex) -> (f64, f64) {
     let mut longest = (0_i64, 0_i64);
     for &at in members.iter().filter(|at| is_awaited(scene, **at)) {
-        let has_answered = scene.heard.get(at).is_some_and(|heard| heard.has_been_up);
-        let windows = silent(scene.cluster, at, has_answered, window);
+        let windows = silent(scene.cluster, scene.heard, at, window);
         longest.0 = longest.0.max(windows);
         if scene.cluster.nodes()[at].facts.role != Role::Replica {
             longest.1 = longest.1.max(windows);
@@ -145,7 +146,14 @@ fn silence(scene: &Scene<'_>, members: &[NodeIndex], window: WindowIndex) -> (f6
     (longest.0 as f64, longest.1 as f64)
 }
 
-fn silent(cluster: &Cluster, at: NodeIndex, has_answered: bool, window: WindowIndex) -> i64 {
+/// Windows since the database of a node was last known to answer, [`SILENT_MAX`] at most; of one that never did since its agent was heard.
+pub(crate) fn silent(
+    cluster: &Cluster,
+    heard: &[Heard],
+    at: NodeIndex,
+    window: WindowIndex,
+) -> i64 {
+    let has_answered = heard.get(at).is_some_and(|heard| heard.has_been_up);
     let node = &cluster.nodes()[at];
     let behind = node.newest.map_or(0, |newest| (window - newest).max(0));
     let key = cluster.find_key(&SeriesKey::node(UP));

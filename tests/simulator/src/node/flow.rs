@@ -7,6 +7,8 @@ use crate::machine::{Cpu, Disk, DiskLoad, left_of};
 /// Share of tenants' transactions that update; a fiftieth inserts, the rest looks up (as the test bed's scripts).
 const UPDATES: f64 = 0.38;
 const INSERTS: f64 = 0.02;
+/// Both change a row.
+pub(super) const CHANGES: f64 = UPDATES + INSERTS;
 /// Share of updates that hit the hot rows (Zipf 1.05 over 100,000 rows, the first 2,000).
 const HOT: f64 = 0.6;
 /// Round trips of a transaction that comes through a foreign server.

@@ -1,12 +1,16 @@
 //! WAL, checkpoints, vacuum, file system, memory, replication, and the totals of a second.
 
-use super::flow::{BAD_PLAN_ROWS, Costs};
-use super::{Checkpoint, Event, Kind, Node, Offered};
+use super::flow::{BAD_PLAN_ROWS, CHANGES, Costs};
+use super::{Checkpoint, Event, Kind, Memory, Node, Offered};
 use crate::machine::{DiskLoad, left_of};
+use crate::random::wave;
+use crate::topology::ShardPlan;
 
 /// `checkpoint_timeout`, and the part of it that a checkpoint is spread over (`checkpoint_completion_target`).
 const CHECKPOINT_EVERY_S: f64 = 300.0;
 const SPREAD: f64 = 0.9;
+/// Pages that a change makes dirty: its own and those of its indexes.
+const DIRTY_PAGES: f64 = 2.2;
 /// Writes of a checkpoint beside its buffers (control file, commit log, WAL), as the test bed's device counts them.
 const CHECKPOINT_WRITES: f64 = 16.0;
 /// Bytes of WAL of a change, and of the page that goes with the first one after a checkpoint.
@@ -16,10 +20,39 @@ const PAGE_BYTES: f64 = 8_192.0;
 const PAGES_FADE_S: f64 = 150.0;
 /// `autovacuum_vacuum_scale_factor` and the fixed part.
 const VACUUM_AT: (f64, f64) = (0.2, 50.0);
+/// Times that, where a vacuum was missed: one looks each minute and takes about another, in which a busy shard's rows become nearly twice as many.
+const MISSED: f64 = 2.0;
 /// `autovacuum_naptime`, seconds.
 pub(super) const NAP_S: f64 = 60.0;
 /// WAL a replica replays in a second when nothing is in its way, bytes.
 const REPLAY_BYTES: f64 = 20e6;
+
+/// Seconds of WAL from which on a replica is behind, and times the dirty pages of the busiest hour's load from which on there are more than
+/// the load's noise makes (6 % of spread, cut at three of them).
+const BEHIND_S: f64 = 1.0;
+const MORE_DIRTY: f64 = 1.25;
+
+/// What is under way at a node that has run for long: pages that changes have made dirty since the last checkpoint began, and what that
+/// checkpoint has still to write. Without them each node's usual load on its disk would begin only with its second checkpoint.
+pub(super) fn under_way(kind: Kind, plan: &ShardPlan, since_checkpoint_s: f64) -> Memory {
+    if kind != Kind::Primary {
+        return Memory::default();
+    }
+    let now = plan.per_second * (1.0 + plan.day_height * wave(plan.day_phase));
+    let per_s = DIRTY_PAGES * CHANGES * now / SPREAD;
+    let all = per_s * SPREAD * CHECKPOINT_EVERY_S;
+    let left = all - per_s * since_checkpoint_s;
+    Memory {
+        dirty: DIRTY_PAGES * CHANGES * now * since_checkpoint_s,
+        checkpoint: (left >= 1.0).then_some(Checkpoint {
+            left,
+            per_s,
+            all,
+            seconds: since_checkpoint_s.floor(),
+        }),
+        ..Memory::default()
+    }
+}
 
 /// What a node does beside what it is asked for.
 #[derive(Debug, Clone, Copy, Default)]
@@ -51,7 +84,7 @@ impl Node {
         let requested = self.random.poisson(self.stress.checkpoints);
         let memory = &mut self.memory;
         memory.since_checkpoint_s += 1.0;
-        memory.dirty += 2.2 * changes;
+        memory.dirty += DIRTY_PAGES * changes;
         let fresh = hsw_stats::exp(-memory.since_checkpoint_s / PAGES_FADE_S);
         upkeep.wal_bytes = changes * (WAL_BYTES + 0.6 * PAGE_BYTES * fresh);
         let is_timed = memory.since_checkpoint_s >= CHECKPOINT_EVERY_S;
@@ -101,6 +134,20 @@ impl Node {
                 seconds: one.seconds - 0.9,
             });
         }
+    }
+
+    /// Whether something is left to be made up for: WAL that the replica has not replayed, pages that a flood of changes has made dirty.
+    pub(crate) fn owes(&self) -> bool {
+        let busiest = self.plan.per_second * (1.0 + self.plan.day_height);
+        let usual = MORE_DIRTY * DIRTY_PAGES * CHANGES * busiest * CHECKPOINT_EVERY_S;
+        let memory = &self.memory;
+        let writes = memory.checkpoint.map_or(0.0, |one| one.all);
+        self.now.lag_s >= BEHIND_S || memory.dirty.max(writes) > usual
+    }
+
+    /// Whether a vacuum has been missed: tables that autovacuum is off for have more dead rows than others ever have.
+    pub(crate) fn misses_vacuum(&self) -> bool {
+        self.stress.vacuum_off > 0.0 && self.now.vacuum_overdue >= MISSED
     }
 
     /// Dead rows come with changes and go with a vacuum: the tables alike, but for those that autovacuum is off for.
