@@ -1,19 +1,21 @@
 //! Every judged series of every node, window by window. (step 10)
 
 use hsw_fusion::layout::metric_index;
-use hsw_state::{Cluster, KeyIndex, KeyInfo, NodeIndex, Series};
+use hsw_state::{Cluster, KeyIndex, KeyInfo, NodeIndex};
 use hsw_types::{Bad, MetricSpec, Tier, WindowIndex};
 
+use crate::limits::{Limit, Standing, limit_of};
 use crate::live::Note;
 use crate::own_past::{Learning, OwnPast, Residual};
 use crate::scale::Scale;
 use crate::siblings::LeaveOneOut;
+use crate::smooth::{SMOOTH, smooth};
 
 /// Robust standard deviations from which a deviation is a finding worth holding.
 /// Five, the usual "not by chance" even over millions of judgements when the median of five smooths them.
 pub(crate) const SCORE_ON: f64 = 5.0;
 /// Below this a held finding begins to fade.
-const SCORE_OFF: f64 = 2.5;
+pub(crate) const SCORE_OFF: f64 = 2.5;
 /// Windows below [`SCORE_OFF`], or unknown, after which a held finding ends.
 const FADE_WINDOWS: u32 = 5;
 /// Findings below this score are not worth telling.
@@ -24,14 +26,6 @@ const ALONE: f64 = 0.7;
 /// swept). Half a power lets a shard be moved three and a half times as far as the middle one, on the judged scale, before it is a finding;
 /// what moves nobody else counts in full.
 const REACTION: f64 = 0.5;
-/// Windows smoothed by their median, and how many of them must be known.
-const SMOOTH: i64 = 5;
-const N_KNOWN_MIN: usize = 3;
-/// Series sampled more rarely are smoothed over their last three values, not older than this.
-const SLOW_WINDOWS: i64 = 32;
-/// A newest value older than this leaves the series unknown.
-const STALE_WINDOWS: i64 = 12;
-
 /// Nodes that are compared.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Group {
@@ -64,6 +58,8 @@ pub struct Finding {
     pub since: WindowIndex,
     /// Windows it has been held, 0 while it is only a suspicion.
     pub held: u32,
+    /// Seconds until a limit that is known is reached if it goes on so, 0 where it is passed; `None` where no limit speaks.
+    pub limit_s: Option<f64>,
 }
 
 /// How far a series is from what is usual, finding or not.
@@ -223,6 +219,59 @@ impl Detector {
     ) {
         let scale = Scale::of(spec);
         let principal = metric_index(spec.name);
+        let limit = limit_of(spec.name);
+        self.sample(cluster, window, (key, info), scale);
+        self.fill_groups(groups);
+        for at in 0..self.samples.len() {
+            let sample = self.samples[at];
+            let mut judged = self.judge(groups, spec, &sample);
+            if let Some(limit) = limit {
+                let standing =
+                    self.standing(limit, (cluster, groups), (key, spec), window, &sample);
+                judged.near(standing);
+            }
+            self.tell(key, &sample, &judged);
+            self.notes[sample.node].take(spec, principal, &judged);
+            let model = &mut self.models[key][sample.model].1;
+            model.hold(window, judged.score);
+            if judged.score >= SCORE_TOLD || model.held > 0 {
+                findings.push(Finding {
+                    node: sample.node,
+                    key,
+                    spec,
+                    value: sample.value,
+                    usual: scale.from(sample.residual.map_or(0.0, |r| r.usual)),
+                    siblings: judged.siblings,
+                    score: judged.score.max(0.0),
+                    direction: sample.residual.map_or(0.0, |r| r.deviation.signum()),
+                    since: model.since.unwrap_or(window),
+                    held: model.held,
+                    limit_s: judged.limit_s,
+                });
+            }
+            let learning = match (frozen.get(sample.node), judged.score > SCORE_OFF) {
+                (Some(true), _) => Learning::Frozen,
+                (_, true) => Learning::Suspicious,
+                _ => Learning::Free,
+            };
+            let was_known = model.past.is_known();
+            model.past.learn(sample.y, learning, || {
+                let series = cluster.nodes()[sample.node].series.get(&key);
+                let values = series.into_iter().flat_map(|s| s.back_from(window, 10));
+                values.map(|(_, value)| scale.to(value))
+            });
+            self.n_models[sample.node].1 += usize::from(!was_known && model.past.is_known());
+        }
+    }
+
+    /// What every node has of a key now, and how that stands to its own past.
+    fn sample(
+        &mut self,
+        cluster: &Cluster,
+        window: WindowIndex,
+        (key, info): (KeyIndex, &KeyInfo),
+        scale: Scale,
+    ) {
         self.samples.clear();
         let models = &mut self.models[key];
         let mut at = 0;
@@ -257,41 +306,33 @@ impl Detector {
                 residual,
             });
         }
-        self.fill_groups(groups);
-        for at in 0..self.samples.len() {
-            let sample = self.samples[at];
-            let judged = self.judge(groups, spec, &sample);
-            self.tell(key, &sample, &judged);
-            self.notes[sample.node].take(spec, principal, &judged);
-            let model = &mut self.models[key][sample.model].1;
-            model.hold(window, judged.score);
-            if judged.score >= SCORE_TOLD || model.held > 0 {
-                findings.push(Finding {
-                    node: sample.node,
-                    key,
-                    spec,
-                    value: sample.value,
-                    usual: scale.from(sample.residual.map_or(0.0, |r| r.usual)),
-                    siblings: judged.siblings,
-                    score: judged.score.max(0.0),
-                    direction: sample.residual.map_or(0.0, |r| r.deviation.signum()),
-                    since: model.since.unwrap_or(window),
-                    held: model.held,
-                });
-            }
-            let learning = match (frozen.get(sample.node), judged.score > SCORE_OFF) {
-                (Some(true), _) => Learning::Frozen,
-                (_, true) => Learning::Suspicious,
-                _ => Learning::Free,
-            };
-            let was_known = model.past.is_known();
-            model.past.learn(sample.y, learning, || {
-                let series = cluster.nodes()[sample.node].series.get(&key);
-                let values = series.into_iter().flat_map(|s| s.back_from(window, 10));
-                values.map(|(_, value)| scale.to(value))
-            });
-            self.n_models[sample.node].1 += usize::from(!was_known && model.past.is_known());
-        }
+    }
+
+    /// How a sample stands to its limit, the siblings' series beside it.
+    fn standing(
+        &self,
+        limit: Limit,
+        (cluster, groups): (&Cluster, &[Group]),
+        (key, spec): (KeyIndex, &MetricSpec),
+        window: WindowIndex,
+        sample: &Sample,
+    ) -> Option<Standing> {
+        sample.residual?;
+        let (least, most) = self.models[key][sample.model].1.past.extent();
+        let past = [least, most].map(|y| Scale::of(spec).from(y));
+        let series = |node: NodeIndex| cluster.nodes()[node].series.get(&key);
+        let control = groups[sample.group].control.first();
+        let group = control.map_or(Some(sample.group), |node| self.group_of[*node]);
+        let others = self
+            .samples
+            .iter()
+            .filter(|other| Some(other.group) == group && other.node != sample.node);
+        limit.standing(
+            (spec, window),
+            (sample.value, past),
+            series(sample.node)?,
+            others.filter_map(|other| series(other.node)),
+        )
     }
 
     fn tell(&mut self, key: KeyIndex, sample: &Sample, judged: &Judged) {
@@ -382,6 +423,7 @@ impl Detector {
             y: sample.y - common.unwrap_or(0.0),
             counts,
             is_known: true,
+            limit_s: None,
         }
     }
 }
@@ -400,6 +442,8 @@ pub(crate) struct Judged {
     pub(crate) counts: bool,
     /// Enough of its past is known.
     pub(crate) is_known: bool,
+    /// Seconds to its limit, where that speaks.
+    pub(crate) limit_s: Option<f64>,
 }
 
 impl Model {
@@ -428,30 +472,6 @@ impl Model {
             self.since = None;
         }
     }
-}
-
-/// The smoothed value at `window`: the median of five windows, or of the last three values of a rarer series.
-fn smooth(series: &Series, window: WindowIndex) -> Option<f64> {
-    let mut values = [0.0; SMOOTH as usize];
-    let mut n = 0;
-    for (_, value) in series.back_from(window, SMOOTH) {
-        values[n] = value;
-        n += 1;
-    }
-    if n < N_KNOWN_MIN {
-        n = 0;
-        for (at, value) in series.back_from(window, SLOW_WINDOWS).take(N_KNOWN_MIN) {
-            if n == 0 && window - at > STALE_WINDOWS {
-                return None;
-            }
-            values[n] = value;
-            n += 1;
-        }
-        if n < N_KNOWN_MIN {
-            return None;
-        }
-    }
-    hsw_stats::median(&mut values[..n])
 }
 
 #[cfg(test)]

@@ -5,6 +5,7 @@
 //! Invariants: DE-1 a series without a recent value is unknown: it raises nothing and teaches nothing. DE-2 a movement
 //! that all siblings share is nobody's deviation. DE-3 nothing is learned from a node under an open incident.
 //! DE-4 same windows in, same findings out, in the same order. DE-5 where all are hit by different amounts nobody is the deviant.
+//! What nears a limit that is known is a finding however slowly it does (`limits.rs`).
 //! Beside it [`Board`]: ten detectors a node, each calibrated, for the probability that a shard is sick (`live/mod.rs`, the contract).
 //! Limits: under 1 KiB a series, and 64 KiB a node. Does not: decide what is an incident (see `hsw-engine`).
 
@@ -13,6 +14,10 @@ mod scale;
 mod own_past;
 
 mod siblings;
+
+mod smooth;
+
+mod limits;
 
 mod detector;
 

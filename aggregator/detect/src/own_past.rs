@@ -147,6 +147,14 @@ impl OwnPast {
         })
     }
 
+    /// The least that is remembered, and the most of what is older than four minutes (−∞ while nothing is); on the judged scale. O(1).
+    pub(crate) fn extent(&self) -> (f64, f64) {
+        let older = self.older.iter().map(|block| f64::from(block.median));
+        let recent = self.recent.iter().map(|block| f64::from(block.median));
+        let most = older.clone().fold(f64::NEG_INFINITY, f64::max);
+        (older.chain(recent).fold(f64::INFINITY, f64::min), most)
+    }
+
     /// Learns a window: `y` is the smoothed value that was judged; `block` gives the raw values of the last
     /// ten windows (on the judged scale) and is asked only when a block ends. Amortised O(1).
     pub fn learn<I>(&mut self, y: f64, learning: Learning, block: impl FnOnce() -> I)

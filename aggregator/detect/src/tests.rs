@@ -76,6 +76,22 @@ impl World {
 }
 
 #[test]
+fn a_leak_as_slow_as_its_own_past_forgets_is_found_before_its_limit_is_reached() {
+    let mut world = World::new(4, "pg.connections_ratio");
+    // One of a hundred sessions a minute; its own past is half an hour.
+    let leak = |node: usize, window: i64| {
+        let leaked = (window - 300).max(0) as f64 / 6_000.0;
+        Some(if node == 2 { 0.3 + leaked } else { 0.3 })
+    };
+    assert!(world.run(300 + 1_800, leak).is_empty());
+    let found = world.run(2_100, leak);
+    let first = found.iter().find(|f| f.limit_s.is_some()).unwrap();
+    assert!(found.iter().all(|f| f.node == 2));
+    assert!(first.value < 0.87, "{first:?}");
+    assert!(first.limit_s.is_some_and(|s| (700.0..1_000.0).contains(&s)));
+}
+
+#[test]
 fn a_shard_that_leaves_its_siblings_is_found_within_four_seconds_and_alone() {
     let mut world = World::new(4, "pg.sessions_waiting_lock");
     let calm = |_: usize, _: i64| Some(0.0);

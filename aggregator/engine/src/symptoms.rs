@@ -152,6 +152,7 @@ fn opens(finding: &Finding, held: &[&&Finding]) -> bool {
             let is_quick = finding.held >= SYMPTOM_WINDOWS && finding.score >= SYMPTOM_SCORE;
             (is_supported && is_quick) || has_built_up(finding, held)
         }
+        Tier::Activity if finding.limit_s.is_some() => finding.held >= ALONE_WINDOWS,
         Tier::Activity => finding.spec.is_wait && has_built_up(finding, held),
         Tier::Context => false,
     }

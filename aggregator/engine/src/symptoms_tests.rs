@@ -15,6 +15,7 @@ fn finding(metric: &str, score: f64, held: u32) -> Finding {
         direction: 1.0,
         since: WindowIndex(0),
         held,
+        limit_s: None,
     }
 }
 
@@ -34,6 +35,19 @@ fn a_wait_that_is_far_opens_alone_once_it_has_lasted() {
     assert!(steal(60.0, 8), "beyond thirty a score says no more");
     assert!(!steal(60.0, 7));
     assert!(!steal(15.9, 900), "a checkpoint is not far");
+}
+
+#[test]
+fn what_nears_its_limit_opens_alone_and_what_is_merely_fuller_than_it_was_does_not() {
+    let disk = |limit_s, held| {
+        let finding = Finding {
+            limit_s,
+            ..finding("data_fs.used_ratio", 6.0, held)
+        };
+        opens(&finding, &[&&finding])
+    };
+    assert!(!disk(Some(50.0), ALONE_WINDOWS - 1) && disk(Some(50.0), ALONE_WINDOWS));
+    assert!(!disk(None, 900));
 }
 
 #[test]

@@ -88,15 +88,21 @@ pub(crate) fn sentence(finding: &Finding, key: &SeriesKey) -> String {
         }
         Subject::Node | Subject::Edge(_) => String::new(),
     };
+    let full = match finding.limit_s {
+        Some(left_s) if left_s > 0.0 => {
+            format!(", full in {} at this pace", milliseconds(left_s * 1e3))
+        }
+        _ => String::new(),
+    };
     match finding.siblings {
         Some(siblings) => {
             let siblings = in_words(siblings, spec.unit);
             format!(
-                "{}{of}: {value} (usually {usual}; siblings {siblings})",
+                "{}{of}: {value}{full} (usually {usual}; siblings {siblings})",
                 spec.about
             )
         }
-        None => format!("{}{of}: {value} (usually {usual})", spec.about),
+        None => format!("{}{of}: {value}{full} (usually {usual})", spec.about),
     }
 }
 
@@ -127,6 +133,7 @@ mod tests {
             direction: 1.0,
             since: WindowIndex(1),
             held: 3,
+            limit_s: None,
         };
         let key = SeriesKey {
             metric: "query.latency_ms".to_owned(),
@@ -145,6 +152,27 @@ mod tests {
             ..finding
         };
         assert!(sentence(&finding, &key).ends_with("(was 3 ms; siblings 2 ms)"));
+    }
+
+    #[test]
+    fn what_nears_its_limit_is_said_with_the_time_that_is_left() {
+        let finding = Finding {
+            spec: metric_spec("pg.connections_ratio").unwrap(),
+            node: 0,
+            key: 0,
+            value: 0.66,
+            usual: 0.3,
+            siblings: Some(0.31),
+            score: 8.0,
+            direction: 1.0,
+            since: WindowIndex(1),
+            held: 3,
+            limit_s: Some(43.2),
+        };
+        assert_eq!(
+            sentence(&finding, &SeriesKey::node("pg.connections_ratio")),
+            "client sessions against max_connections: 66 %, full in 43.2 s at this pace (usually 30 %; siblings 31 %)"
+        );
     }
 
     #[test]

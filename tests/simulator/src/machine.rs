@@ -61,7 +61,7 @@ impl Cpu {
         // Less than a core: what runs is stopped for the rest of the period the sooner the more it is used.
         let slow = (1.0 / available.min(1.0) - 1.0) * rho;
         let used = ((demand.min(available) + foreign) / limit).min(1.0);
-        let throttled = if spec.has_quota {
+        let throttled = if spec.has_quota || stress.cpu_quota < 1.0 {
             ((used - 0.6) / 0.4).clamp(0.0, 1.0)
         } else {
             0.0
@@ -182,6 +182,17 @@ mod tests {
         let calm = Cpu::of(&spec(0.6), 0.03, 1.0, &Stress::default());
         let bad = Cpu::of(&spec(0.6), 0.03, 1.0, &hog);
         assert!(calm.throttled < 0.01 && bad.throttled > 0.8, "{bad:?}");
+        let free = MachineSpec {
+            has_quota: false,
+            ..spec(4.0)
+        };
+        let cut = Stress {
+            cpu_quota: 0.1,
+            ..Stress::default()
+        };
+        let throttled = |stress| Cpu::of(&free, 0.38, 1.0, stress).throttled;
+        assert!(throttled(&hog) < 0.01, "nobody throttles without a quota");
+        assert!(throttled(&cut) > 0.5, "and one that is set does");
         assert!(
             bad.stretch > 3.0 * calm.stretch && bad.foreign > 0.5,
             "{bad:?}"

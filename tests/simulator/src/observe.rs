@@ -148,10 +148,9 @@ fn device(node: &mut Node, before: &mut Before, out: &mut Out<'_>) {
     before.writes = totals.writes.round();
     let periods = (totals.throttled_periods - before.throttled) / 10.0;
     before.throttled = totals.throttled_periods;
-    if node.plan.machine.has_quota {
-        out.gauge(Series::GroupThrottled, (10.0 * periods).round() / 10.0);
-        out.counter(Series::GroupThrottledS, totals.throttled_s);
-    }
+    // Without a quota no period passes, and the agent says that nothing was throttled.
+    out.gauge(Series::GroupThrottled, (10.0 * periods).round() / 10.0);
+    out.counter(Series::GroupThrottledS, totals.throttled_s);
 }
 
 fn instance(node: &Node, out: &mut Out<'_>) {

@@ -1,7 +1,7 @@
 //! Saturation: how near a node is to a limit that is known, whatever is usual for it. (step 10)
 //!
 //! Score: of the limit that is nearest, the share used beyond where it begins to be felt, in hundredths. A node that has always been at 97 %
-//! of its disk is as usual to its own past and to nobody else. Does not: forecast when a limit is reached.
+//! of its disk is as usual to its own past and to nobody else. Does not: forecast when a limit is reached (see `limits.rs`).
 
 use hsw_fusion::DetectorId;
 use hsw_types::metric_spec;

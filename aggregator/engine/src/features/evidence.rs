@@ -183,6 +183,7 @@ mod tests {
             direction: 1.0,
             since: WindowIndex(0),
             held,
+            limit_s: None,
         }
     }
 
