@@ -6,8 +6,8 @@
 //! (which is Theil and Sen's slope of the three), less what the siblings grow by, the limit is reached within four times the minutes looked at.
 //! What is passed: it has been beyond for four minutes on end, was not before, and the siblings are not.
 //! Source: predict_linear in Prometheus as the kubernetes monitoring mixin uses it (`NodeFilesystemSpaceFillingUp`: from 60 % on, six hours
-//! looked back, a day ahead). Invariants: KL-1 what all siblings do is nobody's. KL-2 a step is no trend. KL-3 a gap is unknown.
-//! Limits: no state; nothing is looked at below [`FILLS_FROM`]. Does not: say what is far ahead (ages of transactions, disks that fill in days).
+//! looked back, a day ahead). Invariants: KL-1 what all siblings do is nobody's. KL-2 a step is no trend. KL-3 a leak is found before it is felt. A gap is unknown.
+//! Limits: no state; what fills is looked at from [`FILLS_FROM`] on, what is passed from half of it on. Does not: say what is far ahead (ages of transactions, disks that fill in days).
 
 use hsw_state::{RING_WINDOWS, Series};
 use hsw_types::{MetricSpec, WindowIndex};
@@ -28,7 +28,7 @@ const SCORE_CERTAIN: f64 = 30.0;
 const N_KNOWN_MIN: usize = 3;
 /// Siblings that are looked at: what a median needs, however many there are.
 const N_OTHERS: usize = 64;
-/// Seconds that a limit must have been passed: all that is kept, less what rare series lack at both ends. Autovacuum looks four times in it,
+/// Seconds that a limit must have been passed: all that is kept, less what rare series lack at both ends. Autovacuum looks three times in it,
 /// by default (`autovacuum_naptime`).
 const PASSED_S: i64 = RING_WINDOWS as i64 - 20;
 
@@ -57,8 +57,10 @@ impl Judged {
             return;
         };
         self.score = self.score.max(standing.score);
-        self.counts |= standing.score >= SCORE_ON;
-        self.limit_s = standing.left_s;
+        if standing.score >= SCORE_ON {
+            self.counts = true;
+            self.limit_s = standing.left_s;
+        }
     }
 }
 
@@ -246,6 +248,8 @@ mod tests {
             standing(SESSIONS, 0.6, &whole, &[]).is_none(),
             "it was so before"
         );
+        let lost = series(|at| (at > 294 || at < 60).then(|| leak(at)));
+        assert_eq!(standing(SESSIONS, 0.3, &lost, &[]), None);
         let left = |one| standing(SESSIONS, 0.3, one, &[]).and_then(|one| one.left_s);
         let apart = left(&gap).unwrap() - left(&whole).unwrap();
         assert!(apart.abs() < 10.0, "longer looks know it all the same");

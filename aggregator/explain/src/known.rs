@@ -270,6 +270,9 @@ impl Doubt {
     /// Moved to where it tells likenesses of known causes from those of unknown ones: the likelihood of both sides, each weighing the
     /// same, with [`N_PRIOR`] cases on either side at the middle that was thought of before.
     fn learned(self, known: &[f64], unknown: &[f64]) -> Self {
+        if known.is_empty() && unknown.is_empty() {
+            return self;
+        }
         let side = |of: &[f64], loss: &dyn Fn(f64) -> f64| {
             let own: f64 = of.iter().map(|alike| loss(*alike)).sum();
             (own + N_PRIOR * loss(self.middle)) / (of.len() as f64 + N_PRIOR)
@@ -281,7 +284,8 @@ impl Doubt {
         // Two numbers: a grid is exact enough and cannot diverge.
         let middles = (1..20).map(|step| f64::from(step) * 0.05);
         let all = middles.flat_map(|middle| {
-            [5.0, 10.0, 20.0]
+            // Of equals the first: what was thought before.
+            [self.slope, 5.0, 20.0]
                 .into_iter()
                 .map(move |slope| Self { middle, slope })
         });

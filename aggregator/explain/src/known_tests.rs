@@ -39,3 +39,10 @@ fn one_cause_that_came_twice_does_not_make_those_that_came_once_unknown() {
         "{n_unknown} of {n} said to be unknown"
     );
 }
+
+#[test]
+fn what_was_thought_before_stays_until_a_case_says_otherwise() {
+    assert_eq!(DOUBT.learned(&[], &[]), DOUBT);
+    let moved = DOUBT.learned(&[0.9; 20], &[0.7; 20]);
+    assert!((0.7..0.9).contains(&moved.middle), "{moved:?}");
+}

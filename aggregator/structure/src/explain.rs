@@ -366,7 +366,7 @@ impl View<'_> {
             || self.grants.is_privileged(access.colour.user())
     }
 
-    /// Shards that this client was learned to reach in this role, and those among its first steps in the last half hour.
+    /// Shards that this client was learned to reach in this role, and those among its first steps, in any role, in the last half hour.
     fn n_shards_ever(&self, access: &Access) -> usize {
         let Some(past) = self.habits.actors.get(&access.client) else {
             return 0;

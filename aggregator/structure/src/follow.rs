@@ -336,7 +336,8 @@ impl Structure {
             match view.verdict(&candidate.access, candidate.since) {
                 Verdict::Expected => learned.push((key.clone(), false)),
                 Verdict::Roams => learned.push((key.clone(), true)),
-                Verdict::Joins => {
+                // What is raised is no honest change until an operator says so.
+                Verdict::Joins if candidate.raised.is_none() => {
                     joining.push(candidate.access.clone());
                     learned.push((key.clone(), false));
                 }
@@ -347,7 +348,7 @@ impl Structure {
                     let reasons = patterns::reasons(&view, &candidate.access);
                     raised.push((key.clone(), reasons));
                 }
-                Verdict::Wait(_) | Verdict::Unexpected => {}
+                Verdict::Joins | Verdict::Wait(_) | Verdict::Unexpected => {}
             }
         }
         joining.iter().for_each(|one| self.habits.welcome(one));

@@ -151,9 +151,15 @@ impl Habits {
 
     /// Its host does a little of what one host has always done for all: it makes the program no one of several hosts.
     pub(crate) fn welcome(&mut self, access: &Access) {
-        if let Some(habit) = self.colours.get_mut(&access.colour)
-            && habit.guests.len() < N_GUESTS_MAX
-        {
+        let Some(habit) = self.colours.get_mut(&access.colour) else {
+            return;
+        };
+        if habit.guests.len() == N_GUESTS_MAX {
+            // Who has left and comes again is known by what it did.
+            let up = &habit.up;
+            habit.guests.retain(|host| up.contains_key(host));
+        }
+        if habit.guests.len() < N_GUESTS_MAX {
             habit.guests.insert(access.host.clone());
         }
     }

@@ -80,3 +80,22 @@ fn a_program_that_moves_to_another_host_is_expected_beside_a_guest_of_it() {
     world.pass(RELEASE);
     assert_eq!(world.patterns(), []);
 }
+
+#[test]
+fn who_poses_as_a_program_stays_suspected_when_his_first_steps_are_long_ago() {
+    let mut world = grown();
+    for shard in 1..=4 {
+        world.connect(&format!("orders-{shard}-a"), &second());
+    }
+    world.pass(RELEASE);
+    assert_eq!(world.patterns(), posing());
+    world.pass(RELEASE);
+    // Another first step, after which those of half an hour ago are forgotten.
+    world.connect("orders-1-a", &client("10.0.7.7", "monitor", "other"));
+    world.pass(RELEASE);
+    assert!(
+        world.patterns().contains(&posing()[0]),
+        "{:?}",
+        world.patterns()
+    );
+}

@@ -15,7 +15,7 @@ use std::io::Write as _;
 use std::path::Path;
 use std::time::Instant;
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, bail};
 use hsw_engine::{Config, Engine, Input, ShardEntry, ShardMap};
 use hsw_fusion::layout::{self, AT_EVIDENCE, COLUMNS_EVIDENCE, Features, METRICS, N_COLUMNS};
 use hsw_simulator::{Fault, Injection, Simulation, Truth};
@@ -36,10 +36,14 @@ const HEARD_EVERY: u32 = 5;
 /// Makes what is missing of all runs.
 pub(super) fn answer(out: &Path) -> Result<Report> {
     fs::create_dir_all(out).with_context(|| format!("make {}", out.display()))?;
-    write(
-        &out.join("layout.json"),
-        layout_json().to_string().as_bytes(),
-    )?;
+    let (layout, file) = (layout_json().to_string(), out.join("layout.json"));
+    if fs::read_to_string(&file).is_ok_and(|old| old != layout) {
+        bail!(
+            "{} holds rows of another layout: name an empty folder",
+            out.display()
+        );
+    }
+    write(&file, layout.as_bytes())?;
     let began = Instant::now();
     let mut report = Report::new("features");
     let (mut n_rows, mut n_faults) = (0, 0);

@@ -264,7 +264,7 @@ pub(super) static QUERIES: &[Query] = &[
               max(option_value) FILTER (WHERE option_name = 'autovacuum_vacuum_threshold')::float8 AS base, \
               max(option_value) FILTER (WHERE option_name = 'autovacuum_vacuum_scale_factor')::float8 AS scale, \
               max(option_value) FILTER (WHERE option_name = 'autovacuum_vacuum_max_threshold')::float8 AS most \
-              FROM pg_options_to_table(t.reloptions)) AS o ON true WHERE t.dead > 0)]::float8[] FROM t \
+              FROM pg_options_to_table(t.reloptions) WHERE t.reloptions IS NOT NULL) AS o ON true WHERE t.dead > 0)]::float8[] FROM t \
               UNION ALL (SELECT 'table', ARRAY[n.nspname, t.relname]::text[], ARRAY[t.oid::int8, t.tuples]::float8[] \
               FROM t JOIN pg_namespace n ON n.oid = t.relnamespace WHERE t.tuples > 0 ORDER BY t.tuples DESC LIMIT 200)",
     },

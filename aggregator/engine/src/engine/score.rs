@@ -68,7 +68,11 @@ impl Engine {
         let states: Vec<NodeLiveness> = members.iter().filter_map(state).collect();
         let owed = members.iter().zip(&states);
         let owed = owed.filter(|(at, state)| evidence::is_owed(&self.cluster, **state, **at));
-        let silent = owed.map(|(at, _)| evidence::silent(&self.cluster, &self.heard, *at, judged));
+        // A database that is well and only refuses the agent is no sick one: of those alive it counts who is heard.
+        let silent = owed.map(|(at, state)| match state {
+            NodeLiveness::Alive => evidence::behind(&self.cluster, *at, judged),
+            _ => evidence::silent(&self.cluster, &self.heard, *at, judged),
+        });
         liveness::sick(&states, silent.max().unwrap_or(0).min(listened))
     }
 

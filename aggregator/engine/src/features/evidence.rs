@@ -146,6 +146,12 @@ fn silence(scene: &Scene<'_>, members: &[NodeIndex], window: WindowIndex) -> (f6
     (longest.0 as f64, longest.1 as f64)
 }
 
+/// Windows since a node was last heard, [`SILENT_MAX`] at most.
+pub(crate) fn behind(cluster: &Cluster, at: NodeIndex, window: WindowIndex) -> i64 {
+    let newest = cluster.nodes()[at].newest;
+    newest.map_or(0, |newest| (window - newest).clamp(0, SILENT_MAX))
+}
+
 /// Windows since the database of a node was last known to answer, [`SILENT_MAX`] at most; of one that never did since its agent was heard.
 pub(crate) fn silent(
     cluster: &Cluster,
@@ -155,11 +161,10 @@ pub(crate) fn silent(
 ) -> i64 {
     let has_answered = heard.get(at).is_some_and(|heard| heard.has_been_up);
     let node = &cluster.nodes()[at];
-    let behind = node.newest.map_or(0, |newest| (window - newest).max(0));
     let key = cluster.find_key(&SeriesKey::node(UP));
     let up = key.and_then(|key| node.series.get(&key));
     let (Some(up), true) = (up, has_answered) else {
-        return behind.min(SILENT_MAX);
+        return behind(cluster, at, window);
     };
     let mut values = up.back_from(window, SILENT_MAX);
     let answered = values.find(|(_, up)| *up > 0.5);

@@ -129,7 +129,7 @@ function tile(shard, isDense) {
 /** What the detectors make of a shard, in small: it opens no incident, so it has no colour either. */
 function grade(shard) {
   if (!shard.judgement || shard.hyperscore === null) return h('p', { class: 'grade' }, 'HyperScore –');
-  const said = `HyperScore grades health: 100 is worst, higher is healthier, below 200 (${shard.hyperscore_mode} form). P(sick) is what ${{ model: 'the model says', liveness: 'it means that a member is not heard' }[shard.sick_by] || 'all detectors together say'}; rules, not it, open incidents.`;
+  const said = `HyperScore grades health: 100 is worst, higher is healthier, below 200 (${shard.hyperscore_mode} form). P(sick) is what ${{ model: 'the model says', liveness: 'it means that a member is not heard, or its database does not answer' }[shard.sick_by] || 'all detectors together say'}; rules, not it, open incidents.`;
   return h('p', { class: 'grade', title: said }, h('span', null, `HyperScore ${shard.hyperscore.toFixed(1)} ${shard.hyperscore_mode}`), h('span', null, `P(sick) ${shard.judgement.probability.toFixed(3)}`));
 }
 
