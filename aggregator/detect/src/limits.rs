@@ -248,7 +248,7 @@ mod tests {
             standing(SESSIONS, 0.6, &whole, &[]).is_none(),
             "it was so before"
         );
-        let lost = series(|at| (at > 294 || at < 60).then(|| leak(at)));
+        let lost = series(|at| (!(60..=294).contains(&at)).then(|| leak(at)));
         assert_eq!(standing(SESSIONS, 0.3, &lost, &[]), None);
         let left = |one| standing(SESSIONS, 0.3, one, &[]).and_then(|one| one.left_s);
         let apart = left(&gap).unwrap() - left(&whole).unwrap();
