@@ -412,21 +412,18 @@ mod tests {
     #[test]
     fn a_slow_network_shows_and_a_client_that_acknowledges_late_does_not() {
         // Kernel's arithmetic: smoothed by an eighth, its deviation by a quarter.
+        let smooth = |(smoothed, deviation): (f64, f64), sample: &f64| {
+            let error = sample - smoothed;
+            let deviation = deviation + (error.abs() - deviation) / 4.0;
+            (smoothed + error / 8.0, deviation)
+        };
         let after = |round_trips_us: &[f64]| {
-            let (mut smoothed, mut deviation) = (100.0, 50.0);
-            for sample in round_trips_us {
-                let error = sample - smoothed;
-                smoothed += error / 8.0;
-                deviation += (error.abs() - deviation) / 4.0;
-            }
+            let (smoothed, deviation) = round_trips_us.iter().fold((100.0, 50.0), smooth);
             let least = round_trips_us.iter().copied().fold(100.0, f64::min);
             let mut socket = socket(1, [10, 0, 0, 2], 0, 0);
-            socket.info = Some(TcpInfo {
-                rtt_us: smoothed as u32,
-                rtt_deviation_us: deviation as u32,
-                rtt_min_us: least as u32,
-                ..socket.info.unwrap()
-            });
+            let info = socket.info.as_mut().unwrap();
+            (info.rtt_us, info.rtt_min_us) = (smoothed as u32, least as u32);
+            info.rtt_deviation_us = deviation as u32;
             fresh_rtt(&socket).unwrap()
         };
         let every_fourth: Vec<f64> = (0..200)

@@ -266,8 +266,9 @@ fn one_word_of_feedback_names_the_next_incident_of_that_kind_on_another_shard() 
 fn an_incident_that_taught_the_believed_cause_is_named_however_unlike_it_looked() {
     let mut world = World::new();
     let mut taught = Vec::new();
-    // One cause shows itself in two ways.
-    for (sick, fault) in [(1, locks as Fault), (2, hog as Fault)] {
+    // One cause shows itself in two ways, mostly in one.
+    let faults = [(1, locks as Fault), (2, hog as Fault), (0, hog as Fault)];
+    for (sick, fault) in faults {
         let (id, _) = world.trial(sick, fault);
         let word = Feedback::Cause("migration".to_owned());
         world.input(Input::Feedback { id, word });
@@ -275,10 +276,15 @@ fn an_incident_that_taught_the_believed_cause_is_named_however_unlike_it_looked(
     }
     let (_, why) = world.trial(3, hog);
     assert_eq!(why.causes[0].cause, "migration");
-    assert!(why.causes[0].probability > why.none, "{:?}", why.causes);
+    assert!(
+        why.causes[0].probability > why.none,
+        "{:?} none {}",
+        why.causes,
+        why.none
+    );
     let similar: Vec<IncidentId> = why.similar.iter().map(|similar| similar.id).collect();
     assert_eq!(similar, taught);
-    assert!(why.similar[1].alike < 0.7, "{:?}", why.similar);
+    assert!(why.similar[2].alike < 0.7, "{:?}", why.similar);
 }
 
 #[test]

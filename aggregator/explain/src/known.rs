@@ -289,3 +289,7 @@ impl Doubt {
             .unwrap_or(self)
     }
 }
+
+#[cfg(test)]
+#[path = "known_tests.rs"]
+mod tests;

@@ -25,7 +25,7 @@ const SHARE_SECONDS: &str = "30";
 
 /// Measures.
 pub(super) fn database_loss(args: &Args, stop: &Stop) -> Result<Report> {
-    let block = args.seconds.unwrap_or(2).clamp(2, 60) as usize;
+    let block = args.seconds.unwrap_or(2).clamp(1, 60) as usize;
     let n_pairs = args.pairs.max(2);
     let mut report = Report::new("database-loss");
     let mut watched = Watched::start(args, stop)?;
@@ -35,7 +35,8 @@ pub(super) fn database_loss(args: &Args, stop: &Stop) -> Result<Report> {
         bail!("stopped by a signal");
     }
     let share = share(&watched)?;
-    let Turns { off, losses, busy } = switched(&watched, stop, block, n_pairs)?;
+    let turns = switched(&watched, stop, block, n_pairs)?;
+    let Turns { off, losses, .. } = &turns;
     watched.agent_off();
     let how = format!(
         "pgbench {}, closed loop over the Unix socket, {block} s at a time",
@@ -43,7 +44,7 @@ pub(super) fn database_loss(args: &Args, stop: &Stop) -> Result<Report> {
     );
     report.add(Figure::of(
         "transactions/s with the agent held still",
-        &off,
+        off,
         &how,
     ));
     let mean = trimmed_mean(&mut losses.clone());
@@ -52,7 +53,7 @@ pub(super) fn database_loss(args: &Args, stop: &Stop) -> Result<Report> {
         losses.len()
     );
     let mut loss = Figure::new("throughput lost, %", mean, &how).at_most(0.5);
-    let interval = bootstrap(&losses);
+    let interval = bootstrap(losses);
     loss.range = Some(interval);
     report.add(loss);
     let how = "processor time of agent and its back end over that of all cores while pgbench saturates them";
@@ -61,7 +62,11 @@ pub(super) fn database_loss(args: &Args, stop: &Stop) -> Result<Report> {
     let how = "the same in its turns of this run: what falls due while it is held still is done in the next turn, so that a turn holds more \
                work than as many seconds of an agent that is left alone, and the loss is overstated by as much";
     let metric = "processor taken by the agent in its turns, % of the machine";
-    report.add(Figure::new(metric, busy, how));
+    report.add(Figure::new(metric, turns.busy, how));
+    let how = "what it takes more while the agent works than while it is held still, on the same cores here and on a machine of its own elsewhere: \
+               part of the throughput lost";
+    let metric = "processor taken by the aggregator for it, % of the machine";
+    report.add(Figure::new(metric, turns.aggregator, how));
     if interval.1 > 0.5 {
         report.note(format!(
             "the interval reaches {:.2} %: a loss below 0.5 % is not shown by throughput alone; the processor time is the \
@@ -126,6 +131,8 @@ struct Turns {
     losses: Vec<f64>,
     /// Processor time of the agent and its back end in the seconds in which it works, % of the machine.
     busy: f64,
+    /// What the aggregator takes more in these than in those in which the agent is held still, % of the machine.
+    aggregator: f64,
 }
 
 fn switched(watched: &Watched, stop: &Stop, block: usize, n_pairs: usize) -> Result<Turns> {
@@ -139,13 +146,20 @@ fn switched(watched: &Watched, stop: &Stop, block: usize, n_pairs: usize) -> Res
     let command: Vec<&str> = load.split(' ').chain(["-P", "1", "-T", &seconds]).collect();
     let mut progress = Progress::of(watched.spawn(watched.pgbench_beside(&command))?)?;
     let (mut off, mut losses) = (Vec::new(), Vec::new());
-    let before = watched.cost()?;
+    // Of the aggregator while the agent works, and while it is held still.
+    let mut aggregator_s = [0.0; 2];
+    let (before, mut aggregator_before_s) = (watched.cost()?, watched.aggregator_s()?);
     for n in 0..=n_pairs * 2 {
         // off on | on off | off on …
         let is_still = n > 0 && matches!(n % 4, 1 | 0);
         held.set(is_still)?;
         let from = n * block;
         let rates = progress.rates(stop, from..from + block)?;
+        let now_s = watched.aggregator_s()?;
+        if n > 0 {
+            aggregator_s[usize::from(is_still)] += now_s - aggregator_before_s;
+        }
+        aggregator_before_s = now_s;
         let rate = rates.iter().sum::<f64>() / block as f64;
         match (n, n % 2) {
             (0, _) => {}
@@ -167,7 +181,14 @@ fn switched(watched: &Watched, stop: &Stop, block: usize, n_pairs: usize) -> Res
     progress.pgbench.end(Signal::TERM, Duration::from_secs(5));
     // The block that only warms up is one of work.
     let busy = used(&before, &after, (block * (n_pairs + 1)) as f64);
-    Ok(Turns { off, losses, busy })
+    let [working_s, still_s] = aggregator_s;
+    let seconds = (block * n_pairs * cores()) as f64;
+    Ok(Turns {
+        off,
+        losses,
+        busy,
+        aggregator: 100.0 * (working_s - still_s) / seconds,
+    })
 }
 
 fn cores() -> usize {

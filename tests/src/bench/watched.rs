@@ -132,12 +132,22 @@ impl Watched {
 
     /// The agent's process.
     pub(super) fn agent_pid(&self) -> Result<u32> {
+        self.pid_of("agent-")
+    }
+
+    /// The process of ours whose name begins so.
+    fn pid_of(&self, prefix: &str) -> Result<u32> {
         let services = self.services.as_ref().context("the services are gone")?;
         let mut all = services.processes();
-        let found = all.find(|(name, _)| name.starts_with("agent-"));
+        let found = all.find(|(name, _)| name.starts_with(prefix));
         found
             .map(|(_, id)| id.pid)
-            .context("the agent does not run")
+            .with_context(|| format!("{prefix} does not run"))
+    }
+
+    /// Processor seconds of the aggregator so far.
+    pub(super) fn aggregator_s(&self) -> Result<f64> {
+        usage::cpu_seconds(self.pid_of("aggregator")?).context("the aggregator is gone")
     }
 
     /// The processes of the database that serve the agent.
