@@ -196,9 +196,10 @@ fn write_results(folder: &Path, much: &evaluate::Much, sums: &Value) -> anyhow::
     quiet["range"] = sums["interval_95"].clone();
     let right = share(&faults["right_shard_first"]);
     let missed = share(&faults["missed"]);
-    let wrong = right
-        .zip(missed)
-        .map(|(right, missed)| 1.0 - right - missed);
+    // Of whole numbers, so that none is none.
+    let count = |name: &str| faults[name].as_u64().unwrap_or_default();
+    let n_wrong = count("n") - count("right_shard_first") - count("missed");
+    let wrong = share(&json!(n_wrong));
     let figures = [
         figure(
             "right shard first, share of injections",
