@@ -325,8 +325,8 @@ fn milliseconds(us: u32) -> f64 {
 }
 
 /// The round trip that the path takes for sure, microseconds. A client that thinks before it sends acknowledges late now and then, up to
-/// 40 ms on Linux, which lifts the smoothed round trip and its deviation alike; a path that is steadily slow lifts the first alone, one that jitters by half of it shows in retransmits. Of late
-/// acknowledgements nothing is left as long as three in four are in time. An idle socket keeps its last round trip for ever.
+/// 40 ms on Linux, which lifts the smoothed round trip and its deviation alike; a path that is steadily slow lifts the first alone. Of late
+/// acknowledgements nothing is left as long as three in four are in time, nor is of a path that jitters by half its delay. An idle socket keeps its last round trip for ever.
 fn fresh_rtt(socket: &Socket) -> Option<u32> {
     let info = socket.info?;
     let sure = info

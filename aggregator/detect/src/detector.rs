@@ -26,6 +26,7 @@ const ALONE: f64 = 0.7;
 /// swept). Half a power lets a shard be moved three and a half times as far as the middle one, on the judged scale, before it is a finding;
 /// what moves nobody else counts in full.
 const REACTION: f64 = 0.5;
+
 /// Nodes that are compared.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Group {
@@ -318,6 +319,9 @@ impl Detector {
         sample: &Sample,
     ) -> Option<Standing> {
         sample.residual?;
+        if sample.value < limit.near_from(spec) {
+            return None;
+        }
         let (least, most) = self.models[key][sample.model].1.past.extent();
         let past = [least, most].map(|y| Scale::of(spec).from(y));
         let series = |node: NodeIndex| cluster.nodes()[node].series.get(&key);
@@ -438,7 +442,7 @@ pub(crate) struct Judged {
     pub(crate) apart: Option<f64>,
     /// The value on the judged scale, less what the siblings moved.
     pub(crate) y: f64,
-    /// It is a change, beyond habit, and near enough to its limit to matter.
+    /// It is a change, beyond habit, and near enough to its limit to matter; or the limit itself says so.
     pub(crate) counts: bool,
     /// Enough of its past is known.
     pub(crate) is_known: bool,

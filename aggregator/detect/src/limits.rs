@@ -6,13 +6,15 @@
 //! (which is Theil and Sen's slope of the three), less what the siblings grow by, the limit is reached within four times the minutes looked at.
 //! What is passed: it has been beyond for four minutes on end, was not before, and the siblings are not.
 //! Source: predict_linear in Prometheus as the kubernetes monitoring mixin uses it (`NodeFilesystemSpaceFillingUp`: from 60 % on, six hours
-//! looked back, a day ahead). Invariants: KL-1 what all siblings do is nobody's. KL-2 a step is no trend. KL-3 a leak is found before it is felt. A gap is unknown.
-//! Limits: no state; what fills is looked at from [`FILLS_FROM`] on, what is passed from half of it on. Does not: say what is far ahead (ages of transactions, disks that fill in days).
+//! looked back, a day ahead). Invariants: KL-1 what all siblings do is nobody's. KL-2 a step is no trend. KL-3 a leak
+//! is found before it is felt. A gap is unknown. Limits: no state; what fills is looked at from [`FILLS_FROM`] on, what is passed from half
+//! of it on. Does not: say what is far ahead (ages of transactions, disks that fill in days).
 
 use hsw_state::{RING_WINDOWS, Series};
 use hsw_types::{MetricSpec, WindowIndex};
 
 use crate::detector::{Judged, SCORE_OFF, SCORE_ON};
+use crate::smooth::N_KNOWN_MIN;
 
 /// Share of a limit from which on a trend counts (the mixin's: 40 % left).
 const FILLS_FROM: f64 = 0.6;
@@ -24,8 +26,6 @@ const LOOKS: [i64; 4] = [30, 60, 120, 240];
 const STEADY: f64 = 0.5;
 /// Scores beyond this say no more (as the engine's).
 const SCORE_CERTAIN: f64 = 30.0;
-/// Values without which a third of a look is not known, as of a smoothed value.
-const N_KNOWN_MIN: usize = 3;
 /// Siblings that are looked at: what a median needs, however many there are.
 const N_OTHERS: usize = 64;
 /// Seconds that a limit must have been passed: all that is kept, less what rare series lack at both ends. Autovacuum looks three times in it,
@@ -76,9 +76,17 @@ pub(crate) fn limit_of(metric: &str) -> Option<Limit> {
 }
 
 impl Limit {
+    /// Values below this are far from it, whatever their past.
+    pub(crate) const fn near_from(self, spec: &MetricSpec) -> f64 {
+        match self {
+            Self::Full => FILLS_FROM,
+            Self::Passed => spec.matters_from * SCORE_OFF / SCORE_ON,
+        }
+    }
+
     /// How a series stands to it: `value` is the smoothed one now, beside the least that is remembered and the most of what is older than
-    /// four minutes, in the metric's unit; `others` are the siblings' series. O(1) while it is far from it, else four minutes of at most
-    /// [`N_OTHERS`] of them.
+    /// four minutes, in the metric's unit; `others` are the siblings' series. Asked from [`Self::near_from`] on. O(four minutes of at most
+    /// [`N_OTHERS`] of them).
     pub(crate) fn standing<'a>(
         self,
         (spec, window): (&MetricSpec, WindowIndex),
@@ -89,7 +97,7 @@ impl Limit {
         let others = others.take(N_OTHERS);
         match self {
             // What comes and goes has been here before; what only sways has not come far.
-            Self::Full if value >= FILLS_FROM && value > most && value - least >= spec.floor => {
+            Self::Full if value > most && value - least >= spec.floor => {
                 let standing = fills(window, value, series, others);
                 // What has come to where it is felt ends when that is usual, and begins nothing.
                 let stays = (value >= spec.matters_from).then_some(Standing {
@@ -102,10 +110,7 @@ impl Limit {
                     .or(standing)
             }
             // What has been so for longer than is remembered is no news: an incident about it would be one for ever.
-            Self::Passed
-                if least < spec.matters_from
-                    && value >= spec.matters_from * SCORE_OFF / SCORE_ON =>
-            {
+            Self::Passed if least < spec.matters_from => {
                 passed(window, spec.matters_from, series, others)
             }
             Self::Full | Self::Passed => None,
@@ -212,6 +217,25 @@ mod tests {
             own,
             others.iter(),
         )
+    }
+
+    #[test]
+    fn a_limit_that_does_not_count_yet_keeps_a_finding_and_says_nothing() {
+        let after = |score| {
+            let mut judged = Judged {
+                score: 1.0,
+                limit_s: None,
+                ..Judged::default()
+            };
+            judged.near(Some(Standing {
+                score,
+                left_s: Some(60.0),
+            }));
+            (judged.score, judged.counts, judged.limit_s)
+        };
+        assert_eq!(after(SCORE_OFF - 0.1), (1.0, false, None));
+        assert_eq!(after(SCORE_ON - 0.1), (SCORE_ON - 0.1, false, None));
+        assert_eq!(after(SCORE_ON), (SCORE_ON, true, Some(60.0)));
     }
 
     const SESSIONS: &str = "pg.connections_ratio";

@@ -7,7 +7,7 @@ use hsw_types::WindowIndex;
 
 /// Windows smoothed by their median, and how many of them must be known.
 pub(crate) const SMOOTH: i64 = 5;
-const N_KNOWN_MIN: usize = 3;
+pub(crate) const N_KNOWN_MIN: usize = 3;
 /// Series sampled more rarely are smoothed over their last three values, not older than this.
 const SLOW_WINDOWS: i64 = 32;
 /// A newest value older than this leaves the series unknown.

@@ -17,6 +17,15 @@ fn grown() -> World {
     world
 }
 
+impl World {
+    /// The second host goes to every shard at once.
+    fn pose(&mut self) {
+        for shard in 1..=4 {
+            self.connect(&format!("orders-{shard}-a"), &second());
+        }
+    }
+}
+
 fn posing() -> Vec<(Pattern, String)> {
     vec![(Pattern::FanOut, "client:10.0.7.7/monitor".to_owned())]
 }
@@ -45,9 +54,7 @@ fn one_who_poses_as_a_program_shard_by_shard_or_from_a_second_host_of_his_is_see
     let mut world = grown();
     world.connect("orders-1-a", &client("10.0.7.6", "monitor", "monitor"));
     world.pass(RELEASE);
-    for shard in 1..=4 {
-        world.connect(&format!("orders-{shard}-a"), &second());
-    }
+    world.pose();
     world.pass(RELEASE);
     assert_eq!(world.patterns(), posing());
 }
@@ -74,9 +81,7 @@ fn a_program_that_moves_to_another_host_is_expected_beside_a_guest_of_it() {
     world.connect("orders-1-a", &client("10.0.7.6", "monitor", "monitor"));
     world.pass(RELEASE);
     world.leave("10.0.9.1");
-    for shard in 1..=4 {
-        world.connect(&format!("orders-{shard}-a"), &second());
-    }
+    world.pose();
     world.pass(RELEASE);
     assert_eq!(world.patterns(), []);
 }
@@ -84,9 +89,7 @@ fn a_program_that_moves_to_another_host_is_expected_beside_a_guest_of_it() {
 #[test]
 fn who_poses_as_a_program_stays_suspected_when_his_first_steps_are_long_ago() {
     let mut world = grown();
-    for shard in 1..=4 {
-        world.connect(&format!("orders-{shard}-a"), &second());
-    }
+    world.pose();
     world.pass(RELEASE);
     assert_eq!(world.patterns(), posing());
     world.pass(RELEASE);

@@ -148,7 +148,12 @@ impl Set {
     /// Figures with a target, the worst first.
     fn judged(&self) -> Vec<&Figure> {
         let mut judged: Vec<&Figure> = self.figures.iter().filter(|f| f.target.is_some()).collect();
-        judged.sort_by(|a, b| margin(a).total_cmp(&margin(b)));
+        // What falls short first: where nothing is the target, no margin says so.
+        let rank = |figure: &Figure| (figure.is_reached(), margin(figure));
+        judged.sort_by(|a, b| {
+            let (a, b) = (rank(a), rank(b));
+            a.0.cmp(&b.0).then(a.1.total_cmp(&b.1))
+        });
         judged
     }
 }
@@ -188,8 +193,9 @@ fn short(value: f64, whole: impl Fn(f64) -> f64) -> String {
         size if size >= 1.0 => 2,
         _ => 3,
     };
+    // Nothing has no sign.
     let unit = 10_f64.powi(digits);
-    let text = format!("{:.*}", digits as usize, whole(value * unit) / unit);
+    let text = format!("{:.*}", digits as usize, whole(value * unit) / unit + 0.0);
     match text.split_once('.') {
         Some(_) => text.trim_end_matches('0').trim_end_matches('.').to_owned(),
         None => text,
